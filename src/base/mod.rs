@@ -1,0 +1,10 @@
+//! The words everybody uses: ids, time, checksums, aligned memory, seeded chance.
+
+mod block;
+mod ids;
+mod rng;
+pub mod sum;
+
+pub use block::{Block, BlockMut, PAGE};
+pub use ids::{Chain, ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, Origin};
+pub use rng::Rng;
