@@ -1,1 +1,5 @@
-//! placeholder
+//! What replicated state is made of: the command envelope, the ordered store, snapshots.
+
+pub mod command;
+
+pub use command::{Command, ENVELOPE, Envelope, RealmId};

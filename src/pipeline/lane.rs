@@ -1,0 +1,89 @@
+//! A lane: a bounded queue of parcels from one stage to another.
+//!
+//! A parcel is one turn's work, so the cost of the hand-over is paid per turn, not per command. The sender rings
+//! the receiver's bell only when the lane was empty; inside one loop the bell is silent.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+
+/// Wakes the thread on which the receiver lives.
+pub trait Bell: Send + Sync {
+    fn ring(&self);
+}
+
+/// Sender and receiver share a loop: it looks again anyway.
+struct Silent;
+
+impl Bell for Silent {
+    fn ring(&self) {}
+}
+
+pub struct Tx<T> {
+    queue: Arc<ArrayQueue<T>>,
+    bell: Arc<dyn Bell>,
+}
+
+pub struct Rx<T> {
+    queue: Arc<ArrayQueue<T>>,
+}
+
+/// A lane within one loop.
+pub fn lane<T>(capacity: usize) -> (Tx<T>, Rx<T>) {
+    lane_with_bell(capacity, Arc::new(Silent))
+}
+
+/// A lane to another thread, which `bell` wakes.
+pub fn lane_with_bell<T>(capacity: usize, bell: Arc<dyn Bell>) -> (Tx<T>, Rx<T>) {
+    let queue = Arc::new(ArrayQueue::new(capacity));
+    (Tx { queue: queue.clone(), bell }, Rx { queue })
+}
+
+impl<T> Tx<T> {
+    /// Slots free now. Only this sender fills them, so they stay free until it sends.
+    pub fn room(&self) -> usize {
+        self.queue.capacity() - self.queue.len()
+    }
+
+    /// Sends a parcel; the caller has checked `room`. A full lane here is our own bug.
+    pub fn send(&mut self, parcel: T) {
+        let was_empty = self.queue.is_empty();
+        assert!(self.queue.push(parcel).is_ok(), "a lane was overfilled: its sender did not check its room");
+        if was_empty {
+            self.bell.ring();
+        }
+    }
+}
+
+impl<T> Rx<T> {
+    pub fn take(&mut self) -> Option<T> {
+        self.queue.pop()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    struct Count(AtomicU32);
+
+    impl Bell for Count {
+        fn ring(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_bell_rings_only_when_the_lane_was_empty() {
+        let bell = Arc::new(Count(AtomicU32::new(0)));
+        let (mut tx, mut rx) = lane_with_bell(4, bell.clone());
+        (0..3).for_each(|n| tx.send(n));
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+        assert_eq!((rx.take(), tx.room()), (Some(0), 2));
+    }
+}

@@ -1,0 +1,213 @@
+//! What travels on the lanes between stages. A parcel is one turn's work of its sender.
+
+use crate::base::{Block, Epoch, Incarnation, Index, NodeId, Origin};
+use crate::journal::Batch;
+use crate::pipeline::ports::DiskFault;
+use crate::replica::Config;
+
+/// Edge to order: commands stamped by one edge lane, ready for the log.
+#[derive(Debug, Default)]
+pub struct Intake {
+    pub origin: Origin,
+    /// Sequence of the first command; the others follow without a gap.
+    pub first: u64,
+    pub count: u32,
+    /// Whole commands, end to end.
+    pub commands: Vec<u8>,
+}
+
+/// Order to store.
+#[derive(Debug)]
+pub enum StoreIn {
+    /// Write this next batch. `epoch` is the reign on whose behalf it is written: the answer repeats it.
+    Append {
+        epoch: Epoch,
+        batch: Batch,
+    },
+    /// Forget all batches above `after`. Waits for writes in flight; nothing is appended before it is answered.
+    Cut {
+        epoch: Epoch,
+        after: Index,
+    },
+    /// Make these durable in the superblock.
+    Mark(Marks),
+    /// Read batches from `from` on, up to about `bytes`, for somebody who lags (or for this node's own apply).
+    Fetch {
+        ticket: u64,
+        from: Index,
+        bytes: usize,
+    },
+    /// An intact copy of a batch that this disk holds damaged. Rewritten in place.
+    Repair {
+        batch: Batch,
+    },
+    /// The log below this index is no longer needed: recycle whole segments.
+    Recycle {
+        below: Index,
+    },
+    /// This node's state was replaced by a snapshot: the log begins anew behind it.
+    Restart {
+        epoch: Epoch,
+        base: Base,
+    },
+    /// Snapshot files, written chunk by chunk in order, sealed, read back, removed.
+    SnapshotChunk {
+        index: Index,
+        offset: u64,
+        block: Block,
+    },
+    /// All chunks are written: write the seal, read everything back and check it.
+    SnapshotSeal {
+        index: Index,
+        length: u64,
+        seal: Block,
+    },
+    SnapshotRead {
+        ticket: u64,
+        index: Index,
+        offset: u64,
+        len: usize,
+    },
+    SnapshotRemove {
+        index: Index,
+    },
+}
+
+/// Store to order (and, for snapshots, through it to apply).
+#[derive(Debug)]
+pub enum StoreOut {
+    /// Every batch up to `upto` is on stable media, without a gap, written for `epoch`'s reign.
+    Durable {
+        epoch: Epoch,
+        upto: Index,
+    },
+    CutDone {
+        epoch: Epoch,
+        after: Index,
+    },
+    Marked(Marks),
+    /// In order from the index asked for; shorter than asked at the log's end or in front of damage.
+    Fetched {
+        ticket: u64,
+        batches: Vec<Batch>,
+        damaged: Option<Index>,
+    },
+    Repaired {
+        index: Index,
+    },
+    Restarted {
+        epoch: Epoch,
+    },
+    SnapshotSealed {
+        index: Index,
+        verified: bool,
+    },
+    SnapshotBytes {
+        ticket: u64,
+        index: Index,
+        offset: u64,
+        block: Block,
+    },
+    /// The disk has failed. The store does nothing any more.
+    Failed(DiskFault),
+}
+
+/// What the superblock holds, besides the cluster's and this node's names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// No answer to anybody of a lower epoch, ever.
+    pub promised: Epoch,
+    /// Whom this node voted for in `promised`.
+    pub vote: Option<NodeId>,
+    /// Epoch of the last batch on this disk when this was written.
+    pub history: Epoch,
+    /// A commit point: at most this disk's durable head when this was written.
+    pub commit: Index,
+    /// The snapshot that the log stands on.
+    pub base: Base,
+    /// The newest configuration known to be committed, and the index of its batch.
+    pub config: Config,
+    pub config_at: Index,
+    /// How often this directory was opened.
+    pub incarnation: Incarnation,
+}
+
+/// The point that a log continues from: a snapshot's, or nothing at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    pub index: Index,
+    pub epoch: Epoch,
+    pub chain: crate::base::Chain,
+    /// The batch's cluster time: the clock goes on from here.
+    pub ticks: crate::base::Nanos,
+}
+
+/// Edge to order.
+#[derive(Debug)]
+pub enum EdgeIn {
+    Intake(Intake),
+    /// Linearizable reads: order fixes a ticket, then hands them to apply.
+    Reads(Reads),
+    /// Sessions and leases heard from: (realm, id).
+    Touches(Vec<(u8, u64)>),
+}
+
+/// Queries of one edge lane: to order if they must be linearizable, straight to apply if local.
+#[derive(Debug, Default)]
+pub struct Reads {
+    pub lane: u8,
+    pub items: Vec<ReadItem>,
+    /// The queries, end to end, each in its realm's own form.
+    pub queries: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReadItem {
+    /// Returned with the answer: the edge knows by it who asked.
+    pub tag: u64,
+    pub realm: u8,
+    /// Where its query ends; it begins where the one before it ends.
+    pub end: u32,
+}
+
+/// Order and apply to one edge.
+#[derive(Debug)]
+pub enum EdgeOut {
+    Outcomes(Outcomes),
+    Answers(Answers),
+    /// Whether this node hears from a leader that a quorum follows. False: answer no heartbeat as alive.
+    Serving(bool),
+    /// Linearizable reads that could not be confirmed (no leader for too long): the tags.
+    ReadsFailed(Vec<u64>),
+    /// Sessions or leases that `Touches` named and that are gone: (realm, id).
+    Gone(Vec<(u8, u64)>),
+    /// Commands of this lane below this sequence will get no outcome that this edge can know (their state came
+    /// with a snapshot): the fate of those is unknown to their clients.
+    Unknown {
+        below: u64,
+    },
+}
+
+/// What applying one batch means to one edge: first its changes go to watchers, then outcomes to clients.
+#[derive(Clone, Debug, Default)]
+pub struct Outcomes {
+    pub index: Index,
+    /// This lane's commands in the batch, in order of sequence: (sequence, end of its reply in `replies`).
+    pub items: Vec<(u64, u32)>,
+    pub replies: Vec<u8>,
+    /// Per command with changes: (realm, end in `bytes`). Shared by all edges.
+    pub changes: std::sync::Arc<Changes>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    pub items: Vec<(u8, u32)>,
+    pub bytes: Vec<u8>,
+}
+
+/// Answers to `Reads`: (tag, end of its answer in `bytes`).
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    pub items: Vec<(u64, u32)>,
+    pub bytes: Vec<u8>,
+}
