@@ -6,3 +6,4 @@
 pub mod lane;
 pub mod parcel;
 pub mod ports;
+pub mod station;
