@@ -1,1 +1,28 @@
-fn main() {}
+//! Floor programs and instruments: what the machine gives before the server takes its share.
+
+mod append;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "bench", about = "Floor programs and instruments of quorate")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure synced direct writes: ways to sync, two sizes, one to eight in flight.
+    Append(append::Args),
+}
+
+fn main() {
+    let result = match Args::parse().command {
+        Command::Append(args) => append::run(args),
+    };
+    if let Err(text) = result {
+        eprintln!("bench: {text}");
+        std::process::exit(1);
+    }
+}
