@@ -1,5 +1,7 @@
 //! What replicated state is made of: the command envelope, the ordered store, snapshots.
 
 pub mod command;
+pub mod table;
 
 pub use command::{Command, ENVELOPE, Envelope, RealmId};
+pub use table::{Frozen, Key, Table};

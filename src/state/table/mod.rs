@@ -1,0 +1,191 @@
+//! The one ordered store under all realms: byte keys to byte values, in pages counted by reference.
+//!
+//! A B+tree whose nodes are shared between the live table and its frozen views until somebody writes: `freeze`
+//! copies one pointer, the first write to a page afterwards copies that page. Pages have the size of what they
+//! hold (up to 8 KiB), so that tables filled in random order waste as little as those filled in key order.
+//!
+//! Every table keeps the sum of a 128-bit hash over each of its records. The sum does not care for the order in
+//! which they came: equal content, equal digest, however it was reached.
+//!
+//! Left out: transactions, iterators that survive a write, anything on disk.
+
+mod cursor;
+mod frozen;
+mod inner;
+mod load;
+mod page;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::base::sum::hash128;
+
+pub use cursor::{Ascend, Descend};
+pub use frozen::Frozen;
+use inner::{Children, Inner, Node};
+pub use load::{Builder, OutOfOrder};
+pub use page::Key;
+use page::{Put, View};
+
+/// Bytes of a key at most. Realms refuse longer ones before they get here.
+pub const KEY_MAX: usize = 32 * 1024;
+/// Levels of the tree at most: with 32 children per node, more records than memory can hold.
+const DEPTH: usize = 12;
+
+pub struct Table {
+    root: Node,
+    count: u64,
+    bytes: u64,
+    digest: u128,
+    scratch: Vec<u8>,
+}
+
+/// What a record adds to the digest.
+fn content(key_sum: u128, value: &[u8]) -> u128 {
+    let mut joint = [0; 32];
+    joint[..16].copy_from_slice(&key_sum.to_le_bytes());
+    joint[16..].copy_from_slice(&hash128(value).to_le_bytes());
+    hash128(&joint)
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table::new()
+    }
+}
+
+impl Table {
+    pub fn new() -> Table {
+        Table { root: Node::Leaf(page::empty()), count: 0, bytes: 0, digest: 0, scratch: Vec::new() }
+    }
+
+    /// Records.
+    pub fn len(&self) -> u64 {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Equal for equal content.
+    pub fn digest(&self) -> u128 {
+        self.digest
+    }
+
+    #[inline]
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        let mut node = match &self.root {
+            Node::Leaf(page) => return found(page, key),
+            Node::Inner(inner) => inner,
+        };
+        loop {
+            let at = node.find(key);
+            match &node.children {
+                Children::Leaves(pages) => return found(&pages[at], key),
+                Children::Inners(inners) => node = &inners[at],
+            }
+        }
+    }
+
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Writes a record. True: it replaced one.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> bool {
+        assert!(key.len() <= KEY_MAX, "a key of {} bytes: realms refuse them above {KEY_MAX}", key.len());
+        let key_sum = hash128(key);
+        let mut put = Put { key, value, key_sum, replaced: None, scratch: &mut self.scratch };
+        let split: Vec<(Vec<u8>, Node)> = match &mut self.root {
+            Node::Leaf(page) => {
+                page::put(page, &mut put).into_iter().map(|(s, page)| (s, Node::Leaf(page))).collect()
+            }
+            Node::Inner(inner) => inner.put(&mut put).into_iter().map(|(s, i)| (s, Node::Inner(i))).collect(),
+        };
+        let replaced = put.replaced;
+        if !split.is_empty() {
+            let old = std::mem::replace(&mut self.root, Node::Leaf(page::empty()));
+            let nodes = std::iter::once((Vec::new(), old)).chain(split).collect();
+            self.root = Node::Inner(Arc::new(Inner::new(nodes)));
+        }
+        self.digest = self.digest.wrapping_add(content(key_sum, value));
+        match replaced {
+            Some((sum, len)) => {
+                self.digest = self.digest.wrapping_sub(sum);
+                self.bytes = self.bytes + value.len() as u64 - len as u64;
+            }
+            None => {
+                self.count += 1;
+                self.bytes += (key.len() + value.len()) as u64;
+            }
+        }
+        replaced.is_some()
+    }
+
+    /// Takes a record out. False: there was none.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let Some(value) = self.get(key) else { return false };
+        let (sum, len) = (content(hash128(key), value), key.len() + value.len());
+        match &mut self.root {
+            Node::Leaf(page) => {
+                let at = View(page).find(key).expect("just seen");
+                page::remove(page, at, &mut self.scratch);
+            }
+            Node::Inner(inner) => {
+                inner.remove(key, &mut self.scratch);
+                self.lower();
+            }
+        }
+        self.digest = self.digest.wrapping_sub(sum);
+        self.count -= 1;
+        self.bytes -= len as u64;
+        true
+    }
+
+    /// A root with a single child gives way to it.
+    fn lower(&mut self) {
+        loop {
+            let Node::Inner(inner) = &self.root else { return };
+            self.root = match &inner.children {
+                Children::Leaves(pages) if pages.len() == 1 => Node::Leaf(pages[0].clone()),
+                Children::Inners(inners) if inners.len() == 1 => Node::Inner(inners[0].clone()),
+                children if children.len() == 0 => Node::Leaf(page::empty()),
+                _ => return,
+            };
+        }
+    }
+
+    /// Records in key order.
+    pub fn ascend(&self, from: Bound<&[u8]>) -> Ascend<'_> {
+        Ascend::new(&self.root, from)
+    }
+
+    /// Records against key order; `from` is the highest key wanted.
+    pub fn descend(&self, from: Bound<&[u8]>) -> Descend<'_> {
+        Descend::new(&self.root, from)
+    }
+
+    /// The records whose keys begin with `start`.
+    pub fn prefixed<'a>(&'a self, start: &'a [u8]) -> impl Iterator<Item = (Key<'a>, &'a [u8])> {
+        self.ascend(Bound::Included(start)).take_while(move |(key, _)| key.starts_with(start))
+    }
+
+    /// The table as it is now, for good. Costs the same whatever its size.
+    pub fn freeze(&self) -> Frozen {
+        Frozen::new(self.root.clone(), self.count, self.bytes, self.digest)
+    }
+}
+
+#[inline]
+fn found<'a>(page: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let view = View(page);
+    view.find(key).ok().map(|at| view.value(at))
+}
