@@ -130,6 +130,9 @@ pub struct Marks {
     pub config_at: Index,
     /// How often this directory was opened.
     pub incarnation: Incarnation,
+    /// Formatted to join a cluster, and not yet made a learner of it: must not vote, since whoever had this id
+    /// before may have voted already.
+    pub blank: bool,
 }
 
 /// The point that a log continues from: a snapshot's, or nothing at all.

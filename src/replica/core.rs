@@ -1,0 +1,509 @@
+//! The replica: its state, the one place where messages are handed to their handlers, and the one place where
+//! every step ends.
+
+use std::collections::VecDeque;
+
+use crate::base::{ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, Rng};
+use crate::journal::{Batch, BatchHead, Builder};
+use crate::pipeline::parcel::{Base, Marks, StoreIn};
+use crate::replica::election::Ballot;
+use crate::replica::install::Install;
+use crate::replica::leader::Reign;
+use crate::replica::log::Log;
+use crate::replica::peer::Peer;
+use crate::replica::{Config, Msg, Role};
+
+/// How long things may take. `patience` is drawn anew each time from `patience..2 * patience`.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    pub heartbeat: Nanos,
+    pub patience: Nanos,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing { heartbeat: Nanos::from_millis(100), patience: Nanos::from_millis(900) }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub me: NodeId,
+    pub cluster: ClusterId,
+    pub timing: Timing,
+    /// Batches under way to one follower, in bytes and in count.
+    pub window_bytes: usize,
+    pub window_count: usize,
+    /// Batches kept in memory for followers that lag.
+    pub cache_bytes: usize,
+    pub seed: u64,
+}
+
+/// What is wanted from the world, in order.
+#[derive(Debug)]
+pub enum Effect {
+    Send {
+        to: NodeId,
+        msg: Msg,
+    },
+    Store(StoreIn),
+    /// All up to here is decided.
+    Committed(Index),
+    /// This node leads from now on; cluster time starts here.
+    Leading {
+        epoch: Epoch,
+    },
+    /// This node follows (nobody, while an election is under way).
+    Following {
+        leader: Option<NodeId>,
+    },
+    /// The linearizable reads with this id may be answered at this index.
+    ReadReady {
+        id: u64,
+        index: Index,
+    },
+    /// No leader could confirm them; ask again.
+    ReadFailed {
+        id: u64,
+    },
+    /// A verified snapshot lies on this disk: apply must start over from it, then call `installed`.
+    Load {
+        base: Base,
+    },
+    /// Something that no operator may overlook. The node stops.
+    Halt(String),
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Follower {
+        leader: Option<NodeId>,
+    },
+    /// Asking others whether they would vote.
+    Asking(Ballot),
+    /// Asking for votes, or, with unknown slots, for promises alone.
+    Candidate(Ballot),
+    Leader(Reign),
+}
+
+/// What recovery found, as agreement needs it.
+#[derive(Debug)]
+pub struct Found {
+    pub marks: Marks,
+    /// From `marks.base.index + 1` on: the head where one is known, and whether the content is lost.
+    pub heads: Vec<(Option<BatchHead>, bool)>,
+    /// Batches among them that hold a configuration.
+    pub configs: Vec<Batch>,
+}
+
+#[derive(Debug)]
+pub struct Replica {
+    pub(super) options: Options,
+    pub(super) rng: Rng,
+    pub(super) state: State,
+    /// Raised in memory at once; nothing that binds leaves before `marked` has caught up.
+    pub(super) promised: Epoch,
+    pub(super) vote: Option<NodeId>,
+    /// (promised, vote) as they stand on the disk.
+    pub(super) marked: (Epoch, Option<NodeId>),
+    pub(super) marks_dirty: bool,
+    pub(super) incarnation: Incarnation,
+    pub(super) blank: bool,
+    pub(super) log: Log,
+    /// This disk holds everything up to here.
+    pub(super) durable: Index,
+    pub(super) commit: Index,
+    /// In this epoch, the leader's log and ours are known to be the same up to here.
+    pub(super) verified: Index,
+    /// The leader's latest probe, to be echoed.
+    pub(super) probe: u64,
+    /// A cut under way: nothing is appended until the store answers.
+    pub(super) cutting: Option<Index>,
+    pub(super) install: Option<Install>,
+    /// Own snapshots that were read back and verified, oldest first, and how far a majority has come.
+    pub(super) snapshots: Vec<Base>,
+    pub(super) recycle: Index,
+    pub(super) peers: Vec<Peer>,
+    /// When a leader was last heard from, and when we stop waiting for it.
+    pub(super) heard: Nanos,
+    pub(super) patience: Nanos,
+    /// The leader's process is gone: its port refused us. Lifts our own patience, and our refusal of others.
+    pub(super) hinted: bool,
+    /// Reads sent to a leader and not answered.
+    pub(super) asked: VecDeque<u64>,
+    pub(super) out: Vec<Effect>,
+    /// Answers that wait for the promise under them to be durable.
+    held: Vec<(NodeId, Msg)>,
+    pub counts: Counts,
+}
+
+/// What the simulator and the metrics want to know.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub elections: u64,
+    pub cuts: u64,
+    pub repairs: u64,
+    pub absences: u64,
+    pub installs: u64,
+    pub configs: u64,
+    pub reads_refused: u64,
+    pub hints: u64,
+    pub resends: u64,
+}
+
+impl Replica {
+    pub fn new(options: Options, found: Found, now: Nanos) -> Replica {
+        let marks = found.marks;
+        let mut log = Log::new(marks.base, marks.config_at, marks.config);
+        for (head, unknown) in found.heads {
+            log.restore(head, unknown);
+        }
+        for batch in &found.configs {
+            if batch.index() > marks.config_at {
+                log.note_config(batch);
+            }
+        }
+        let durable = log.first_unknown().map_or(log.last(), Index::prev);
+        // A batch of an epoch can reach the disk before the promise does; it binds all the same.
+        let history = log.epoch(log.last()).unwrap_or_default();
+        let promised = marks.promised.max(history);
+        let vote = marks.vote.filter(|_| promised == marks.promised);
+        let mut replica = Replica {
+            rng: Rng::new(options.seed),
+            state: State::Follower { leader: None },
+            promised,
+            vote,
+            marked: (marks.promised, marks.vote),
+            marks_dirty: promised != marks.promised,
+            incarnation: marks.incarnation,
+            blank: marks.blank,
+            commit: marks.commit.max(marks.base.index).min(durable),
+            snapshots: if marks.base.index.0 > 0 { vec![marks.base] } else { Vec::new() },
+            recycle: Index(0),
+            verified: Index(0),
+            probe: 0,
+            log,
+            durable,
+            cutting: None,
+            install: None,
+            peers: Vec::new(),
+            heard: Nanos(0),
+            patience: Nanos(0),
+            hinted: false,
+            asked: VecDeque::new(),
+            out: Vec::new(),
+            held: Vec::new(),
+            counts: Counts::default(),
+            options,
+        };
+        replica.be_patient(now);
+        replica.meet_peers(now);
+        if replica.config().voters().eq([replica.options.me]) {
+            replica.patience = now; // Alone: nobody to wait for.
+        }
+        replica
+    }
+
+    // What others may know.
+
+    pub fn me(&self) -> NodeId {
+        self.options.me
+    }
+
+    pub fn promised(&self) -> Epoch {
+        self.promised
+    }
+
+    pub fn commit(&self) -> Index {
+        self.commit
+    }
+
+    pub fn durable(&self) -> Index {
+        self.durable
+    }
+
+    pub fn last(&self) -> Index {
+        self.log.last()
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub fn config(&self) -> &Config {
+        self.log.config()
+    }
+
+    pub fn is_leader(&self) -> bool {
+        matches!(self.state, State::Leader(_))
+    }
+
+    /// The epoch this node leads and has committed in: it may answer for the cluster.
+    pub fn leads(&self) -> Option<Epoch> {
+        match &self.state {
+            State::Leader(reign) if self.commit >= reign.start => Some(self.promised),
+            _ => None,
+        }
+    }
+
+    pub fn leader(&self) -> Option<NodeId> {
+        match &self.state {
+            State::Leader(_) => Some(self.options.me),
+            State::Follower { leader } => *leader,
+            _ => None,
+        }
+    }
+
+    /// The batch, if it is in memory.
+    pub fn batch(&self, index: Index) -> Option<&Batch> {
+        self.log.batch(index)
+    }
+
+    /// What has been decided since the last call; must be carried out in order.
+    pub fn poll_effects(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.out.drain(..)
+    }
+
+    // What comes in.
+
+    pub fn on_message(&mut self, now: Nanos, from: NodeId, msg: Msg) {
+        match msg {
+            Msg::PreVote { epoch, claim } => self.on_pre_vote(now, from, epoch, claim),
+            Msg::PreVoted { epoch, granted } => self.on_pre_voted(now, from, epoch, granted),
+            Msg::Vote { epoch, claim, resolve, transfer } => {
+                self.on_vote(now, from, epoch, claim, resolve, transfer);
+            }
+            Msg::Voted { epoch, granted, claim, unsure } => {
+                self.on_voted(now, from, epoch, granted, claim, unsure);
+            }
+            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, batches } => {
+                let at =
+                    crate::replica::follower::Place { index: prev, epoch: prev_epoch, chain: prev_chain };
+                self.on_append(now, from, epoch, probe, commit, at, recycle, batches);
+            }
+            Msg::Appended { epoch, probe, received, durable, snapshot } => {
+                self.on_appended(now, from, epoch, probe, received, durable, snapshot);
+            }
+            Msg::Mismatch { epoch, probe, hint, hint_epoch } => {
+                self.on_mismatch(now, from, epoch, probe, hint, hint_epoch);
+            }
+            Msg::Offer { epoch, base, length, config, config_at } => {
+                self.on_offer(now, from, epoch, Install::new(from, base, length, config, config_at));
+            }
+            Msg::Want { .. } => {} // The order stage reads the snapshot for it.
+            Msg::Part { epoch, index, offset, bytes } => {
+                self.on_part(now, from, epoch, index, offset, &bytes)
+            }
+            Msg::Ask { index } => self.on_ask(from, index),
+            Msg::Have { batch } => self.on_have(batch),
+            Msg::ReadIndex { epoch, id } => self.on_read_index(from, epoch, id),
+            Msg::ReadIndexed { epoch, id, index } => self.on_read_indexed(epoch, id, index),
+            Msg::Alive { epoch, probe } => self.on_alive(now, from, epoch, probe),
+            Msg::TakeOver { epoch } => self.on_take_over(now, from, epoch),
+            Msg::Forward { .. }
+            | Msg::Touches { .. }
+            | Msg::Gone { .. }
+            | Msg::Digest { .. }
+            | Msg::Leaving => {
+                // For the order stage; agreement has no part in it.
+            }
+        }
+        self.tidy(now);
+    }
+
+    /// Time has passed. Call it at `deadline` at the latest.
+    pub fn on_tick(&mut self, now: Nanos) {
+        match &self.state {
+            State::Leader(_) => self.tick_leader(now),
+            _ if now >= self.patience => self.lose_patience(now),
+            _ => {}
+        }
+        self.tidy(now);
+    }
+
+    pub fn deadline(&self) -> Nanos {
+        match &self.state {
+            State::Leader(reign) => reign.tick_at,
+            _ => self.patience,
+        }
+    }
+
+    /// The store's word: these batches are on stable media.
+    pub fn on_durable(&mut self, now: Nanos, upto: Index) {
+        // Told before a cut was carried out, it speaks of batches that the cut takes away.
+        let upto = self.cutting.map_or(upto, |after| upto.min(after)).min(self.log.last());
+        let known = self.log.first_unknown().map_or(upto, |unknown| upto.min(unknown.prev()));
+        if known > self.durable {
+            self.durable = known;
+            self.tell_durable();
+        }
+        self.tidy(now);
+    }
+
+    /// The superblock holds this.
+    pub fn on_marked(&mut self, now: Nanos, marks: &Marks) {
+        self.marked = (marks.promised, marks.vote);
+        if self.marked == (self.promised, self.vote) {
+            for (to, msg) in std::mem::take(&mut self.held) {
+                self.out.push(Effect::Send { to, msg });
+            }
+            self.count_own_vote(now);
+        }
+        self.tidy(now);
+    }
+
+    pub fn on_cut_done(&mut self, now: Nanos, after: Index) {
+        assert_eq!(self.cutting, Some(after), "one cut at a time");
+        self.cutting = None;
+        self.point_out();
+        self.tidy(now);
+    }
+
+    // What every handler uses.
+
+    /// Sends. A message that binds this node waits until the promise under it is on the disk.
+    pub(super) fn say(&mut self, to: NodeId, msg: Msg) {
+        let binds =
+            !matches!(msg, Msg::PreVote { .. } | Msg::PreVoted { .. } | Msg::Ask { .. } | Msg::Have { .. });
+        if binds && self.marked != (self.promised, self.vote) {
+            self.held.push((to, msg));
+        } else {
+            self.out.push(Effect::Send { to, msg });
+        }
+    }
+
+    /// Promises a higher epoch: whatever this node was, it follows now, nobody yet.
+    pub(super) fn raise(&mut self, now: Nanos, epoch: Epoch) {
+        assert!(epoch > self.promised, "promises only grow");
+        self.promised = epoch;
+        self.vote = None;
+        self.marks_dirty = true;
+        self.held.clear(); // They spoke for an epoch that is over.
+        self.verified = Index(0);
+        self.probe = 0;
+        self.follow(now, None);
+    }
+
+    pub(super) fn follow(&mut self, now: Nanos, leader: Option<NodeId>) {
+        if matches!(&self.state, State::Follower { leader: current } if *current == leader) {
+            return;
+        }
+        if !matches!(self.state, State::Follower { .. }) {
+            self.be_patient(now);
+        }
+        if let State::Leader(reign) = &mut self.state {
+            self.counts.reads_refused += reign.reads.len() as u64;
+            for read in std::mem::take(&mut reign.reads) {
+                if read.from == self.options.me {
+                    self.out.push(Effect::ReadFailed { id: read.id });
+                }
+            }
+        }
+        self.fail_asked();
+        self.state = State::Follower { leader };
+        self.out.push(Effect::Following { leader });
+    }
+
+    /// Reads that went to a leader are unanswered when it changes.
+    fn fail_asked(&mut self) {
+        for id in std::mem::take(&mut self.asked) {
+            self.out.push(Effect::ReadFailed { id });
+        }
+    }
+
+    pub(super) fn be_patient(&mut self, now: Nanos) {
+        let patience = self.options.timing.patience.0;
+        self.patience = Nanos(now.0 + self.rng.between(patience, 2 * patience));
+    }
+
+    /// Heard from the living leader.
+    pub(super) fn hear_leader(&mut self, now: Nanos) {
+        self.heard = now;
+        self.hinted = false;
+        self.be_patient(now);
+    }
+
+    /// True while this node has reason to believe in a leader: it refuses candidates then.
+    pub(super) fn leader_lives(&self, now: Nanos) -> bool {
+        match &self.state {
+            State::Leader(_) => true, // It steps down by itself when its quorum falls silent.
+            State::Follower { leader: Some(_) } => {
+                !self.hinted && now.since(self.heard) < self.options.timing.patience
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn append(&mut self, batch: Batch) {
+        let config = batch.has(crate::journal::flag::CONFIG);
+        self.log.push(batch.clone());
+        self.out.push(Effect::Store(StoreIn::Append { epoch: self.promised, batch }));
+        self.counts.configs += config as u64;
+    }
+
+    /// Seals what `builder` holds as the next batch of this leader's epoch.
+    pub(super) fn seal(&self, builder: Builder, flags: u16, wall_ms: u64, ticks: Nanos) -> Batch {
+        let last = self.log.last();
+        let prev = self.log.chain(last).expect("a leader's log has no unknown slots");
+        let ticks = ticks.max(self.log.ticks());
+        builder.seal(self.options.cluster, self.promised, last.next(), prev, flags, wall_ms, ticks)
+    }
+
+    pub(super) fn cut(&mut self, after: Index) {
+        assert!(after >= self.commit, "what is committed is never cut (commit {}, cut {after})", self.commit);
+        self.counts.cuts += 1;
+        self.log.cut(after);
+        self.durable = self.durable.min(after);
+        self.cutting = Some(after);
+        self.out.push(Effect::Store(StoreIn::Cut { epoch: self.promised, after }));
+    }
+
+    pub(super) fn raise_commit(&mut self, commit: Index) {
+        if commit > self.commit {
+            self.commit = commit;
+            self.out.push(Effect::Committed(commit));
+        }
+    }
+
+    /// Whatever came in, leave tidy: commit, confirm reads, send what can be sent, write what must be kept.
+    pub(super) fn tidy(&mut self, now: Nanos) {
+        self.meet_peers(now);
+        if self.blank
+            && self.commit >= self.log.config_at()
+            && self.config().role(self.me()) == Some(Role::Learner)
+        {
+            // Made a learner since it joined: whatever this id promised before is void, its memory is its own.
+            self.blank = false;
+            self.marks_dirty = true;
+        }
+        if matches!(self.state, State::Leader(_)) {
+            self.try_commit(now);
+            self.confirm_reads();
+            self.broadcast(now);
+        }
+        if self.marks_dirty {
+            self.marks_dirty = false;
+            let marks = self.marks();
+            self.out.push(Effect::Store(StoreIn::Mark(marks)));
+        }
+        debug_assert!(self.commit <= self.log.last().max(self.log.base().index));
+    }
+
+    /// What the superblock is to hold. Never more than this node's own disk does.
+    pub(super) fn marks(&self) -> Marks {
+        let head = self.durable.max(self.log.base().index);
+        let commit = self.commit.min(head);
+        let (config_at, config) = self.log.config_of(commit).clone();
+        Marks {
+            promised: self.promised,
+            vote: self.vote,
+            history: self.log.epoch(head).unwrap_or_default(),
+            commit,
+            base: self.log.base(),
+            config,
+            config_at,
+            incarnation: self.incarnation,
+            blank: self.blank,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Elections: ask first whether others would vote, then for their votes.
+//!
+//! A node asks when its patience ends, or at once when the leader's port refuses it. Votes compare claims
+//! (history, last), never promises. A node with unknown slots votes as if it held them, and never leads: when it
+//! loses patience it asks for promises alone, to prove what was in its slots or that nobody can have it.
+
+use crate::base::{Epoch, Index, Nanos, NodeId};
+use crate::replica::core::{Effect, Replica, State};
+use crate::replica::{Claim, Msg};
+
+/// An election from the side of who asks.
+#[derive(Debug)]
+pub(super) struct Ballot {
+    pub epoch: Epoch,
+    pub granted: Vec<NodeId>,
+    /// Voters that have promised this epoch and certainly lack our first unknown slot.
+    pub absent: Vec<NodeId>,
+    /// Only promises are wanted.
+    pub resolve: bool,
+    pub transfer: bool,
+}
+
+impl Ballot {
+    fn new(epoch: Epoch) -> Ballot {
+        Ballot { epoch, granted: Vec::new(), absent: Vec::new(), resolve: false, transfer: false }
+    }
+}
+
+impl Replica {
+    pub(super) fn claim(&self) -> Claim {
+        self.log.claim(self.promised)
+    }
+
+    /// No leader for too long: look for one, perhaps here.
+    pub(super) fn lose_patience(&mut self, now: Nanos) {
+        self.be_patient(now);
+        if self.blank || !self.config().is_voter(self.options.me) || self.cutting.is_some() {
+            return; // Whoever may not vote does not stand either.
+        }
+        self.follow(now, None);
+        self.ask_for_unknown();
+        let mut ballot = Ballot::new(Epoch(self.promised.0 + 1));
+        ballot.granted.push(self.options.me);
+        let alone = self.config().majority() == 1;
+        self.state = State::Asking(ballot);
+        if alone {
+            return self.stand(now, false);
+        }
+        self.ask_all();
+    }
+
+    fn ask_all(&mut self) {
+        let ids: Vec<NodeId> = self.peers.iter().map(|peer| peer.id).collect();
+        ids.into_iter().for_each(|id| self.ask(id));
+    }
+
+    /// Puts the question of the hour to one peer.
+    fn ask(&mut self, to: NodeId) {
+        let claim = self.claim();
+        if !self.config().is_voter(to) {
+            return;
+        }
+        match &self.state {
+            State::Asking(ballot) => {
+                let epoch = ballot.epoch;
+                self.say(to, Msg::PreVote { epoch, claim });
+            }
+            State::Candidate(ballot) => {
+                let (epoch, resolve, transfer) = (ballot.epoch, ballot.resolve, ballot.transfer);
+                self.say(to, Msg::Vote { epoch, claim, resolve, transfer });
+            }
+            _ => {}
+        }
+    }
+
+    /// A fresh link: what was asked before may have been lost with the old one.
+    pub(super) fn repeat_to(&mut self, _now: Nanos, to: NodeId) {
+        self.ask(to);
+    }
+
+    pub(super) fn on_pre_vote(&mut self, now: Nanos, from: NodeId, epoch: Epoch, claim: Claim) {
+        let mine = (self.claim(), self.options.me);
+        let theirs = (claim, from);
+        let standing = matches!(self.state, State::Asking(_) | State::Candidate(_));
+        // Of two that ask at once the lower yields, or they would split the votes.
+        let yields = !standing || theirs > mine;
+        let granted =
+            !self.blank && epoch > self.promised && claim >= mine.0 && !self.leader_lives(now) && yields;
+        if granted && matches!(self.state, State::Asking(_)) {
+            self.follow(now, None);
+        }
+        if epoch <= self.promised {
+            // It is behind: without word of the newer epoch it would ask for ever.
+            let claim = self.claim();
+            let msg =
+                Msg::Voted { epoch: self.promised, granted: false, claim, unsure: self.log.first_unknown() };
+            return self.say(from, msg);
+        }
+        self.say(from, Msg::PreVoted { epoch, granted });
+    }
+
+    pub(super) fn on_pre_voted(&mut self, now: Nanos, from: NodeId, epoch: Epoch, granted: bool) {
+        let State::Asking(ballot) = &mut self.state else { return };
+        if !granted || epoch != ballot.epoch || ballot.granted.contains(&from) {
+            return;
+        }
+        ballot.granted.push(from);
+        if self.has_majority() {
+            self.stand(now, false);
+        }
+    }
+
+    fn has_majority(&self) -> bool {
+        let (State::Asking(ballot) | State::Candidate(ballot)) = &self.state else { return false };
+        let config = self.config();
+        ballot.granted.iter().filter(|&&id| config.is_voter(id)).count() >= config.majority()
+    }
+
+    /// Stands for the next epoch. The own vote counts once it is on the disk; questions leave then, too.
+    fn stand(&mut self, now: Nanos, transfer: bool) {
+        let epoch = Epoch(self.promised.0 + 1);
+        self.raise(now, epoch);
+        let resolve = self.log.first_unknown().is_some();
+        if !resolve {
+            self.vote = Some(self.options.me);
+        }
+        self.counts.elections += 1;
+        self.state = State::Candidate(Ballot { resolve, transfer, ..Ballot::new(epoch) });
+        self.ask_all();
+    }
+
+    /// This node's promise, and its vote if it gave one, are durable.
+    pub(super) fn count_own_vote(&mut self, now: Nanos) {
+        let me = self.options.me;
+        if let State::Candidate(ballot) = &mut self.state
+            && self.vote == Some(me)
+            && ballot.epoch == self.promised
+            && !ballot.granted.contains(&me)
+        {
+            ballot.granted.push(me);
+            self.win_if_elected(now);
+        }
+    }
+
+    fn win_if_elected(&mut self, now: Nanos) {
+        if matches!(&self.state, State::Candidate(ballot) if !ballot.resolve && ballot.granted.contains(&self.options.me))
+            && self.has_majority()
+        {
+            self.lead(now);
+        }
+    }
+
+    pub(super) fn on_vote(
+        &mut self,
+        now: Nanos,
+        from: NodeId,
+        epoch: Epoch,
+        claim: Claim,
+        resolve: bool,
+        transfer: bool,
+    ) {
+        if self.blank {
+            return; // Whoever had this id before may have voted already.
+        }
+        if epoch > self.promised {
+            if self.leader_lives(now) && !transfer {
+                return; // A living leader is not deposed by one that cannot hear it.
+            }
+            self.raise(now, epoch);
+        }
+        let mine = self.claim();
+        let free = self.vote.is_none() || self.vote == Some(from);
+        let leaderless = matches!(self.state, State::Follower { leader: None });
+        let granted = epoch == self.promised && !resolve && free && leaderless && claim >= mine;
+        if granted && self.vote.is_none() {
+            self.vote = Some(from);
+            self.marks_dirty = true;
+            self.be_patient(now);
+        }
+        let unsure = self.log.first_unknown();
+        self.say(from, Msg::Voted { epoch: self.promised, granted, claim: mine, unsure });
+    }
+
+    pub(super) fn on_voted(
+        &mut self,
+        now: Nanos,
+        from: NodeId,
+        epoch: Epoch,
+        granted: bool,
+        claim: Claim,
+        unsure: Option<Index>,
+    ) {
+        if epoch > self.promised {
+            self.raise(now, epoch);
+            return;
+        }
+        let voter = self.config().is_voter(from);
+        let lost = self.log.first_unknown();
+        let State::Candidate(ballot) = &mut self.state else { return };
+        if epoch != ballot.epoch || !voter {
+            return;
+        }
+        if granted && !ballot.granted.contains(&from) {
+            ballot.granted.push(from);
+            self.win_if_elected(now);
+        } else if let Some(lost) = lost
+            && ballot.resolve
+        {
+            // It promised this epoch, so it takes nothing older any more: what it lacks now it lacks for good.
+            let certain = claim.last < lost && unsure.is_none_or(|unsure| unsure > lost);
+            if certain && !ballot.absent.contains(&from) {
+                ballot.absent.push(from);
+                if ballot.absent.len() >= self.config().absence() {
+                    self.deny_unknown(now, lost);
+                }
+            }
+        }
+    }
+
+    /// So many voters certainly lack the slot that no majority can ever have held it: it was never committed.
+    fn deny_unknown(&mut self, now: Nanos, lost: Index) {
+        self.counts.absences += 1;
+        self.cut(lost.prev());
+        self.follow(now, None);
+        self.patience = now; // With a whole log it may stand at once.
+    }
+
+    /// The old leader hands over.
+    pub(super) fn on_take_over(&mut self, now: Nanos, from: NodeId, epoch: Epoch) {
+        let follows = matches!(self.state, State::Follower { leader } if leader == Some(from));
+        let fit =
+            !self.blank && self.config().is_voter(self.options.me) && self.log.first_unknown().is_none();
+        if epoch == self.promised && follows && fit && self.cutting.is_none() {
+            self.stand(now, true);
+        }
+    }
+
+    pub(super) fn lead(&mut self, now: Nanos) {
+        self.begin_reign(now);
+        self.out.push(Effect::Leading { epoch: self.promised });
+    }
+}

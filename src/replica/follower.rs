@@ -1,0 +1,208 @@
+//! The follower: appends what continues its log, cuts what contradicts the leader's, answers for what is durable.
+
+use crate::base::{Chain, Epoch, Index, Nanos, NodeId};
+use crate::journal::Batch;
+use crate::pipeline::parcel::StoreIn;
+use crate::replica::Msg;
+use crate::replica::core::{Effect, Replica, State};
+
+/// A place in the leader's log, named so that equal names mean equal logs up to there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub index: Index,
+    pub epoch: Epoch,
+    pub chain: Chain,
+}
+
+impl Replica {
+    /// Obeys the leader of `epoch`, unless this node has promised a later one. False: it must not.
+    pub(super) fn heed(&mut self, now: Nanos, from: NodeId, epoch: Epoch) -> bool {
+        if epoch < self.promised {
+            // Tell a leader that is over; the higher epoch in the answer is what counts.
+            let epoch = self.promised;
+            let msg = Msg::Mismatch { epoch, probe: 0, hint: Index(0), hint_epoch: Epoch(0) };
+            self.say(from, msg);
+            return false;
+        }
+        if epoch > self.promised {
+            self.raise(now, epoch);
+        }
+        assert!(!self.is_leader(), "two leaders in epoch {epoch}: this node and {from}");
+        self.follow(now, Some(from));
+        self.hear_leader(now);
+        true
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(super) fn on_append(
+        &mut self,
+        now: Nanos,
+        from: NodeId,
+        epoch: Epoch,
+        probe: u64,
+        commit: Index,
+        prev: Place,
+        recycle: Index,
+        batches: Vec<Batch>,
+    ) {
+        if !self.heed(now, from, epoch) {
+            return;
+        }
+        if self.cutting.is_some() || self.loading() {
+            // Once the store has answered, `point_out` says where to go on.
+            return self.say(from, Msg::Alive { epoch, probe });
+        }
+        self.nudge_install(now);
+        let asked = probe > self.probe;
+        self.probe = self.probe.max(probe);
+        self.recycle = self.recycle.max(recycle);
+        if let Err(hint) = self.agrees(prev) {
+            let hint_epoch = self.log.epoch(hint).unwrap_or_default();
+            return self.say(from, Msg::Mismatch { epoch, probe, hint, hint_epoch });
+        }
+        self.verified = self.verified.max(prev.index);
+        let empty = batches.is_empty();
+        for batch in batches {
+            if !self.take_batch(batch) {
+                break;
+            }
+        }
+        // Beyond what is known to be the same, the leader's commit point says nothing of this log.
+        self.raise_commit(commit.min(self.verified));
+        if empty || asked {
+            self.answer_append();
+        }
+    }
+
+    /// Whether this log is the leader's up to `prev`; if not, where to look next.
+    fn agrees(&self, prev: Place) -> Result<(), Index> {
+        let base = self.log.base();
+        if prev.index < base.index {
+            return Ok(()); // All below a snapshot is committed, so the leader has the same.
+        }
+        if let Some(unknown) = self.log.first_unknown().filter(|&unknown| unknown <= prev.index) {
+            return Err(unknown.prev()); // Send me that again.
+        }
+        if prev.index > self.log.last() {
+            return Err(self.log.last());
+        }
+        if self.log.chain(prev.index) == Some(prev.chain) {
+            return Ok(());
+        }
+        assert!(prev.index > self.commit, "a leader contradicts what is committed here at {}", prev.index);
+        let hint = self.log.last_at_most(prev.index.prev(), prev.epoch);
+        Err(hint.max(self.commit))
+    }
+
+    /// The next batch of the leader's log. False: stop here, the rest will come again.
+    fn take_batch(&mut self, batch: Batch) -> bool {
+        let index = batch.index();
+        if index <= self.log.base().index {
+            self.verified = self.verified.max(index);
+            return true;
+        }
+        if index > self.log.last().next() || batch.head().cluster != self.options.cluster {
+            return false;
+        }
+        if self.log.is_unknown(index) {
+            if self.log.fits(&batch) {
+                self.repair(batch);
+                self.verified = self.verified.max(index);
+                return true;
+            }
+            self.cut(index.prev());
+            return false;
+        }
+        match self.log.chain(index) {
+            Some(chain) if chain == batch.chain() => {
+                self.verified = self.verified.max(index);
+                true
+            }
+            Some(_) => {
+                self.cut(index.prev());
+                false
+            }
+            None if self.log.chain(index.prev()) == Some(batch.head().prev) => {
+                self.verified = self.verified.max(index);
+                self.append(batch);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Tells the leader how far this log equals its own, and how far it is durable.
+    pub(super) fn answer_append(&mut self) {
+        let State::Follower { leader: Some(leader) } = self.state else { return };
+        let (epoch, probe, received) = (self.promised, self.probe, self.verified);
+        let durable = self.durable.min(received);
+        let snapshot = self.snapshots.last().map_or(Index(0), |base| base.index);
+        self.say(leader, Msg::Appended { epoch, probe, received, durable, snapshot });
+    }
+
+    /// More is durable here: an acknowledgement if another leads, a count of its own if this node does.
+    pub(super) fn tell_durable(&mut self) {
+        if !self.is_leader() && self.verified.0 > 0 {
+            self.answer_append();
+        }
+    }
+
+    /// After a cut or an install: where this log ends now.
+    pub(super) fn point_out(&mut self) {
+        let State::Follower { leader: Some(leader) } = self.state else { return };
+        let hint = self.log.first_unknown().map_or(self.log.last(), Index::prev);
+        let hint_epoch = self.log.epoch(hint).unwrap_or_default();
+        self.say(leader, Msg::Mismatch { epoch: self.promised, probe: self.probe, hint, hint_epoch });
+    }
+}
+
+// Slots that the disk has lost.
+impl Replica {
+    /// Writes an intact copy over a damaged one.
+    pub(super) fn repair(&mut self, batch: Batch) {
+        self.log.resolve(&batch);
+        self.counts.repairs += 1;
+        self.out.push(Effect::Store(StoreIn::Repair { batch }));
+    }
+
+    /// The store has rewritten a damaged slot. Durable again is everything before the next damage.
+    pub fn on_repaired(&mut self, now: Nanos, written: Index) {
+        let known = self.log.first_unknown().map_or(written, |unknown| written.min(unknown.prev()));
+        if known > self.durable {
+            self.durable = known.min(self.log.last());
+            self.tell_durable();
+        }
+        self.tidy(now);
+    }
+
+    /// Anybody's intact copy will do, if it is certainly the same batch.
+    pub(super) fn ask_for_unknown(&mut self) {
+        let Some(index) = self.log.first_unknown() else { return };
+        let ids: Vec<NodeId> = self.peers.iter().filter(|peer| peer.link).map(|peer| peer.id).collect();
+        ids.into_iter().for_each(|id| self.say(id, Msg::Ask { index }));
+    }
+
+    pub(super) fn on_ask(&mut self, from: NodeId, index: Index) {
+        if self.log.is_unknown(index) || index <= self.log.base().index || index > self.durable {
+            return;
+        }
+        match self.log.batch(index) {
+            Some(batch) => {
+                let batch = batch.clone();
+                self.say(from, Msg::Have { batch });
+            }
+            None => {
+                // From the disk into memory; it will ask again.
+                let ticket = u64::from(from.0);
+                self.out.push(Effect::Store(StoreIn::Fetch { ticket, from: index, bytes: 1 }));
+            }
+        }
+    }
+
+    pub(super) fn on_have(&mut self, batch: Batch) {
+        if self.log.is_unknown(batch.index()) && self.cutting.is_none() && self.log.fits(&batch) {
+            self.repair(batch);
+            self.ask_for_unknown();
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Snapshots: which ones stand, when the log below may go, and how a lagging member gets one.
+
+use crate::base::{Block, BlockMut, Epoch, Index, Nanos, NodeId, PAGE};
+use crate::pipeline::parcel::{Base, StoreIn};
+use crate::replica::core::{Effect, Replica, State};
+use crate::replica::peer::Mode;
+use crate::replica::{Config, Msg};
+
+/// Bytes of a snapshot file in one message.
+pub const PART: usize = 256 << 10;
+
+/// A snapshot on its way to this disk.
+#[derive(Clone, Debug)]
+pub struct Install {
+    pub from: NodeId,
+    pub base: Base,
+    /// Of the whole file.
+    pub length: u64,
+    pub config: Config,
+    pub config_at: Index,
+    /// What has arrived.
+    offset: u64,
+    stage: Stage,
+    asked_at: Nanos,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Fetching,
+    /// All bytes are here; the store reads them back.
+    Verifying,
+    /// Apply starts over from it.
+    Loading,
+    /// The journal begins anew behind it.
+    Restarting,
+}
+
+impl Install {
+    pub(super) fn new(from: NodeId, base: Base, length: u64, config: Config, config_at: Index) -> Install {
+        Install {
+            from,
+            base,
+            length,
+            config,
+            config_at,
+            offset: 0,
+            stage: Stage::Fetching,
+            asked_at: Nanos(0),
+        }
+    }
+}
+
+impl Replica {
+    /// A local snapshot was written, read back and verified.
+    pub fn on_snapshot(&mut self, now: Nanos, base: Base) {
+        if self.snapshots.last().is_none_or(|last| last.index < base.index) {
+            self.snapshots.push(base);
+            self.answer_append();
+        }
+        self.tidy(now);
+    }
+
+    /// Up to where a majority of the members has verified snapshots.
+    pub(super) fn recyclable(&self) -> Index {
+        if !self.is_leader() {
+            return self.recycle;
+        }
+        let me = self.options.me;
+        let own = self.snapshots.last().map_or(Index(0), |base| base.index);
+        self.config().quorum_index(|id| {
+            if id == me { own } else { self.peer(id).map_or(Index(0), |peer| peer.snapshot) }
+        })
+    }
+
+    /// The newest snapshot that the log may stand on, if that is newer than the one it stands on. `keep` batches
+    /// stay in the log for members that lag a little.
+    pub fn next_base(&self, keep: u64) -> Option<Base> {
+        let upto = self.recyclable().min(self.durable);
+        let spare = self.commit.0.saturating_sub(keep);
+        let base = self.snapshots.iter().rev().find(|base| base.index <= upto && base.index.0 <= spare)?;
+        (base.index > self.log.base().index && self.install.is_none()).then_some(*base)
+    }
+
+    /// The log stands on this snapshot from now on. Returns the snapshots that are no longer needed, to be
+    /// removed once the superblock says so.
+    pub fn rebase(&mut self, now: Nanos, base: Base) -> Vec<Index> {
+        assert!(base.index <= self.durable && base.index <= self.commit);
+        self.log.rebase(base);
+        self.marks_dirty = true;
+        let old: Vec<Index> =
+            self.snapshots.iter().map(|s| s.index).filter(|&index| index < base.index).collect();
+        self.snapshots.retain(|snapshot| snapshot.index >= base.index);
+        self.tidy(now);
+        old
+    }
+
+    /// Leader: this follower lacks what the log no longer has.
+    pub(super) fn offer_snapshot(&mut self, place: usize) {
+        let base = self.log.base();
+        let (config_at, config) = self.log.config_of(base.index).clone();
+        self.peers[place].mode = Mode::Snapshot(base.index);
+        let (to, epoch) = (self.peers[place].id, self.promised);
+        // The order stage fills in the length: it knows the file.
+        self.say(to, Msg::Offer { epoch, base, length: 0, config, config_at });
+    }
+
+    pub(super) fn on_offer(&mut self, now: Nanos, from: NodeId, epoch: Epoch, offer: Install) {
+        if !self.heed(now, from, epoch) || self.cutting.is_some() || self.loading() {
+            return;
+        }
+        if offer.base.index <= self.commit || offer.base.index <= self.log.base().index {
+            return self.point_out(); // It is not needed after all.
+        }
+        match &mut self.install {
+            // The same snapshot, perhaps from a new leader: identical bytes, so go on where we were.
+            Some(under_way) if under_way.base == offer.base && under_way.length == offer.length => {
+                under_way.from = from;
+            }
+            _ => self.install = Some(offer),
+        }
+        self.want(now);
+    }
+
+    fn want(&mut self, now: Nanos) {
+        let epoch = self.promised;
+        let Some(install) = self.install.as_mut().filter(|install| install.stage == Stage::Fetching) else {
+            return;
+        };
+        install.asked_at = now;
+        let (to, index, offset) = (install.from, install.base.index, install.offset);
+        self.say(to, Msg::Want { epoch, index, offset });
+    }
+
+    pub(super) fn on_part(
+        &mut self,
+        now: Nanos,
+        from: NodeId,
+        epoch: Epoch,
+        index: Index,
+        offset: u64,
+        bytes: &[u8],
+    ) {
+        if epoch != self.promised {
+            return;
+        }
+        self.hear_leader(now);
+        let Some(install) = &mut self.install else { return };
+        let fits = install.from == from && install.base.index == index && install.stage == Stage::Fetching;
+        let whole = bytes.len().is_multiple_of(PAGE) && offset + bytes.len() as u64 <= install.length;
+        if !fits || offset != install.offset || bytes.is_empty() || !whole {
+            return;
+        }
+        let mut block = BlockMut::with_capacity(bytes.len());
+        block.extend(bytes);
+        install.offset += bytes.len() as u64;
+        let done = install.offset == install.length;
+        let length = install.length;
+        if done {
+            install.stage = Stage::Verifying;
+        }
+        self.out.push(Effect::Store(StoreIn::SnapshotChunk { index, offset, block: block.freeze() }));
+        if done {
+            // The file's own last page is its seal; it came with the parts.
+            let seal = Block::copy_of(&[]);
+            self.out.push(Effect::Store(StoreIn::SnapshotSeal { index, length, seal }));
+        } else {
+            self.want(now);
+        }
+    }
+
+    /// The store has read a fetched snapshot back. True: this one was ours to load.
+    pub fn on_fetched_snapshot(&mut self, now: Nanos, index: Index, verified: bool) -> bool {
+        let Some(install) =
+            self.install.as_mut().filter(|i| i.base.index == index && i.stage == Stage::Verifying)
+        else {
+            return false;
+        };
+        if verified {
+            install.stage = Stage::Loading;
+            let base = install.base;
+            self.out.push(Effect::Load { base });
+        } else {
+            self.install = None; // Damaged on the way or on the disk: from the start.
+            self.point_out();
+        }
+        self.tidy(now);
+        true
+    }
+
+    /// Apply has loaded it and its digest is right: the log begins anew behind it.
+    pub fn on_loaded(&mut self, now: Nanos) {
+        let Some(install) = self.install.as_mut().filter(|install| install.stage == Stage::Loading) else {
+            return;
+        };
+        install.stage = Stage::Restarting;
+        let base = install.base;
+        self.out.push(Effect::Store(StoreIn::Restart { epoch: self.promised, base }));
+        self.tidy(now);
+    }
+
+    pub fn on_restarted(&mut self, now: Nanos) {
+        let Some(install) = self.install.take() else { return };
+        let base = install.base;
+        self.counts.installs += 1;
+        self.log = super::log::Log::new(base, install.config_at, install.config);
+        self.durable = base.index;
+        self.verified = Index(0);
+        self.snapshots = vec![base];
+        self.commit = self.commit.max(base.index);
+        self.marks_dirty = true;
+        self.out.push(Effect::Committed(self.commit));
+        self.point_out();
+        self.tidy(now);
+    }
+
+    /// Past the point of return of an install: the old log is as good as gone.
+    pub(super) fn loading(&self) -> bool {
+        self.install.as_ref().is_some_and(|install| install.stage != Stage::Fetching)
+    }
+
+    /// A fetch that got no answer for a while asks again, or is given up with its leader.
+    pub(super) fn nudge_install(&mut self, now: Nanos) {
+        let patience = self.options.timing.patience;
+        let leaderless = !matches!(self.state, State::Follower { leader: Some(_) });
+        let Some(install) = self.install.as_ref().filter(|install| install.stage == Stage::Fetching) else {
+            return;
+        };
+        if !leaderless && now.since(install.asked_at) > patience {
+            self.want(now);
+        }
+    }
+}

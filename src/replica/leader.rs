@@ -1,0 +1,488 @@
+//! The leader: broadcast, acknowledgements, commit, reads, hand-over.
+
+use std::collections::VecDeque;
+
+use crate::base::{Epoch, Index, Nanos, NodeId};
+use crate::journal::{Builder, flag};
+use crate::pipeline::parcel::StoreIn;
+use crate::replica::core::{Effect, Replica, State};
+use crate::replica::member::config_batch;
+use crate::replica::peer::Mode;
+use crate::replica::{Config, Msg};
+
+/// The most bytes of batches in one message; larger only if one batch alone is.
+const MESSAGE_BYTES: usize = 1 << 20;
+
+/// One epoch led by this node.
+#[derive(Debug)]
+pub(super) struct Reign {
+    /// The batch that opened it. Nothing counts as newly committed before this one is.
+    pub start: Index,
+    pub tick_at: Nanos,
+    /// Where cluster time stood, and this node's clock, when the reign began.
+    ticks: Nanos,
+    since: Nanos,
+    /// Number of the last probe. A read waits for a quorum to answer a probe sent after it came.
+    probe: u64,
+    /// It has left with some append: a later read needs a later one.
+    probe_left: bool,
+    pub reads: VecDeque<Read>,
+    /// Reads that came before the opening batch was committed.
+    early: Vec<(NodeId, u64)>,
+    /// Handing over to this node, given up at that time.
+    heir: Option<(NodeId, Nanos)>,
+    /// When the own disk began to owe a batch.
+    owed_since: Option<(Index, Nanos)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Read {
+    pub from: NodeId,
+    pub id: u64,
+    probe: u64,
+    index: Index,
+}
+
+/// Why something cannot be proposed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("this node does not lead")]
+    NotLeader,
+    #[error("the leader has not committed anything in its epoch yet; try again shortly")]
+    TooEarly,
+    #[error("another membership change is under way; wait until it is committed")]
+    Pending,
+    #[error("members change one voter at a time")]
+    TwoAtOnce,
+    #[error("leadership is being handed over")]
+    Leaving,
+    #[error("no such member, or it is not ready")]
+    NotReady,
+}
+
+impl Replica {
+    pub(super) fn begin_reign(&mut self, now: Nanos) {
+        assert!(self.log.first_unknown().is_none() && self.cutting.is_none());
+        assert_eq!(self.marked, (self.promised, Some(self.options.me)));
+        let next = self.log.last().next();
+        self.peers.iter_mut().for_each(|peer| peer.begin(next, now));
+        self.install = None;
+        self.state = State::Leader(Reign {
+            start: next,
+            tick_at: now,
+            ticks: self.log.ticks(),
+            since: now,
+            probe: 1,
+            probe_left: false,
+            reads: VecDeque::new(),
+            early: Vec::new(),
+            heir: None,
+            owed_since: None,
+        });
+        let batch = self.seal(Builder::default(), flag::OPEN, 0, self.cluster_time(now));
+        self.append(batch);
+    }
+
+    /// Cluster time: the leader's clock, continued from the last batch.
+    pub fn cluster_time(&self, now: Nanos) -> Nanos {
+        match &self.state {
+            State::Leader(reign) => reign.ticks.plus(now.since(reign.since)),
+            _ => self.log.ticks(),
+        }
+    }
+
+    /// Batches that this leader has appended and not seen committed.
+    pub fn uncommitted(&self) -> u64 {
+        self.log.last().0 - self.commit.0
+    }
+
+    pub fn may_propose(&self) -> bool {
+        matches!(&self.state, State::Leader(reign) if reign.heir.is_none())
+    }
+
+    /// Takes a body of commands as the next batch.
+    pub fn propose(&mut self, now: Nanos, wall_ms: u64, body: Builder, flags: u16) -> Result<Index, Refusal> {
+        match &self.state {
+            State::Leader(reign) if reign.heir.is_none() => {}
+            State::Leader(_) => return Err(Refusal::Leaving),
+            _ => return Err(Refusal::NotLeader),
+        }
+        let batch = self.seal(body, flags, wall_ms, self.cluster_time(now));
+        let index = batch.index();
+        self.append(batch);
+        self.tidy(now);
+        Ok(index)
+    }
+
+    /// Proposes a configuration. It is in force from its append, and decided when a majority of it says so.
+    pub fn propose_config(&mut self, now: Nanos, wall_ms: u64, config: &Config) -> Result<Index, Refusal> {
+        if self.leads().is_none() {
+            return Err(if self.is_leader() { Refusal::TooEarly } else { Refusal::NotLeader });
+        }
+        if self.log.config_at() > self.commit {
+            return Err(Refusal::Pending);
+        }
+        if !config.follows(self.config()) {
+            return Err(Refusal::TwoAtOnce);
+        }
+        self.propose(now, wall_ms, config_batch(config), flag::CONFIG)
+    }
+
+    /// Hands leadership to `heir` once its log is complete. Nothing is proposed meanwhile.
+    pub fn transfer(&mut self, now: Nanos, heir: NodeId) -> Result<(), Refusal> {
+        let ready = self.config().is_voter(heir) && self.peer(heir).is_some_and(|peer| peer.link);
+        let until = now.plus(self.options.timing.patience);
+        let State::Leader(reign) = &mut self.state else { return Err(Refusal::NotLeader) };
+        if !ready {
+            return Err(Refusal::NotReady);
+        }
+        reign.heir = Some((heir, until));
+        self.tidy(now);
+        Ok(())
+    }
+
+    /// The follower that is furthest, to hand over to.
+    pub fn best_heir(&self) -> Option<NodeId> {
+        let config = self.config();
+        let fit = |id: NodeId| config.is_voter(id);
+        self.peers.iter().filter(|p| p.link && fit(p.id)).max_by_key(|p| (p.matched, p.id)).map(|p| p.id)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(super) fn on_appended(
+        &mut self,
+        now: Nanos,
+        from: NodeId,
+        epoch: Epoch,
+        probe: u64,
+        received: Index,
+        durable: Index,
+        snapshot: Index,
+    ) {
+        if epoch > self.promised {
+            return self.raise(now, epoch);
+        }
+        let State::Leader(_) = self.state else { return };
+        let last = self.log.last();
+        if epoch != self.promised {
+            return; // Another epoch's word counts for nothing.
+        }
+        let patience = self.options.timing.patience;
+        let Some(peer) = self.peer_mut(from) else { return };
+        peer.heard = now;
+        peer.probe_acked = peer.probe_acked.max(probe);
+        peer.snapshot = peer.snapshot.max(snapshot);
+        peer.arrived(durable);
+        if durable > peer.matched {
+            assert!(durable <= last, "node {from} acknowledges batch {durable}, the log ends at {last}");
+            peer.matched = durable;
+            peer.moved_at = now;
+        }
+        match peer.mode {
+            Mode::Probing if received.next() >= peer.next || peer.window.is_empty() => {
+                peer.mode = Mode::Streaming;
+                peer.next = received.next();
+            }
+            Mode::Snapshot(index) if received >= index => {
+                peer.mode = Mode::Streaming;
+                peer.next = received.next();
+            }
+            // It answers heartbeats and gets no further, though all was sent: something was lost on the way.
+            Mode::Streaming if peer.matched < last && now.since(peer.moved_at) > patience => {
+                peer.moved_at = now;
+                peer.probe_from(received.next());
+                self.counts.resends += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// No news of its log, but it follows: it counts for this leader's quorum and for reads.
+    pub(super) fn on_alive(&mut self, now: Nanos, from: NodeId, epoch: Epoch, probe: u64) {
+        if self.is_leader()
+            && epoch == self.promised
+            && let Some(peer) = self.peer_mut(from)
+        {
+            peer.heard = now;
+            peer.probe_acked = peer.probe_acked.max(probe);
+        }
+    }
+
+    pub(super) fn on_mismatch(
+        &mut self,
+        now: Nanos,
+        from: NodeId,
+        epoch: Epoch,
+        probe: u64,
+        hint: Index,
+        hint_epoch: Epoch,
+    ) {
+        if epoch > self.promised {
+            return self.raise(now, epoch);
+        }
+        if !self.is_leader() || epoch != self.promised {
+            return;
+        }
+        let agree = self.log.last_at_most(hint, hint_epoch);
+        let Some(peer) = self.peer_mut(from) else { return };
+        peer.heard = now;
+        peer.probe_acked = peer.probe_acked.max(probe);
+        peer.moved_at = now;
+        if !matches!(peer.mode, Mode::Snapshot(_)) {
+            peer.probe_from(agree.next());
+        }
+    }
+
+    /// Commits what a majority of the configuration in force at each index holds, once the opening batch is
+    /// among it. The only place that commits.
+    pub(super) fn try_commit(&mut self, now: Nanos) {
+        let State::Leader(reign) = &self.state else { return };
+        let start = reign.start;
+        let held = |id: NodeId| {
+            if id == self.options.me {
+                self.durable
+            } else {
+                self.peer(id).map_or(Index(0), |peer| peer.matched)
+            }
+        };
+        let mut target = Index(0);
+        for (place, (at, config)) in self.log.configs().iter().enumerate() {
+            if target.next() < *at {
+                break; // The batches before this configuration are not all decided by the one before.
+            }
+            let until = self.log.configs().get(place + 1).map_or(Index(u64::MAX), |next| next.0.prev());
+            let reach = config.quorum_index(held).min(until);
+            target = target.max(reach);
+            // Whatever is committed already needs no second count by an older configuration.
+            target = target.max(self.commit.min(until));
+        }
+        if target >= start && target > self.commit {
+            self.raise_commit(target);
+            let State::Leader(reign) = &mut self.state else { return };
+            for (from, id) in std::mem::take(&mut reign.early) {
+                self.take_read(from, id);
+            }
+            if self.log.config_at() <= self.commit && !self.config().is_voter(self.options.me) {
+                // Removed, and the removal is decided: the others go on.
+                self.broadcast(now);
+                self.follow(now, None);
+            }
+        }
+    }
+
+    // Reads.
+
+    /// A linearizable read of this node: answered by `ReadReady` or `ReadFailed`.
+    pub fn read(&mut self, now: Nanos, id: u64) {
+        match self.leader() {
+            Some(leader) if leader == self.options.me => self.take_read(leader, id),
+            Some(leader) => {
+                self.asked.push_back(id);
+                let epoch = self.promised;
+                self.say(leader, Msg::ReadIndex { epoch, id });
+            }
+            None => self.out.push(Effect::ReadFailed { id }),
+        }
+        self.tidy(now);
+    }
+
+    pub(super) fn on_read_index(&mut self, from: NodeId, epoch: Epoch, id: u64) {
+        if epoch == self.promised && self.is_leader() {
+            self.take_read(from, id);
+        } // Otherwise it finds out by itself: it will hear of the new epoch.
+    }
+
+    fn take_read(&mut self, from: NodeId, id: u64) {
+        let commit = self.commit;
+        let State::Leader(reign) = &mut self.state else { return };
+        if commit < reign.start {
+            return reign.early.push((from, id)); // What older epochs committed is not known for certain yet.
+        }
+        // One probe serves all reads that come before it leaves.
+        if reign.probe_left {
+            reign.probe += 1;
+            reign.probe_left = false;
+        }
+        reign.reads.push_back(Read { from, id, probe: reign.probe, index: commit });
+    }
+
+    pub(super) fn confirm_reads(&mut self) {
+        let config = self.log.config();
+        let me = self.options.me;
+        let acked = |id: NodeId| {
+            Index(if id == me { u64::MAX } else { self.peer(id).map_or(0, |peer| peer.probe_acked) })
+        };
+        let confirmed = config.quorum_index(acked).0;
+        let State::Leader(reign) = &mut self.state else { return };
+        while let Some(read) = reign.reads.front().copied().filter(|read| read.probe <= confirmed) {
+            reign.reads.pop_front();
+            self.out.push(if read.from == me {
+                Effect::ReadReady { id: read.id, index: read.index }
+            } else {
+                let msg = Msg::ReadIndexed { epoch: self.promised, id: read.id, index: read.index };
+                Effect::Send { to: read.from, msg }
+            });
+        }
+    }
+
+    pub(super) fn on_read_indexed(&mut self, epoch: Epoch, id: u64, index: Index) {
+        // An answer from a reign that is over says nothing: a newer leader may have committed since.
+        if epoch == self.promised && self.asked.front() == Some(&id) {
+            self.asked.pop_front();
+            self.out.push(Effect::ReadReady { id, index });
+        }
+    }
+
+    // Time and sending.
+
+    pub(super) fn tick_leader(&mut self, now: Nanos) {
+        let timing = self.options.timing;
+        let (config, me) = (self.log.config(), self.options.me);
+        let alive = config
+            .voters()
+            .filter(|&id| {
+                id == me || self.peer(id).is_some_and(|peer| now.since(peer.heard) < timing.patience)
+            })
+            .count();
+        if alive < config.majority() {
+            return self.follow(now, None); // Nobody hears: another may lead by now.
+        }
+        let (durable, last) = (self.durable, self.log.last());
+        let State::Leader(reign) = &mut self.state else { return };
+        reign.tick_at = now.plus(Nanos(timing.heartbeat.0 / 2));
+        if reign.heir.is_some_and(|(_, until)| now >= until) {
+            reign.heir = None;
+        }
+        // A disk that stands still for so long is as good as gone: somebody else should lead.
+        reign.owed_since = match reign.owed_since {
+            _ if durable == last => None,
+            Some((at, since)) if at == durable => Some((at, since)),
+            _ => Some((durable, now)),
+        };
+        let stuck = reign.owed_since.is_some_and(|(_, since)| now.since(since) > timing.patience);
+        if stuck
+            && reign.heir.is_none()
+            && let Some(heir) = self.best_heir()
+        {
+            let _ = self.transfer(now, heir);
+        }
+    }
+
+    /// Sends every follower what it lacks, as far as its window goes.
+    pub(super) fn broadcast(&mut self, now: Nanos) {
+        let heartbeat = self.options.timing.heartbeat;
+        let last = self.log.last();
+        for place in 0..self.peers.len() {
+            if !self.peers[place].link {
+                continue;
+            }
+            if self.peers[place].next <= self.log.base().index
+                && !matches!(self.peers[place].mode, Mode::Snapshot(_))
+            {
+                self.offer_snapshot(place);
+            }
+            let State::Leader(reign) = &self.state else { return };
+            let probe = reign.probe;
+            let peer = &self.peers[place];
+            let due = now.since(peer.sent_at) >= heartbeat || peer.sent_at == Nanos(0);
+            let wants_probe = peer.probe_sent < probe && !self.peers_confirmed(probe);
+            match peer.mode {
+                Mode::Streaming => {
+                    while self.peers[place].next <= last && self.send_batches(now, place) {}
+                    let peer = &self.peers[place];
+                    if due && peer.sent_at != now || wants_probe && peer.probe_sent < probe {
+                        self.send_append(now, place, Vec::new());
+                    }
+                }
+                Mode::Probing | Mode::Snapshot(_) => {
+                    if due || wants_probe {
+                        self.send_append(now, place, Vec::new());
+                    }
+                }
+            }
+        }
+        self.hand_over(now);
+    }
+
+    /// No read waits for this probe.
+    fn peers_confirmed(&self, probe: u64) -> bool {
+        match &self.state {
+            State::Leader(reign) => reign.reads.back().is_none_or(|read| read.probe < probe),
+            _ => true,
+        }
+    }
+
+    /// One message of batches. False: nothing more can go now.
+    fn send_batches(&mut self, now: Nanos, place: usize) -> bool {
+        let (bytes_max, count_max) = (self.options.window_bytes, self.options.window_count);
+        let peer = &self.peers[place];
+        let (mut bytes, mut batches) = (0, Vec::new());
+        let mut next = peer.next;
+        while let Some(batch) = self.log.batch(next) {
+            let length = batch.block().len();
+            let full = peer.window_bytes + bytes + length > bytes_max
+                || peer.window.len() + batches.len() >= count_max;
+            let first = batches.is_empty() && peer.window.is_empty();
+            if (full && !first) || (!batches.is_empty() && bytes + length > MESSAGE_BYTES) {
+                break;
+            }
+            bytes += length;
+            batches.push(batch.clone());
+            next = next.next();
+        }
+        if batches.is_empty() {
+            let missing = next <= self.log.last() && self.log.batch(next).is_none() && !peer.fetching;
+            if missing {
+                let ticket = u64::from(peer.id.0);
+                self.peers[place].fetching = true;
+                self.out.push(Effect::Store(StoreIn::Fetch { ticket, from: next, bytes: MESSAGE_BYTES }));
+            }
+            return false;
+        }
+        let peer = &mut self.peers[place];
+        for batch in &batches {
+            peer.window.push_back((batch.index(), batch.block().len()));
+        }
+        peer.window_bytes += bytes;
+        self.send_append(now, place, batches);
+        self.peers[place].next = next;
+        true
+    }
+
+    fn send_append(&mut self, now: Nanos, place: usize, batches: Vec<crate::journal::Batch>) {
+        let State::Leader(reign) = &mut self.state else { return };
+        let probe = reign.probe;
+        reign.probe_left = true;
+        let to = self.peers[place].id;
+        let prev = self.peers[place].next.prev().max(self.log.base().index);
+        let prev_epoch = self.log.epoch(prev).expect("a leader's log has no unknown slots");
+        let prev_chain = self.log.chain(prev).expect("a leader's log has no unknown slots");
+        let (epoch, commit, recycle) = (self.promised, self.commit, self.recyclable());
+        self.say(to, Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, batches });
+        let peer = &mut self.peers[place];
+        peer.sent_at = now;
+        peer.probe_sent = probe;
+    }
+
+    /// Batches that the disk was asked for: into memory, and on to who lacks them.
+    pub fn on_fetched(&mut self, now: Nanos, ticket: u64, batches: &[crate::journal::Batch]) {
+        for batch in batches {
+            self.log.remember(batch);
+        }
+        if let Some(peer) = self.peers.iter_mut().find(|peer| u64::from(peer.id.0) == ticket) {
+            peer.fetching = false;
+        }
+        self.tidy(now);
+    }
+
+    fn hand_over(&mut self, now: Nanos) {
+        let (last, epoch) = (self.log.last(), self.promised);
+        let State::Leader(reign) = &mut self.state else { return };
+        let Some((heir, until)) = reign.heir else { return };
+        if self.peers.iter().any(|peer| peer.id == heir && peer.matched == last && peer.link) {
+            // Said once; if it fails, `until` brings the reign back to work.
+            reign.heir = Some((NodeId(0), until.min(now.plus(self.options.timing.patience))));
+            self.say(heir, Msg::TakeOver { epoch });
+        }
+    }
+}

@@ -1,0 +1,523 @@
+//! What replicas say to each other, and its bytes.
+//!
+//! A frame on a peer link is `length u32 | crc u32 | fixed part, its length u16 first | batches`. The checksum
+//! covers the fixed part; batches carry their own. Numbers are little-endian.
+
+use crate::base::{Block, Chain, Epoch, Index, Nanos, NodeId, sum};
+use crate::journal::{BATCH_HEAD, Batch, BatchHead};
+use crate::pipeline::parcel::Base;
+use crate::replica::Config;
+
+/// The most one frame may measure; larger is no peer of ours.
+pub const FRAME_MAX: usize = 8 << 20;
+
+/// A node's word on its log. Elections compare `(history, last)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    pub history: Epoch,
+    pub last: Index,
+}
+
+#[derive(Clone, Debug)]
+pub enum Msg {
+    /// Would you vote for me in `epoch`? Binds nobody.
+    PreVote {
+        epoch: Epoch,
+        claim: Claim,
+    },
+    PreVoted {
+        epoch: Epoch,
+        granted: bool,
+    },
+    /// Promise `epoch`, and vote for me. `resolve`: no vote wanted, only the promise and what you hold, because
+    /// my log has a slot of unknown content. `transfer`: the old leader sent me.
+    Vote {
+        epoch: Epoch,
+        claim: Claim,
+        resolve: bool,
+        transfer: bool,
+    },
+    /// `epoch` is what the sender has durably promised. `unsure` is its first slot of unknown content.
+    Voted {
+        epoch: Epoch,
+        granted: bool,
+        claim: Claim,
+        unsure: Option<Index>,
+    },
+    /// The leader's word: batches behind `prev` (none: a heartbeat), how far all is committed, how far a majority
+    /// has verified snapshots. `probe` comes back in the answer.
+    Append {
+        epoch: Epoch,
+        probe: u64,
+        commit: Index,
+        prev: Index,
+        prev_epoch: Epoch,
+        prev_chain: Chain,
+        recycle: Index,
+        batches: Vec<Batch>,
+    },
+    /// `received`: my log equals yours up to here. `durable`: and is on my disk up to here.
+    Appended {
+        epoch: Epoch,
+        probe: u64,
+        received: Index,
+        durable: Index,
+        snapshot: Index,
+    },
+    /// My log does not have your `prev`. Try at or below `hint`, of epoch `hint_epoch` here.
+    Mismatch {
+        epoch: Epoch,
+        probe: u64,
+        hint: Index,
+        hint_epoch: Epoch,
+    },
+    /// Your log's beginning is gone here: take this snapshot.
+    Offer {
+        epoch: Epoch,
+        base: Base,
+        length: u64,
+        config: Config,
+        config_at: Index,
+    },
+    /// Send me the snapshot's bytes from `offset`.
+    Want {
+        epoch: Epoch,
+        index: Index,
+        offset: u64,
+    },
+    Part {
+        epoch: Epoch,
+        index: Index,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    /// Does anybody have this batch? Mine is damaged.
+    Ask {
+        index: Index,
+    },
+    Have {
+        batch: Batch,
+    },
+    /// A follower asks how far it must have applied to answer its reads.
+    ReadIndex {
+        epoch: Epoch,
+        id: u64,
+    },
+    ReadIndexed {
+        epoch: Epoch,
+        id: u64,
+        index: Index,
+    },
+    /// Lead, now: your log is complete and I am leaving.
+    TakeOver {
+        epoch: Epoch,
+    },
+    /// Busy with my own disk, but alive, and yours.
+    Alive {
+        epoch: Epoch,
+        probe: u64,
+    },
+    /// Commands of the sender's edges, a whole intake parcel. Sent for one epoch only: within it, over one
+    /// link, parcels of an origin arrive without a gap.
+    Forward {
+        epoch: Epoch,
+        origin: crate::base::Origin,
+        first: u64,
+        count: u32,
+        commands: Vec<u8>,
+    },
+    /// Sessions and leases that the sender's edges heard from.
+    Touches {
+        ids: Vec<(u8, u64)>,
+    },
+    /// Of those, the ones that are gone or being expired.
+    Gone {
+        ids: Vec<(u8, u64)>,
+    },
+    /// State digest after applying `index`, to be compared.
+    Digest {
+        index: Index,
+        digest: u128,
+    },
+    /// Link closes on purpose (shutdown): no hint of a crash.
+    Leaving,
+}
+
+struct Writer<'a>(&'a mut Vec<u8>);
+
+impl Writer<'_> {
+    fn u8(&mut self, n: u8) -> &mut Self {
+        self.0.push(n);
+        self
+    }
+    fn u32(&mut self, n: u32) -> &mut Self {
+        self.0.extend_from_slice(&n.to_le_bytes());
+        self
+    }
+    fn u64(&mut self, n: u64) -> &mut Self {
+        self.0.extend_from_slice(&n.to_le_bytes());
+        self
+    }
+    fn u128(&mut self, n: u128) -> &mut Self {
+        self.0.extend_from_slice(&n.to_le_bytes());
+        self
+    }
+    fn claim(&mut self, claim: Claim) -> &mut Self {
+        self.u64(claim.history.0).u64(claim.last.0)
+    }
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.u32(bytes.len() as u32).0.extend_from_slice(bytes);
+        self
+    }
+    fn ids(&mut self, ids: &[(u8, u64)]) -> &mut Self {
+        self.u32(ids.len() as u32);
+        for &(realm, id) in ids {
+            self.u8(realm).u64(id);
+        }
+        self
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+    fn u8(&mut self) -> Option<u8> {
+        self.take::<1>().map(|b| b[0])
+    }
+    fn bool(&mut self) -> Option<bool> {
+        self.u8().map(|b| b != 0)
+    }
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+    fn u128(&mut self) -> Option<u128> {
+        self.take().map(u128::from_le_bytes)
+    }
+    fn index(&mut self) -> Option<Index> {
+        self.u64().map(Index)
+    }
+    fn epoch(&mut self) -> Option<Epoch> {
+        self.u64().map(Epoch)
+    }
+    fn claim(&mut self) -> Option<Claim> {
+        Some(Claim { history: self.epoch()?, last: self.index()? })
+    }
+    fn bytes(&mut self) -> Option<Vec<u8>> {
+        let len = self.u32()? as usize;
+        let (head, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(head.to_vec())
+    }
+    fn ids(&mut self) -> Option<Vec<(u8, u64)>> {
+        let count = self.u32()? as usize;
+        if count > self.0.len() / 9 {
+            return None;
+        }
+        (0..count).map(|_| Some((self.u8()?, self.u64()?))).collect()
+    }
+}
+
+impl Msg {
+    /// Appends one frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 12]);
+        let mut batches: &[Batch] = &[];
+        let w = &mut Writer(out);
+        match self {
+            Msg::PreVote { epoch, claim } => w.u8(1).u64(epoch.0).claim(*claim),
+            Msg::PreVoted { epoch, granted } => w.u8(2).u64(epoch.0).u8(*granted as u8),
+            Msg::Vote { epoch, claim, resolve, transfer } => {
+                w.u8(3).u64(epoch.0).claim(*claim).u8(*resolve as u8).u8(*transfer as u8)
+            }
+            Msg::Voted { epoch, granted, claim, unsure } => {
+                w.u8(4).u64(epoch.0).u8(*granted as u8).claim(*claim).u64(unsure.map_or(0, |index| index.0))
+            }
+            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, batches: all } => {
+                batches = all;
+                w.u8(5).u64(epoch.0).u64(*probe).u64(commit.0).u64(prev.0).u64(prev_epoch.0);
+                w.u128(prev_chain.0).u64(recycle.0)
+            }
+            Msg::Appended { epoch, probe, received, durable, snapshot } => {
+                w.u8(6).u64(epoch.0).u64(*probe).u64(received.0).u64(durable.0).u64(snapshot.0)
+            }
+            Msg::Mismatch { epoch, probe, hint, hint_epoch } => {
+                w.u8(7).u64(epoch.0).u64(*probe).u64(hint.0).u64(hint_epoch.0)
+            }
+            Msg::Offer { epoch, base, length, config, config_at } => {
+                w.u8(8).u64(epoch.0).u64(base.index.0).u64(base.epoch.0).u128(base.chain.0).u64(base.ticks.0);
+                w.u64(*length).u64(config_at.0);
+                config.encode(w.0);
+                w
+            }
+            Msg::Want { epoch, index, offset } => w.u8(9).u64(epoch.0).u64(index.0).u64(*offset),
+            Msg::Part { epoch, index, offset, bytes } => {
+                w.u8(10).u64(epoch.0).u64(index.0).u64(*offset).bytes(bytes)
+            }
+            Msg::Ask { index } => w.u8(11).u64(index.0),
+            Msg::Have { batch } => {
+                batches = std::slice::from_ref(batch);
+                w.u8(12)
+            }
+            Msg::ReadIndex { epoch, id } => w.u8(13).u64(epoch.0).u64(*id),
+            Msg::ReadIndexed { epoch, id, index } => w.u8(14).u64(epoch.0).u64(*id).u64(index.0),
+            Msg::TakeOver { epoch } => w.u8(15).u64(epoch.0),
+            Msg::Forward { epoch, origin, first, count, commands } => {
+                w.u8(16).u64(epoch.0).u64(origin.0).u64(*first).u32(*count).bytes(commands)
+            }
+            Msg::Touches { ids } => w.u8(17).ids(ids),
+            Msg::Gone { ids } => w.u8(18).ids(ids),
+            Msg::Digest { index, digest } => w.u8(19).u64(index.0).u128(*digest),
+            Msg::Leaving => w.u8(20),
+            Msg::Alive { epoch, probe } => w.u8(21).u64(epoch.0).u64(*probe),
+        };
+        let fixed = (out.len() - start - 12) as u32;
+        for batch in batches {
+            out.extend_from_slice(batch.block());
+        }
+        let length = (out.len() - start - 4) as u32;
+        out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        out[start + 8..start + 12].copy_from_slice(&fixed.to_le_bytes());
+        let crc = sum::crc32c(&out[start + 8..start + 12 + fixed as usize]);
+        out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    /// Takes one frame off the front. `Ok(None)`: wait for more. `Err`: hang up, for the reason given.
+    pub fn take(input: &mut &[u8]) -> Result<Option<Msg>, &'static str> {
+        let Some((length, rest)) = input.split_first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if !(9..=FRAME_MAX).contains(&length) {
+            return Err("a peer frame of impossible length");
+        }
+        let Some((frame, tail)) = rest.split_at_checked(length) else { return Ok(None) };
+        let crc = u32::from_le_bytes(frame[..4].try_into().unwrap());
+        let fixed = u32::from_le_bytes(frame[4..8].try_into().unwrap()) as usize;
+        let Some((head, batches)) = frame[8..].split_at_checked(fixed) else {
+            return Err("a peer frame shorter than it says");
+        };
+        if sum::crc32c(&frame[4..8 + fixed]) != crc {
+            return Err("a peer frame fails its checksum");
+        }
+        *input = tail;
+        let batches = read_batches(batches)?;
+        Msg::decode(head, batches).map(Some).ok_or("a peer frame that makes no sense")
+    }
+
+    fn decode(head: &[u8], mut batches: Vec<Batch>) -> Option<Msg> {
+        let r = &mut Reader(head);
+        let msg = match r.u8()? {
+            1 => Msg::PreVote { epoch: r.epoch()?, claim: r.claim()? },
+            2 => Msg::PreVoted { epoch: r.epoch()?, granted: r.bool()? },
+            3 => Msg::Vote { epoch: r.epoch()?, claim: r.claim()?, resolve: r.bool()?, transfer: r.bool()? },
+            4 => Msg::Voted {
+                epoch: r.epoch()?,
+                granted: r.bool()?,
+                claim: r.claim()?,
+                unsure: Some(r.index()?).filter(|index| index.0 > 0),
+            },
+            5 => Msg::Append {
+                epoch: r.epoch()?,
+                probe: r.u64()?,
+                commit: r.index()?,
+                prev: r.index()?,
+                prev_epoch: r.epoch()?,
+                prev_chain: Chain(r.u128()?),
+                recycle: r.index()?,
+                batches: std::mem::take(&mut batches),
+            },
+            6 => Msg::Appended {
+                epoch: r.epoch()?,
+                probe: r.u64()?,
+                received: r.index()?,
+                durable: r.index()?,
+                snapshot: r.index()?,
+            },
+            7 => {
+                Msg::Mismatch { epoch: r.epoch()?, probe: r.u64()?, hint: r.index()?, hint_epoch: r.epoch()? }
+            }
+            8 => {
+                let epoch = r.epoch()?;
+                let base = Base {
+                    index: r.index()?,
+                    epoch: r.epoch()?,
+                    chain: Chain(r.u128()?),
+                    ticks: Nanos(r.u64()?),
+                };
+                let (length, config_at) = (r.u64()?, r.index()?);
+                Msg::Offer { epoch, base, length, config: Config::decode(&mut r.0)?, config_at }
+            }
+            9 => Msg::Want { epoch: r.epoch()?, index: r.index()?, offset: r.u64()? },
+            10 => Msg::Part { epoch: r.epoch()?, index: r.index()?, offset: r.u64()?, bytes: r.bytes()? },
+            11 => Msg::Ask { index: r.index()? },
+            12 => Msg::Have { batch: batches.pop()? },
+            13 => Msg::ReadIndex { epoch: r.epoch()?, id: r.u64()? },
+            14 => Msg::ReadIndexed { epoch: r.epoch()?, id: r.u64()?, index: r.index()? },
+            15 => Msg::TakeOver { epoch: r.epoch()? },
+            16 => Msg::Forward {
+                epoch: r.epoch()?,
+                origin: crate::base::Origin(r.u64()?),
+                first: r.u64()?,
+                count: r.u32()?,
+                commands: r.bytes()?,
+            },
+            17 => Msg::Touches { ids: r.ids()? },
+            18 => Msg::Gone { ids: r.ids()? },
+            19 => Msg::Digest { index: r.index()?, digest: r.u128()? },
+            20 => Msg::Leaving,
+            21 => Msg::Alive { epoch: r.epoch()?, probe: r.u64()? },
+            _ => return None,
+        };
+        (r.0.is_empty() && batches.is_empty()).then_some(msg)
+    }
+}
+
+fn read_batches(mut bytes: &[u8]) -> Result<Vec<Batch>, &'static str> {
+    let mut batches = Vec::new();
+    while !bytes.is_empty() {
+        let head = BatchHead::decode(bytes).map_err(|_| "a batch from a peer has a broken head")?;
+        let Some((batch, rest)) = bytes.split_at_checked((head.length as usize).max(BATCH_HEAD)) else {
+            return Err("a batch from a peer is cut short");
+        };
+        // The one copy on a follower: from the socket's buffer into pages that the disk can take.
+        let batch = Batch::open(Block::copy_of(batch)).map_err(|_| "a batch from a peer is damaged")?;
+        batches.push(batch);
+        bytes = rest;
+    }
+    Ok(batches)
+}
+
+/// The first frame on a peer link: who calls, and whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
+    pub cluster: crate::base::ClusterId,
+    pub from: NodeId,
+    pub to: NodeId,
+    pub incarnation: crate::base::Incarnation,
+}
+
+/// `magic u64 | cluster u128 | incarnation u64 | from u8 | to u8 | version u16 | crc u32`
+pub const HELLO: usize = 40;
+const HELLO_MAGIC: &[u8; 8] = b"quorate1";
+
+impl Hello {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(HELLO_MAGIC);
+        out.extend_from_slice(&self.cluster.0.to_le_bytes());
+        out.extend_from_slice(&self.incarnation.0.to_le_bytes());
+        out.extend_from_slice(&[self.from.0, self.to.0, 1, 0]);
+        let crc = sum::crc32c(&out[start..]);
+        out.extend_from_slice(&crc.to_le_bytes());
+    }
+
+    pub fn take(input: &mut &[u8]) -> Result<Option<Hello>, &'static str> {
+        let Some((bytes, rest)) = input.split_first_chunk::<HELLO>() else { return Ok(None) };
+        if &bytes[..8] != HELLO_MAGIC {
+            return Err("not a quorate peer");
+        }
+        if sum::crc32c(&bytes[..36]) != u32::from_le_bytes(bytes[36..].try_into().unwrap()) {
+            return Err("a hello that fails its checksum");
+        }
+        if bytes[34..36] != [1, 0] {
+            return Err("a peer that speaks another version of the peer protocol");
+        }
+        *input = rest;
+        Ok(Some(Hello {
+            cluster: crate::base::ClusterId(u128::from_le_bytes(bytes[8..24].try_into().unwrap())),
+            incarnation: crate::base::Incarnation(u64::from_le_bytes(bytes[24..32].try_into().unwrap())),
+            from: NodeId(bytes[32]),
+            to: NodeId(bytes[33]),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ClusterId, Incarnation, Origin, Rng};
+    use crate::journal::Builder;
+
+    fn samples() -> Vec<Msg> {
+        let mut builder = Builder::default();
+        builder.push(&[1; 64], 1);
+        let batch = builder.seal(ClusterId(1), Epoch(2), Index(3), Chain(4), 0, 5, Nanos(6));
+        let claim = Claim { history: Epoch(4), last: Index(9) };
+        vec![
+            Msg::PreVote { epoch: Epoch(5), claim },
+            Msg::PreVoted { epoch: Epoch(5), granted: true },
+            Msg::Vote { epoch: Epoch(5), claim, resolve: false, transfer: true },
+            Msg::Voted { epoch: Epoch(5), granted: true, claim, unsure: Some(Index(8)) },
+            Msg::Append {
+                epoch: Epoch(5),
+                probe: 7,
+                commit: Index(1),
+                prev: Index(2),
+                prev_epoch: Epoch(2),
+                prev_chain: Chain(4),
+                recycle: Index(1),
+                batches: vec![batch.clone(), batch.clone()],
+            },
+            Msg::Mismatch { epoch: Epoch(5), probe: 1, hint: Index(3), hint_epoch: Epoch(2) },
+            Msg::Offer {
+                epoch: Epoch(5),
+                base: Base::default(),
+                length: 77,
+                config: Config::of_voters(3),
+                config_at: Index(1),
+            },
+            Msg::Part { epoch: Epoch(5), index: Index(3), offset: 9, bytes: vec![1, 2, 3] },
+            Msg::Have { batch },
+            Msg::Forward { epoch: Epoch(2), origin: Origin(7), first: 1, count: 1, commands: vec![0; 48] },
+            Msg::Touches { ids: vec![(1, 2), (3, 4)] },
+            Msg::Digest { index: Index(5), digest: 1 << 100 },
+            Msg::Alive { epoch: Epoch(3), probe: 4 },
+            Msg::Leaving,
+        ]
+    }
+
+    #[test]
+    fn messages_come_back_as_sent() {
+        let mut bytes = Vec::new();
+        samples().iter().for_each(|msg| msg.encode(&mut bytes));
+        let mut input = &bytes[..];
+        for msg in samples() {
+            let got = Msg::take(&mut input).unwrap().unwrap();
+            assert_eq!(format!("{got:?}"), format!("{msg:?}"));
+        }
+        assert!(input.is_empty() && Msg::take(&mut input).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_flipped_bit_never_passes_for_a_message() {
+        let mut rng = Rng::new(1);
+        for msg in samples() {
+            let mut bytes = Vec::new();
+            msg.encode(&mut bytes);
+            for at in 4..bytes.len() {
+                let mut bad = bytes.clone();
+                bad[at] ^= 1 << rng.below(8);
+                assert!(Msg::take(&mut &bad[..]).is_err(), "{msg:?} byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hello_is_checked() {
+        let hello =
+            Hello { cluster: ClusterId(3), from: NodeId(1), to: NodeId(2), incarnation: Incarnation(9) };
+        let mut bytes = Vec::new();
+        hello.encode(&mut bytes);
+        assert_eq!(bytes.len(), HELLO);
+        assert_eq!(Hello::take(&mut &bytes[..]).unwrap(), Some(hello));
+        bytes[33] = 7;
+        assert!(Hello::take(&mut &bytes[..]).is_err());
+    }
+}

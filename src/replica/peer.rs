@@ -1,0 +1,151 @@
+//! What this node knows of another member: its link, and, while leading, how far it has come.
+
+use std::collections::VecDeque;
+
+use crate::base::{Index, Nanos, NodeId};
+use crate::replica::core::{Replica, State};
+
+/// How batches go to a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Finding where the logs agree: one empty append at a time.
+    Probing,
+    /// They agree: send without waiting, within the window.
+    Streaming,
+    /// What it lacks is no longer in the log: it fetches the snapshot at this index.
+    Snapshot(Index),
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub id: NodeId,
+    /// A connection stands.
+    pub link: bool,
+    /// Last answer in this epoch.
+    pub heard: Nanos,
+    pub mode: Mode,
+    /// The next batch to send.
+    pub next: Index,
+    /// Durable there, by its own word in this epoch.
+    pub matched: Index,
+    /// Highest probe sent, and answered.
+    pub probe_sent: u64,
+    pub probe_acked: u64,
+    /// Its newest verified snapshot.
+    pub snapshot: Index,
+    /// Last append of any kind sent, and last time that `matched` grew or all was there.
+    pub sent_at: Nanos,
+    pub moved_at: Nanos,
+    /// Batches under way: index and bytes.
+    pub window: VecDeque<(Index, usize)>,
+    pub window_bytes: usize,
+    /// Batches are being read from the disk for it.
+    pub fetching: bool,
+}
+
+impl Peer {
+    fn new(id: NodeId, now: Nanos) -> Peer {
+        Peer {
+            id,
+            link: false,
+            heard: now,
+            mode: Mode::Probing,
+            next: Index(1),
+            matched: Index(0),
+            probe_sent: 0,
+            probe_acked: 0,
+            snapshot: Index(0),
+            sent_at: Nanos(0),
+            moved_at: now,
+            window: VecDeque::new(),
+            window_bytes: 0,
+            fetching: false,
+        }
+    }
+
+    /// A new reign: nothing that it said before counts.
+    pub fn begin(&mut self, next: Index, now: Nanos) {
+        let (link, snapshot) = (self.link, self.snapshot);
+        *self = Peer { link, snapshot, next, ..Peer::new(self.id, now) };
+    }
+
+    /// Start over from `next`: find out what it has.
+    pub fn probe_from(&mut self, next: Index) {
+        self.mode = Mode::Probing;
+        self.next = next;
+        self.window.clear();
+        self.window_bytes = 0;
+        self.sent_at = Nanos(0); // At once.
+    }
+
+    /// It has everything up to `upto`: room in the window again.
+    pub fn arrived(&mut self, upto: Index) {
+        while self.window.front().is_some_and(|&(index, _)| index <= upto) {
+            self.window_bytes -= self.window.pop_front().map_or(0, |(_, bytes)| bytes);
+        }
+    }
+}
+
+impl Replica {
+    /// Keeps the list of peers in step with the configuration in force.
+    pub(super) fn meet_peers(&mut self, now: Nanos) {
+        let me = self.options.me;
+        let members = self.log.config().members();
+        if members
+            .iter()
+            .filter(|member| member.0 != me)
+            .map(|member| member.0)
+            .eq(self.peers.iter().map(|p| p.id))
+        {
+            return;
+        }
+        self.peers.retain(|peer| members.iter().any(|member| member.0 == peer.id));
+        for (id, _, _) in members {
+            if *id != me && !self.peers.iter().any(|peer| peer.id == *id) {
+                let mut peer = Peer::new(*id, now);
+                peer.next = self.log.last().next();
+                self.peers.push(peer);
+            }
+        }
+        self.peers.sort_by_key(|peer| peer.id);
+    }
+
+    pub(super) fn peer(&self, id: NodeId) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.id == id)
+    }
+
+    pub(super) fn peer_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
+        self.peers.iter_mut().find(|peer| peer.id == id)
+    }
+
+    /// A connection to this peer stands. What was sent on an earlier one may be lost.
+    pub fn on_link_up(&mut self, now: Nanos, id: NodeId) {
+        if let Some(peer) = self.peer_mut(id) {
+            peer.link = true;
+            peer.probe_sent = 0;
+            let next = peer.matched.next().max(Index(1));
+            let next = if peer.matched.0 == 0 { peer.next } else { next };
+            peer.probe_from(next);
+        }
+        self.repeat_to(now, id);
+        self.tidy(now);
+    }
+
+    /// The connection is gone. `refused`: the node's machine answers, its process does not.
+    pub fn on_link_down(&mut self, now: Nanos, id: NodeId, refused: bool) {
+        if let Some(peer) = self.peer_mut(id) {
+            peer.link = false;
+            peer.fetching = false;
+            if let Mode::Snapshot(_) = peer.mode {
+                peer.mode = Mode::Probing;
+            }
+        }
+        let mine = matches!(self.state, State::Follower { leader } if leader == Some(id));
+        if refused && mine && !self.hinted {
+            self.hinted = true;
+            self.counts.hints += 1;
+            self.lose_patience(now);
+        }
+        self.tidy(now);
+    }
+}

@@ -1,0 +1,218 @@
+//! A few replicas that talk at once and whose disks answer at once: the shape of things. Faults are the
+//! simulator's.
+
+use super::*;
+use crate::base::{ClusterId, Epoch, Index, Nanos, NodeId};
+use crate::journal::Builder;
+use crate::pipeline::parcel::{Marks, StoreIn};
+
+struct Small {
+    nodes: Vec<Replica>,
+    now: Nanos,
+    /// Nodes that are cut off.
+    cut: Vec<NodeId>,
+    reads: Vec<(NodeId, u64, Option<Index>)>,
+}
+
+impl Small {
+    fn new(count: u8) -> Small {
+        let config = Config::of_voters(count);
+        let nodes = (1..=count)
+            .map(|id| {
+                let options = Options {
+                    me: NodeId(id),
+                    cluster: ClusterId(7),
+                    timing: Timing::default(),
+                    window_bytes: 1 << 20,
+                    window_count: 8,
+                    cache_bytes: 1 << 20,
+                    seed: u64::from(id),
+                };
+                let marks = Marks { config: config.clone(), ..Marks::default() };
+                let mut node =
+                    Replica::new(options, Found { marks, heads: vec![], configs: vec![] }, Nanos(0));
+                for peer in (1..=count).filter(|&peer| peer != id) {
+                    node.on_link_up(Nanos(0), NodeId(peer));
+                }
+                node
+            })
+            .collect();
+        Small { nodes, now: Nanos(0), cut: vec![], reads: vec![] }
+    }
+
+    /// Carries out effects until nobody has any.
+    fn settle(&mut self) {
+        loop {
+            let mut busy = false;
+            for place in 0..self.nodes.len() {
+                let me = NodeId(place as u8 + 1);
+                let effects: Vec<Effect> = self.nodes[place].poll_effects().collect();
+                busy |= !effects.is_empty();
+                for effect in effects {
+                    let node = &mut self.nodes[place];
+                    match effect {
+                        Effect::Send { to, msg } if !self.cut.contains(&me) && !self.cut.contains(&to) => {
+                            let mut bytes = Vec::new();
+                            msg.encode(&mut bytes);
+                            let msg = Msg::take(&mut &bytes[..]).unwrap().unwrap();
+                            self.nodes[to.0 as usize - 1].on_message(self.now, me, msg);
+                        }
+                        Effect::Store(StoreIn::Append { batch, .. }) => {
+                            node.on_durable(self.now, batch.index())
+                        }
+                        Effect::Store(StoreIn::Mark(marks)) => node.on_marked(self.now, &marks),
+                        Effect::Store(StoreIn::Cut { after, .. }) => node.on_cut_done(self.now, after),
+                        Effect::ReadReady { id, index } => self.reads.push((me, id, Some(index))),
+                        Effect::ReadFailed { id } => self.reads.push((me, id, None)),
+                        Effect::Halt(why) => panic!("{why}"),
+                        _ => {}
+                    }
+                }
+            }
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn run(&mut self, ms: u64) {
+        let until = self.now.plus(Nanos::from_millis(ms));
+        self.settle();
+        while self.now < until {
+            self.now = self.now.plus(Nanos::from_millis(10));
+            for node in &mut self.nodes {
+                if node.deadline() <= self.now {
+                    node.on_tick(self.now);
+                }
+            }
+            self.settle();
+        }
+    }
+
+    fn leader(&self) -> NodeId {
+        let leads = |node: &&Replica| node.leads().is_some() && !self.cut.contains(&node.me());
+        let leaders: Vec<_> = self.nodes.iter().filter(leads).map(Replica::me).collect();
+        assert_eq!(leaders.len(), 1, "one leader among those that can talk");
+        leaders[0]
+    }
+
+    fn node(&mut self, id: NodeId) -> &mut Replica {
+        &mut self.nodes[id.0 as usize - 1]
+    }
+
+    fn propose(&mut self, at: NodeId) -> Index {
+        let now = self.now;
+        let mut body = Builder::default();
+        body.push(&[0; 64], 1);
+        self.node(at).propose(now, 0, body, 0).unwrap()
+    }
+}
+
+#[test]
+fn one_node_commits_alone() {
+    let mut world = Small::new(1);
+    world.run(10);
+    assert_eq!(world.leader(), NodeId(1));
+    let index = world.propose(NodeId(1));
+    world.run(10);
+    assert_eq!(world.nodes[0].commit(), index);
+}
+
+#[test]
+fn three_nodes_elect_replicate_and_outlive_their_leader() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let first = world.leader();
+    for _ in 0..20 {
+        world.propose(first);
+    }
+    world.run(300);
+    assert!(world.nodes.iter().all(|node| node.commit() == Index(21) && node.durable() == Index(21)));
+
+    world.cut = vec![first];
+    world.propose(first); // Reaches nobody.
+    world.run(4_000);
+    let second = world.leader();
+    assert_ne!(first, second);
+    assert!(!world.node(first).is_leader(), "a leader without a quorum steps down");
+    world.propose(second);
+    world.run(300);
+
+    world.cut.clear();
+    world.run(3_000);
+    let ends: Vec<_> =
+        world.nodes.iter().map(|node| (node.commit(), node.log().chain(node.last()))).collect();
+    assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
+    assert_eq!(world.node(first).counts.cuts, 1);
+}
+
+#[test]
+fn a_refused_port_starts_an_election_at_once_and_the_higher_claim_wins() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let gone = world.leader();
+    world.cut = vec![gone];
+    let now = world.now;
+    for id in (1..=3).map(NodeId).filter(|&id| id != gone) {
+        world.node(id).on_link_down(now, gone, true);
+    }
+    world.settle();
+    assert_ne!(world.leader(), gone);
+    assert_eq!(world.now, now, "no time has passed");
+}
+
+#[test]
+fn reads_are_confirmed_by_a_quorum_only() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let leader = world.leader();
+    let follower = (1..=3).map(NodeId).find(|&id| id != leader).unwrap();
+    let now = world.now;
+    let commit = world.node(leader).commit();
+    world.node(leader).read(now, 1);
+    world.node(follower).read(now, 2);
+    world.settle();
+    world.reads.sort();
+    let mut want = vec![(leader, 1, Some(commit)), (follower, 2, Some(commit))];
+    want.sort();
+    assert_eq!(world.reads, want);
+
+    world.reads.clear();
+    world.cut = vec![leader];
+    world.node(leader).read(now, 3);
+    world.run(4_000);
+    assert_eq!(world.reads, [(leader, 3, None)]);
+}
+
+#[test]
+fn leadership_is_handed_over_without_a_gap() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let first = world.leader();
+    let heir = world.node(first).best_heir().unwrap();
+    let now = world.now;
+    world.propose(first);
+    world.node(first).transfer(now, heir).unwrap();
+    world.settle();
+    assert_eq!(world.leader(), heir);
+    assert!(world.node(heir).promised() > Epoch(1));
+}
+
+#[test]
+fn a_learner_joins_and_becomes_a_voter() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let leader = world.leader();
+    let follower = (1..=3).map(NodeId).find(|&id| id != leader).unwrap();
+    let now = world.now;
+    let less = world.node(leader).config().with(follower, Some((Role::Learner, String::new())));
+    world.node(leader).propose_config(now, 0, &less).unwrap();
+    assert_eq!(world.node(leader).propose_config(now, 0, &less), Err(Refusal::Pending));
+    world.settle();
+    assert_eq!(world.node(follower).config().majority(), 2);
+    assert!(!world.node(follower).config().is_voter(follower));
+    let again = less.with(follower, Some((Role::Voter, String::new())));
+    world.node(leader).propose_config(now, 0, &again).unwrap();
+    world.run(300);
+    assert!(world.node(follower).config().is_voter(follower));
+}
