@@ -2,6 +2,7 @@
 
 mod block;
 mod ids;
+pub mod planted;
 mod rng;
 pub mod sum;
 

@@ -1,1 +1,9 @@
-//! placeholder
+//! A world of one seed and one thread: virtual clock, disks, network and clients around the stages that ship.
+//!
+//! Everything that happens is an event in one heap; whatever is left open is drawn from the seed. The same seed
+//! gives the same trace, byte for byte, so a failure is replayed by its number.
+
+pub mod atlas;
+pub mod check;
+pub mod disk;
+pub mod net;

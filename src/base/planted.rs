@@ -1,0 +1,143 @@
+//! Deliberate bugs, to prove that the simulator finds them. They exist only under the cargo feature `planted`;
+//! without it `is` is a constant `false` and the branch is gone from what ships.
+//!
+//! A bug stands where the mistake would be made: `if planted::is(Bug::AckBeforeFlush) { .. }`. One world runs on
+//! one thread, so the choice is the thread's own.
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $bug:ident = $name:literal,)*) => {
+        /// A mistake that somebody could make, by the name that `--bug` takes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Bug {
+            $($(#[$doc])* $bug,)*
+        }
+
+        impl Bug {
+            pub const ALL: &'static [Bug] = &[$(Bug::$bug),*];
+
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Bug::$bug => $name,)*
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// Journal: a batch is called durable when its write starts.
+    AckBeforeFlush = "ack-before-flush",
+    /// Journal: a slot that fails its checksum is taken for one never written.
+    NackCorruptSlot = "nack-corrupt-slot",
+    /// Journal: recovery ends the log at the first bad checksum, watermark or not.
+    CutAtFirstBadSum = "cut-at-first-bad-sum",
+    /// Journal: the acknowledgement does not wait for the header copy.
+    AckWithoutHeader = "ack-without-header",
+    /// Journal: a valid batch of another index is accepted where it lies.
+    SkipPositionCheck = "skip-position-check",
+    /// Journal: a batch that does not chain to its predecessor is accepted.
+    SkipChainCheck = "skip-chain-check",
+    /// Journal: a cut does not wait for writes in flight.
+    LateWriteOnReusedSlot = "late-write-on-reused-slot",
+    /// Journal: a completion of an earlier reign counts for this one.
+    SkipCompletionFence = "skip-completion-fence",
+    /// Journal: a failed write is taken for done.
+    ForgiveFailedFlush = "forgive-failed-flush",
+    /// Journal: marks are reported durable before they are.
+    MarkBeforeFlush = "mark-before-flush",
+    /// Journal: recovery takes the oldest valid superblock copy, not the newest.
+    OldestSuperblock = "oldest-superblock",
+    /// Journal: durable means "this write is", though an earlier one is still under way.
+    AckWithGap = "ack-with-gap",
+    /// Store: segments are recycled above the point that was asked for.
+    RecycleTooMuch = "recycle-too-much",
+    /// Store: a snapshot is called verified without the read-back.
+    SkipReadBack = "skip-read-back",
+    /// Agreement: the history epoch is raised before its data is durable.
+    HistoryBeforeData = "history-before-data",
+    /// Agreement: a candidate is answered before the promise is durable.
+    PromiseBeforeFlush = "promise-before-flush",
+    /// Agreement: one vote per candidate instead of one per epoch.
+    VoteTwice = "vote-twice",
+    /// Agreement: a node whose disk was wiped votes as if it had lost nothing.
+    VoteAfterWipe = "vote-after-wipe",
+    /// Agreement: votes compare `promised` instead of the history.
+    VoteByPromise = "vote-by-promise",
+    /// Agreement: a candidate with a shorter log of the same epoch gets the vote.
+    VoteForShorter = "vote-for-shorter",
+    /// Agreement: entries of earlier epochs are committed by counting copies.
+    CountOldEpochs = "count-old-epochs",
+    /// Agreement: match positions survive a change of epoch.
+    KeepMatches = "keep-matches",
+    /// Agreement: acknowledgements count whatever epoch they carry.
+    SkipAckEpoch = "skip-ack-epoch",
+    /// Agreement: commits are counted by the configuration before the one in force.
+    CountWrongConfig = "count-wrong-config",
+    /// Agreement: learners count.
+    CountLearners = "count-learners",
+    /// Agreement: a truncated configuration stays in force.
+    KeepTruncatedConfig = "keep-truncated-config",
+    /// Agreement: a second change is proposed while the first is not committed.
+    TwoChangesAtOnce = "two-changes-at-once",
+    /// Agreement: a follower commits what the leader has, though its own log may differ.
+    CommitUnmatched = "commit-unmatched",
+    /// Agreement: the leader sends no check of the entry before.
+    SkipPrevCheck = "skip-prev-check",
+    /// Agreement: a read index is answered without asking anybody.
+    ReadWithoutQuorum = "read-without-quorum",
+    /// Agreement: the epoch is not looked at again when a read index returns.
+    SkipReadEpoch = "skip-read-epoch",
+    /// Agreement: a read index is answered before this epoch's first batch is committed.
+    ReadBeforeOpen = "read-before-open",
+    /// Agreement: answers to probes sent before the ticket count for it.
+    CountEarlyProbes = "count-early-probes",
+    /// Apply: batches are applied when appended, not when committed.
+    ApplyUncommitted = "apply-uncommitted",
+    /// Apply: reads are answered at once, before their ticket is applied.
+    SkipReadWait = "skip-read-wait",
+    /// Apply: a snapshot of another index is installed under this one's name.
+    SnapshotWrongIndex = "snapshot-wrong-index",
+    /// Apply: the last good snapshot is removed before the new one is verified.
+    PurgeLastSnapshot = "purge-last-snapshot",
+    /// Apply: a restart applies the batch at the snapshot's index once more.
+    ApplyTwice = "apply-twice",
+    /// Apply: something of this node's own gets into the state.
+    ApplyOwnClock = "apply-own-clock",
+}
+
+#[cfg(feature = "planted")]
+mod chosen {
+    use super::Bug;
+    use std::cell::Cell;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// From here on this thread's code has this bug, or none.
+    pub fn choose(bug: Option<Bug>) {
+        CHOSEN.set(bug);
+    }
+
+    /// Whether this thread's code has this bug.
+    pub fn is(bug: Bug) -> bool {
+        CHOSEN.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "planted")]
+pub use chosen::{choose, is};
+
+/// What ships has no planted bug.
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+pub const fn is(_: Bug) -> bool {
+    false
+}
+
+impl Bug {
+    /// The bug of this name.
+    pub fn from_name(name: &str) -> Option<Bug> {
+        Bug::ALL.iter().copied().find(|bug| bug.name() == name)
+    }
+}

@@ -1,0 +1,132 @@
+//! The fault atlas: which node may lose its copy of what.
+//!
+//! Every region (a batch of the log, a snapshot, a copy of the superblock) may be damaged on a minority of the
+//! members at most, drawn from the seed and the region. So whatever was acknowledged keeps an intact copy on the
+//! rest of each majority, and a cluster that loses it, or does not heal, has a bug. Damage may fall on all nodes
+//! in disjoint regions at once, which is the harder case. Worlds that break this rule do so by name.
+
+use crate::base::{NodeId, PAGE};
+use crate::journal::{BATCH_MAX, BatchHead};
+use crate::pipeline::ports::File;
+
+#[derive(Clone, Debug)]
+pub struct Atlas {
+    node: NodeId,
+    members: u8,
+    seed: u64,
+    leave: Leave,
+    /// The node whose disk may vanish altogether: it is in every region's minority.
+    cursed: Option<NodeId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Nothing,
+    Minority,
+    Everything,
+}
+
+impl Atlas {
+    /// This disk never lies.
+    pub fn none() -> Atlas {
+        Atlas { node: NodeId(0), members: 0, seed: 0, leave: Leave::Nothing, cursed: None }
+    }
+
+    /// This disk may lie anywhere: for tests of the disk itself.
+    pub fn everything() -> Atlas {
+        Atlas { leave: Leave::Everything, ..Atlas::none() }
+    }
+
+    /// The share of one of nodes 1 to `members`.
+    pub fn of(node: NodeId, members: u8, seed: u64, cursed: Option<NodeId>) -> Atlas {
+        Atlas { node, members, seed, leave: Leave::Minority, cursed }
+    }
+
+    /// Whether this node is in the minority that may lose the region.
+    fn allows(&self, region: u64) -> bool {
+        match self.leave {
+            Leave::Nothing => false,
+            Leave::Everything => true,
+            Leave::Minority => {
+                let minority = usize::from(self.members.saturating_sub(1) / 2);
+                let weight = |node: NodeId| match self.cursed == Some(node) {
+                    true => 0,
+                    false => {
+                        mix(self.seed ^ region.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(node.0) << 56)
+                            | 1
+                    }
+                };
+                let mine = weight(self.node);
+                let before =
+                    (1..=self.members).filter(|&n| NodeId(n) != self.node && weight(NodeId(n)) < mine);
+                before.count() < minority
+            }
+        }
+    }
+
+    /// Whether what page `page` of this image holds may be lost here.
+    pub fn allows_page(&self, file: File, image: &[u8], page: usize) -> bool {
+        match file {
+            File::Super => self.leave == Leave::Everything,
+            File::Snapshot(index) => self.allows(index.0 << 8 | 1),
+            File::Segment(_) => match batch_over(image, page) {
+                Some(head) => self.allows(head.index.0 << 8 | 2),
+                // Nothing there yet, or the rest of something recycled.
+                None => self.allows((page as u64) << 8 | 3),
+            },
+        }
+    }
+
+    /// Whether these bytes may be lost on their way to a file.
+    pub fn allows_bytes(&self, file: File, _offset: u64, bytes: &[u8]) -> bool {
+        match file {
+            File::Super => self.leave == Leave::Everything,
+            File::Snapshot(index) => self.allows(index.0 << 8 | 1),
+            File::Segment(_) => match BatchHead::decode(bytes) {
+                Ok(head) => self.allows(head.index.0 << 8 | 2),
+                Err(_) => self.leave == Leave::Everything,
+            },
+        }
+    }
+}
+
+/// The batch whose pages include this one.
+fn batch_over(image: &[u8], page: usize) -> Option<BatchHead> {
+    let first = page.saturating_sub(BATCH_MAX / PAGE);
+    (first..=page).rev().find_map(|start| {
+        let head = BatchHead::decode(&image[start * PAGE..]).ok()?;
+        (start * PAGE + head.length as usize > page * PAGE).then_some(head)
+    })
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_region_may_be_lost_on_a_minority_only() {
+        for members in [1, 3, 4, 5] {
+            for region in 0..500 {
+                let losers = (1..=members)
+                    .filter(|&n| Atlas::of(NodeId(n), members, 77, Some(NodeId(2))).allows(region))
+                    .collect::<Vec<_>>();
+                assert_eq!(losers.len(), usize::from((members - 1) / 2));
+                assert!(members < 3 || losers.contains(&2));
+            }
+        }
+    }
+
+    #[test]
+    fn different_regions_fall_on_different_nodes() {
+        let losers: std::collections::BTreeSet<u8> = (0..100)
+            .flat_map(|region| (1..=3).filter(move |&n| Atlas::of(NodeId(n), 3, 5, None).allows(region)))
+            .collect();
+        assert_eq!(losers.len(), 3);
+    }
+}

@@ -1,0 +1,515 @@
+//! A virtual disk: what is on the platter, what is still in flight, and all that can go wrong with either.
+//!
+//! A write lands when it completes; until then the platter holds what was there before. At a crash each write in
+//! flight vanishes, lands whole, or lands in any subset of its 512-byte sectors. Beyond that the disk lies only
+//! where the atlas permits, so that a good copy of everything stays on enough nodes and every loss is our bug.
+
+use std::collections::BTreeMap;
+
+use crate::base::{Block, BlockMut, Nanos, PAGE, Rng};
+use crate::pipeline::ports::{Disk, DiskEvent, DiskFault, File, Media};
+use crate::sim::atlas::Atlas;
+
+/// What a disk writes or loses as one piece.
+pub const SECTOR: usize = 512;
+
+/// How this disk behaves. All chances are per operation.
+#[derive(Clone, Debug)]
+pub struct Habits {
+    pub latency_min_us: u64,
+    /// Added to the minimum, exponentially distributed.
+    pub latency_mean_us: u64,
+    /// Multiplies every latency; 100 is a disk about to die.
+    pub slowness: u64,
+    /// Chance of a stall of one second.
+    pub stall: f64,
+    /// Reported done, never landed.
+    pub lost_write: f64,
+    /// Landed whole at another place, which keeps what does not fit.
+    pub misdirected_write: f64,
+    /// A read that returns another place's bytes.
+    pub misdirected_read: f64,
+    /// One bit of a read is wrong; the platter is not.
+    pub flipped_read: f64,
+    pub read_error: f64,
+    pub write_error: f64,
+    /// At a crash, the share of writes in flight that tear rather than vanish or land.
+    pub tear: f64,
+    /// No room for new files.
+    pub full: bool,
+    /// Every write and read fails until the faults end.
+    pub dead: bool,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Habits {
+            latency_min_us: 20,
+            latency_mean_us: 80,
+            slowness: 1,
+            stall: 0.0,
+            lost_write: 0.0,
+            misdirected_write: 0.0,
+            misdirected_read: 0.0,
+            flipped_read: 0.0,
+            read_error: 0.0,
+            write_error: 0.0,
+            tear: 0.5,
+            full: false,
+            dead: false,
+        }
+    }
+}
+
+impl Habits {
+    /// No lies and no errors from here on; the pace stays.
+    pub fn reform(&mut self) {
+        let pace = (self.latency_min_us, self.latency_mean_us, self.tear);
+        *self = Habits { latency_min_us: pace.0, latency_mean_us: pace.1, tear: pace.2, ..Habits::default() };
+    }
+}
+
+/// What the disk did wrong so far, by kind: a run in which a kind never happened proves nothing about it.
+#[derive(Clone, Debug, Default)]
+pub struct Misdeeds {
+    pub lost: u64,
+    pub misdirected: u64,
+    pub torn: u64,
+    pub vanished: u64,
+    pub flipped: u64,
+    pub errors: u64,
+    pub stalls: u64,
+    pub full: u64,
+}
+
+impl Misdeeds {
+    pub fn total(&self) -> u64 {
+        self.lost + self.misdirected + self.torn + self.flipped + self.errors + self.stalls + self.full
+    }
+}
+
+#[derive(Debug)]
+enum Work {
+    Write { file: File, offset: u64, block: Block },
+    Read { file: File, offset: u64, len: usize },
+    Create { file: File, len: u64 },
+    Remove { file: File },
+}
+
+/// One node's disk. It outlives the node's processes.
+pub struct VirtualDisk {
+    platter: BTreeMap<File, Vec<u8>>,
+    flying: BTreeMap<u64, (u64, Work)>,
+    next: u64,
+    rng: Rng,
+    pub habits: Habits,
+    pub atlas: Atlas,
+    pub misdeeds: Misdeeds,
+    /// Set by the world before it lets the node run.
+    pub now: Nanos,
+    /// Requests not yet in the world's heap: (when done, operation).
+    pub outbox: Vec<(Nanos, u64)>,
+    /// The machine dies at this many more writes through `Media`: a crash within recovery.
+    pub crash_in: Option<u32>,
+    /// That crash has come: every call fails until the world restarts the node.
+    pub crashed: bool,
+}
+
+impl VirtualDisk {
+    pub fn new(rng: Rng, atlas: Atlas) -> VirtualDisk {
+        VirtualDisk {
+            platter: BTreeMap::new(),
+            flying: BTreeMap::new(),
+            next: 0,
+            rng,
+            habits: Habits::default(),
+            atlas,
+            misdeeds: Misdeeds::default(),
+            now: Nanos(0),
+            outbox: Vec::new(),
+            crash_in: None,
+            crashed: false,
+        }
+    }
+
+    /// The durable bytes, for oracles and for damage at rest.
+    pub fn platter(&self) -> &BTreeMap<File, Vec<u8>> {
+        &self.platter
+    }
+
+    pub fn platter_mut(&mut self) -> &mut BTreeMap<File, Vec<u8>> {
+        &mut self.platter
+    }
+
+    /// Writes under way.
+    pub fn in_flight(&self) -> usize {
+        self.flying.len()
+    }
+
+    /// Everything gone: a new disk in the old machine.
+    pub fn wipe(&mut self) {
+        self.platter.clear();
+        self.flying.clear();
+    }
+
+    /// The machine loses power, or (`power` false) only the process dies and the kernel finishes what it has.
+    /// Nothing of this life completes any more.
+    pub fn crash(&mut self, power: bool) {
+        self.outbox.clear();
+        self.crashed = false;
+        self.crash_in = None;
+        // Operations under way have no order among themselves.
+        let mut flying: Vec<_> =
+            std::mem::take(&mut self.flying).into_values().map(|(_, work)| work).collect();
+        while !flying.is_empty() {
+            let work = flying.swap_remove(self.rng.below(flying.len() as u64) as usize);
+            match work {
+                Work::Write { file, offset, block } => {
+                    if power {
+                        self.land_at_crash(file, offset, &block);
+                    } else if self.rng.chance(0.7) {
+                        self.land(file, offset, block.padded(), |_| true);
+                    }
+                }
+                Work::Create { file, len } => {
+                    // The name appears only when the file is whole: a driver renames it into place.
+                    if self.rng.chance(0.5) {
+                        self.platter.entry(file).or_insert_with(|| vec![0; len as usize]);
+                    }
+                }
+                Work::Remove { file } => {
+                    if self.rng.chance(0.5) {
+                        self.platter.remove(&file);
+                    }
+                }
+                Work::Read { .. } => {}
+            }
+        }
+    }
+
+    fn land_at_crash(&mut self, file: File, offset: u64, block: &Block) {
+        if self.rng.chance(self.habits.tear) {
+            self.misdeeds.torn += 1;
+            let share = self.rng.unit();
+            let sectors = block.padded().len() / SECTOR;
+            let chosen: Vec<bool> = (0..sectors).map(|_| self.rng.chance(share)).collect();
+            self.land(file, offset, block.padded(), |sector| chosen[sector]);
+        } else if self.rng.chance(0.5) {
+            self.land(file, offset, block.padded(), |_| true);
+        } else {
+            self.misdeeds.vanished += 1;
+        }
+    }
+
+    /// Puts the chosen sectors on the platter. A write to a file that has gone meanwhile goes nowhere.
+    fn land(&mut self, file: File, offset: u64, bytes: &[u8], chosen: impl Fn(usize) -> bool) {
+        let Some(image) = self.platter.get_mut(&file) else { return };
+        for (n, sector) in bytes.chunks(SECTOR).enumerate() {
+            let at = offset as usize + n * SECTOR;
+            if chosen(n) && at + sector.len() <= image.len() {
+                image[at..at + sector.len()].copy_from_slice(sector);
+            }
+        }
+    }
+
+    fn start(&mut self, token: u64, work: Work) {
+        let mut us = self.habits.latency_min_us;
+        us += (-(1.0 - self.rng.unit()).ln() * self.habits.latency_mean_us as f64) as u64;
+        if let Work::Write { block, .. } = &work {
+            us += block.padded().len() as u64 / 1000; // About a gigabyte a second.
+        }
+        us *= self.habits.slowness;
+        if self.rng.chance(self.habits.stall) {
+            self.misdeeds.stalls += 1;
+            us += 1_000_000;
+        }
+        self.next += 1;
+        self.flying.insert(self.next, (token, work));
+        self.outbox.push((self.now.plus(Nanos(us * 1000)), self.next));
+    }
+
+    /// The world's clock has come to an operation's end. `None`: a crash came first.
+    pub fn complete(&mut self, operation: u64) -> Option<DiskEvent> {
+        let (token, work) = self.flying.remove(&operation)?;
+        Some(match work {
+            Work::Write { file, offset, block } => {
+                DiskEvent::Written { token, result: self.finish_write(file, offset, &block) }
+            }
+            Work::Read { file, offset, len } => {
+                let mut into = BlockMut::zeroed(len);
+                let result = self.finish_read(file, offset, into.bytes_mut());
+                DiskEvent::Read { token, result: result.map(|()| into.freeze()) }
+            }
+            Work::Create { file, len } => DiskEvent::Created { token, result: self.finish_create(file, len) },
+            Work::Remove { file } => {
+                self.platter.remove(&file);
+                DiskEvent::Removed { token, result: Ok(()) }
+            }
+        })
+    }
+
+    fn finish_write(&mut self, file: File, offset: u64, block: &Block) -> Result<(), DiskFault> {
+        let bytes = block.padded();
+        let fault = |reason: &str| fault("write", file, offset, reason);
+        if self.habits.dead {
+            self.misdeeds.errors += 1;
+            return Err(fault("input/output error"));
+        }
+        if self.rng.chance(self.habits.write_error) {
+            self.misdeeds.errors += 1;
+            // What a failed write left behind is anybody's guess.
+            self.land_at_crash(file, offset, block);
+            return Err(fault("input/output error"));
+        }
+        match self.platter.get(&file) {
+            None => return Err(fault("no such file")),
+            Some(image) if offset as usize + bytes.len() > image.len() => {
+                return Err(fault("beyond the end of the file"));
+            }
+            Some(_) => {}
+        }
+        let lost = self.rng.chance(self.habits.lost_write);
+        let misdirected = self.rng.chance(self.habits.misdirected_write);
+        if (lost || misdirected) && self.may_lose(file, offset, bytes) {
+            if misdirected && let Some((file, offset)) = self.elsewhere(file, offset, bytes.len()) {
+                self.misdeeds.misdirected += 1;
+                self.land(file, offset, bytes, |_| true);
+                return Ok(());
+            }
+            if lost {
+                self.misdeeds.lost += 1;
+                return Ok(());
+            }
+        }
+        self.land(file, offset, bytes, |_| true);
+        Ok(())
+    }
+
+    fn finish_read(&mut self, file: File, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
+        let fault = |reason: &str| fault("read", file, offset, reason);
+        let image = self.platter.get(&file).ok_or_else(|| fault("no such file"))?;
+        let from = image
+            .get(offset as usize..offset as usize + into.len())
+            .ok_or_else(|| fault("beyond the end of the file"))?;
+        into.copy_from_slice(from);
+        if self.habits.dead || self.rng.chance(self.habits.read_error) {
+            self.misdeeds.errors += 1;
+            return Err(fault("input/output error"));
+        }
+        let misdirected = self.rng.chance(self.habits.misdirected_read);
+        let flipped = self.rng.chance(self.habits.flipped_read);
+        if (misdirected || flipped) && self.may_damage(file, offset, into.len()) {
+            if misdirected && let Some((file, offset)) = self.elsewhere(file, offset, into.len()) {
+                self.misdeeds.misdirected += 1;
+                into.copy_from_slice(&self.platter[&file][offset as usize..offset as usize + into.len()]);
+            } else if flipped {
+                self.misdeeds.flipped += 1;
+                let bit = self.rng.below(into.len() as u64 * 8) as usize;
+                into[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_create(&mut self, file: File, len: u64) -> Result<(), DiskFault> {
+        if self.habits.full {
+            self.misdeeds.full += 1;
+            return Err(fault("create", file, 0, "no space left on device"));
+        }
+        if self.habits.dead {
+            self.misdeeds.errors += 1;
+            return Err(fault("create", file, 0, "input/output error"));
+        }
+        self.platter.insert(file, vec![0; len as usize]);
+        Ok(())
+    }
+
+    /// Whether the atlas lets this node lose what these pages hold.
+    pub fn may_damage(&self, file: File, offset: u64, len: usize) -> bool {
+        let Some(image) = self.platter.get(&file) else { return false };
+        let pages = offset as usize / PAGE..(offset as usize + len).div_ceil(PAGE);
+        pages.into_iter().all(|page| self.atlas.allows_page(file, image, page))
+    }
+
+    /// Whether it lets it lose these bytes on their way there, and with them what they replace.
+    fn may_lose(&self, file: File, offset: u64, bytes: &[u8]) -> bool {
+        self.may_damage(file, offset, bytes.len()) && self.atlas.allows_bytes(file, offset, bytes)
+    }
+
+    /// Another place of the same length that this node may lose: of the same file, or of any.
+    fn elsewhere(&mut self, file: File, offset: u64, len: usize) -> Option<(File, u64)> {
+        for _ in 0..8 {
+            let other = if self.rng.chance(0.5) {
+                file
+            } else {
+                let names: Vec<File> = self.platter.keys().copied().collect();
+                *self.rng.pick(&names)
+            };
+            let pages = (self.platter[&other].len() / PAGE).checked_sub(len.div_ceil(PAGE))?;
+            let at = self.rng.below(pages as u64 + 1) * PAGE as u64;
+            if (other, at) != (file, offset) && self.may_damage(other, at, len) {
+                return Some((other, at));
+            }
+        }
+        None
+    }
+
+    /// One more synchronous write; true when the machine dies in the midst of it.
+    fn count_down(&mut self) -> bool {
+        match &mut self.crash_in {
+            Some(0) => self.crashed = true,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.crashed
+    }
+}
+
+fn fault(operation: &'static str, file: File, offset: u64, reason: &str) -> DiskFault {
+    DiskFault { operation, file, offset, reason: reason.to_owned() }
+}
+
+impl Disk for VirtualDisk {
+    fn write(&mut self, token: u64, file: File, offset: u64, block: Block) {
+        assert!(offset.is_multiple_of(PAGE as u64), "{file}: a direct write at {offset} is not on a page");
+        self.start(token, Work::Write { file, offset, block });
+    }
+
+    fn read(&mut self, token: u64, file: File, offset: u64, len: usize) {
+        assert!(offset.is_multiple_of(PAGE as u64), "{file}: a direct read at {offset} is not on a page");
+        self.start(token, Work::Read { file, offset, len });
+    }
+
+    fn create(&mut self, token: u64, file: File, len: u64) {
+        self.start(token, Work::Create { file, len });
+    }
+
+    fn remove(&mut self, token: u64, file: File) {
+        self.start(token, Work::Remove { file });
+    }
+}
+
+impl Media for VirtualDisk {
+    fn files(&mut self) -> Result<Vec<(File, u64)>, DiskFault> {
+        Ok(self.platter.iter().map(|(file, image)| (*file, image.len() as u64)).collect())
+    }
+
+    fn read(&mut self, file: File, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
+        if self.crashed {
+            return Err(fault("read", file, offset, "the machine is down"));
+        }
+        self.finish_read(file, offset, into)
+    }
+
+    fn write(&mut self, file: File, offset: u64, block: &Block) -> Result<(), DiskFault> {
+        assert!(offset.is_multiple_of(PAGE as u64), "{file}: a direct write at {offset} is not on a page");
+        if !self.crashed && self.count_down() {
+            self.land_at_crash(file, offset, block);
+        }
+        if self.crashed {
+            return Err(fault("write", file, offset, "the machine is down"));
+        }
+        self.finish_write(file, offset, block)
+    }
+
+    fn create(&mut self, file: File, len: u64) -> Result<(), DiskFault> {
+        if self.crashed || self.count_down() {
+            return Err(fault("create", file, 0, "the machine is down"));
+        }
+        self.finish_create(file, len)
+    }
+
+    fn remove(&mut self, file: File) -> Result<(), DiskFault> {
+        if self.crashed || self.count_down() {
+            return Err(fault("remove", file, 0, "the machine is down"));
+        }
+        self.platter.remove(&file);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(seed: u64) -> VirtualDisk {
+        let mut disk = VirtualDisk::new(Rng::new(seed), Atlas::none());
+        Media::create(&mut disk, File::Segment(0), 16 * PAGE as u64).unwrap();
+        disk
+    }
+
+    fn page(byte: u8) -> Block {
+        Block::copy_of(&[byte; PAGE])
+    }
+
+    #[test]
+    fn a_write_is_not_there_before_it_completes() {
+        let mut disk = disk(1);
+        Disk::write(&mut disk, 7, File::Segment(0), 0, page(9));
+        assert_eq!(disk.platter()[&File::Segment(0)][0], 0);
+        let (_, operation) = disk.outbox.pop().unwrap();
+        assert!(matches!(disk.complete(operation), Some(DiskEvent::Written { token: 7, result: Ok(()) })));
+        assert_eq!(disk.platter()[&File::Segment(0)][PAGE - 1], 9);
+        assert!(disk.complete(operation).is_none());
+    }
+
+    #[test]
+    fn a_crash_tears_at_sectors_and_nowhere_else() {
+        let mut kinds = [false; 3];
+        for seed in 0..200 {
+            let mut disk = disk(seed);
+            Disk::write(&mut disk, 1, File::Segment(0), PAGE as u64, page(9));
+            disk.crash(true);
+            let image = &disk.platter()[&File::Segment(0)];
+            let landed: Vec<bool> = image[PAGE..2 * PAGE]
+                .chunks(SECTOR)
+                .map(|sector| {
+                    assert!(sector.iter().all(|&b| b == sector[0]), "seed {seed}: torn inside a sector");
+                    sector[0] == 9
+                })
+                .collect();
+            let kind = if landed.iter().all(|&l| l) { 0 } else { 1 + usize::from(landed.contains(&true)) };
+            kinds[kind] = true;
+            assert!(image[..PAGE].iter().chain(&image[2 * PAGE..]).all(|&b| b == 0));
+        }
+        assert_eq!(kinds, [true; 3], "whole, vanished and torn all happen");
+    }
+
+    #[test]
+    fn writes_complete_in_any_order() {
+        let mut disk = disk(3);
+        for token in 0..20 {
+            Disk::write(&mut disk, token, File::Segment(0), token % 4 * PAGE as u64, page(token as u8));
+        }
+        assert!(!disk.outbox.is_sorted_by_key(|(due, _)| *due));
+    }
+
+    #[test]
+    fn recovery_dies_at_the_write_it_was_told_to() {
+        let mut disk = disk(4);
+        disk.crash_in = Some(2);
+        for n in 0..5 {
+            let result = Media::write(&mut disk, File::Segment(0), n * PAGE as u64, &page(1));
+            assert_eq!(result.is_ok(), n < 2);
+        }
+        assert!(disk.crashed);
+        disk.crash(true);
+        Media::write(&mut disk, File::Segment(0), 0, &page(1)).unwrap();
+    }
+
+    #[test]
+    fn without_leave_of_the_atlas_the_disk_does_not_lie() {
+        let mut disk = disk(5);
+        disk.habits.lost_write = 1.0;
+        disk.habits.flipped_read = 1.0;
+        Media::write(&mut disk, File::Segment(0), 0, &page(5)).unwrap();
+        let mut back = [0; PAGE];
+        Media::read(&mut disk, File::Segment(0), 0, &mut back).unwrap();
+        assert_eq!(back, [5; PAGE]);
+        disk.atlas = Atlas::everything();
+        Media::write(&mut disk, File::Segment(0), 0, &page(6)).unwrap();
+        Media::read(&mut disk, File::Segment(0), 0, &mut back).unwrap();
+        let wrong = back.iter().map(|b| (b ^ 5).count_ones()).sum::<u32>();
+        assert_eq!((wrong, disk.misdeeds.lost, disk.misdeeds.flipped), (1, 1, 1));
+    }
+}
