@@ -5,6 +5,8 @@ use crate::journal::Batch;
 use crate::pipeline::ports::DiskFault;
 use crate::replica::Config;
 
+pub use crate::doors::ReadItem;
+
 /// Edge to order: commands stamped by one edge lane, ready for the log.
 #[derive(Debug, Default)]
 pub struct Intake {
@@ -162,15 +164,6 @@ pub struct Reads {
     pub items: Vec<ReadItem>,
     /// The queries, end to end, each in its realm's own form.
     pub queries: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct ReadItem {
-    /// Returned with the answer: the edge knows by it who asked.
-    pub tag: u64,
-    pub realm: u8,
-    /// Where its query ends; it begins where the one before it ends.
-    pub end: u32,
 }
 
 /// Order and apply to one edge.
