@@ -1,5 +1,7 @@
 //! The replicated state machines. Each owns its tables; all are fed by one log and frozen at one index.
 
+pub mod register;
+
 use crate::base::{Index, Nanos};
 use crate::state::Command;
 

@@ -78,7 +78,7 @@ impl fmt::Display for Refusal {
 const PATIENCE: usize = 2_000_000;
 
 /// Whether some order of the operations, consistent with real time, explains every answer.
-pub fn linearizable(history: &[Operation]) -> Result<(), Refusal> {
+pub fn linearizable(history: &[Operation]) -> Result<(), Box<Refusal>> {
     let mut registers: Vec<u32> = history.iter().map(|op| op.register).collect();
     registers.sort_unstable();
     registers.dedup();
@@ -141,7 +141,7 @@ impl Bits {
 }
 
 /// Depth first: take any operation that none of the others left over precedes, if its answer fits.
-fn search(register: u32, ops: &[Operation]) -> Result<(), Refusal> {
+fn search(register: u32, ops: &[Operation]) -> Result<(), Box<Refusal>> {
     let mut placed = Bits(vec![0; ops.len().div_ceil(64)]);
     let mut memo: HashSet<(Bits, u64)> = HashSet::new();
     let mut path: Vec<(usize, u64)> = Vec::new(); // What was placed, and the value before it.
@@ -180,7 +180,7 @@ fn search(register: u32, ops: &[Operation]) -> Result<(), Refusal> {
         // A choice may still lie behind an end that the scan met later.
         let chosen = chosen.filter(|&(n, _)| ops[n].start <= horizon);
         if memo.len() > PATIENCE {
-            return Err(Refusal::TooHard { register, operations: ops.len() });
+            return Err(Box::new(Refusal::TooHard { register, operations: ops.len() }));
         }
         match chosen {
             Some((n, after)) => {
@@ -196,7 +196,7 @@ fn search(register: u32, ops: &[Operation]) -> Result<(), Refusal> {
             None => {
                 let Some((n, before)) = path.pop() else {
                     let stuck = stuck.into_iter().map(|n| ops[n]).collect();
-                    return Err(Refusal::NotLinearizable { register, stuck });
+                    return Err(Box::new(Refusal::NotLinearizable { register, stuck }));
                 };
                 placed.flip(n);
                 done -= usize::from(ops[n].end.is_some());
@@ -208,9 +208,9 @@ fn search(register: u32, ops: &[Operation]) -> Result<(), Refusal> {
 
 /// Believing the revisions: changes replayed in their order give every answer; whatever ended before another
 /// operation began has no higher revision (a change: a lower one).
-pub fn in_order_of_revisions(history: &[Operation]) -> Result<(), Refusal> {
+pub fn in_order_of_revisions(history: &[Operation]) -> Result<(), Box<Refusal>> {
     let refuse = |what, first: &Operation, second: &Operation| {
-        Err(Refusal::Revision { what, first: *first, second: *second })
+        Err(Box::new(Refusal::Revision { what, first: *first, second: *second }))
     };
     let mut known: Vec<(&Operation, Reply)> =
         history.iter().filter_map(|op| op.reply.map(|reply| (op, reply))).collect();
