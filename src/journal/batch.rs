@@ -9,7 +9,7 @@ use crate::base::{Block, BlockMut, Chain, ClusterId, Epoch, Index, Nanos, sum};
 pub const BATCH_HEAD: usize = 128;
 
 /// The most a batch may measure, head included. Larger would starve the window, smaller the disk.
-pub const BATCH_MAX: usize = 1 << 20;
+pub const BATCH_MAX: usize = 2 << 20;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"QBAT");
 const VERSION: u16 = 1;

@@ -3,6 +3,7 @@
 //! A parcel is one turn's work, so the cost of the hand-over is paid per turn, not per command. The sender rings
 //! the receiver's bell only when the lane was empty; inside one loop the bell is silent.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
@@ -37,6 +38,18 @@ pub fn lane<T>(capacity: usize) -> (Tx<T>, Rx<T>) {
 pub fn lane_with_bell<T>(capacity: usize, bell: Arc<dyn Bell>) -> (Tx<T>, Rx<T>) {
     let queue = Arc::new(ArrayQueue::new(capacity));
     (Tx { queue: queue.clone(), bell }, Rx { queue })
+}
+
+impl<T> fmt::Debug for Tx<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tx({} of {})", self.queue.len(), self.queue.capacity())
+    }
+}
+
+impl<T> fmt::Debug for Rx<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rx({} of {})", self.queue.len(), self.queue.capacity())
+    }
 }
 
 impl<T> Tx<T> {

@@ -4,6 +4,8 @@
 //! socket and no file: `drive` gives them the real world, `sim` a virtual one, through the same `ports`.
 
 pub mod lane;
+pub mod order;
 pub mod parcel;
+pub mod peer;
 pub mod ports;
 pub mod station;

@@ -1,6 +1,6 @@
 //! What travels on the lanes between stages. A parcel is one turn's work of its sender.
 
-use crate::base::{Block, Epoch, Incarnation, Index, NodeId, Origin};
+use crate::base::{Block, Epoch, Incarnation, Index, Nanos, NodeId, Origin};
 use crate::journal::Batch;
 use crate::pipeline::ports::DiskFault;
 use crate::replica::Config;
@@ -206,4 +206,82 @@ pub struct Changes {
 pub struct Answers {
     pub items: Vec<(u64, u32)>,
     pub bytes: Vec<u8>,
+}
+
+/// Order to apply.
+#[derive(Debug)]
+pub enum ApplyIn {
+    /// The next decided batches.
+    Committed(Vec<Batch>),
+    /// Confirmed reads: answer them once this index is applied.
+    ReadAt { index: Index, reads: Vec<Reads> },
+    /// This node leads (timers start in full) or does not.
+    Leading(bool),
+    /// Leader only: cluster time, for what is due.
+    Clock(Nanos),
+    /// Leader only: sessions and leases that a node's edges heard from.
+    Touches { from: NodeId, ids: Vec<(u8, u64)> },
+    /// Forget the state and load the snapshot at this base.
+    Load { base: Base },
+    /// Bytes of that snapshot, as asked for by `ApplyOut::Store`.
+    SnapshotBytes { offset: u64, block: Block },
+    /// A snapshot that apply wrote was read back.
+    SnapshotSealed { index: Index, verified: bool },
+}
+
+/// Apply to order.
+#[derive(Debug)]
+pub enum ApplyOut {
+    /// Applied up to here; of this node's lanes, up to these sequences.
+    Applied { index: Index, own: Vec<(u8, u64)> },
+    /// Commands to propose, made by the realms' timers.
+    Due { count: u32, commands: Vec<u8> },
+    /// Work for the store: chunks of a snapshot, or reads of one.
+    Store(StoreIn),
+    /// A snapshot at this base lies on the disk, verified; the file's length.
+    Snapshot { base: Base, length: u64 },
+    /// The snapshot asked for is loaded, digest and all.
+    Loaded { base: Base },
+    /// Of these touches some were too late.
+    Gone { to: NodeId, ids: Vec<(u8, u64)> },
+    /// The state's digest after an index, to be compared.
+    Digest { index: Index, digest: u128 },
+    /// Going on would be wrong: a command of a newer release, or a broken snapshot.
+    Halt(String),
+}
+
+/// What an operator may ask of the order stage, and the answers.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    Status,
+    Transfer(Option<NodeId>),
+    /// Add or change a member (`Some`), or remove it.
+    Member(NodeId, Option<(crate::replica::Role, String)>),
+    Snapshot,
+}
+
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Status(Status),
+    Done,
+    Refused(String),
+}
+
+/// One node's view.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    pub node: NodeId,
+    pub leader: Option<NodeId>,
+    pub epoch: Epoch,
+    pub commit: Index,
+    pub applied: Index,
+    pub durable: Index,
+    pub last: Index,
+    pub base: Index,
+    pub config: Config,
+    pub incarnation: Incarnation,
+    /// Slots of the log that wait for an intact copy.
+    pub unknown: u64,
+    pub halted: Option<String>,
+    pub counts: crate::replica::Counts,
 }

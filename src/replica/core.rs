@@ -246,6 +246,33 @@ impl Replica {
         }
     }
 
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    pub fn peers_up(&self) -> usize {
+        self.peers.iter().filter(|peer| peer.link).count()
+    }
+
+    /// Leader: this member has all but the last few batches.
+    pub fn is_caught_up(&self, id: NodeId) -> bool {
+        self.peer(id).is_some_and(|peer| peer.link && peer.matched.0 + 64 > self.log.last().0)
+    }
+
+    /// A quorum stands behind what this node says: heartbeats of clients may be answered as alive.
+    pub fn is_serving(&self, now: Nanos) -> bool {
+        match &self.state {
+            State::Leader(_) => self.leads().is_some(),
+            State::Follower { leader: Some(_) } => self.leader_lives(now),
+            _ => false,
+        }
+    }
+
+    /// Lets go of batches that apply has been given.
+    pub fn evict(&mut self, upto: Index) {
+        self.log.evict(upto.min(self.durable), self.options.cache_bytes);
+    }
+
     pub fn leader(&self) -> Option<NodeId> {
         match &self.state {
             State::Leader(_) => Some(self.options.me),
@@ -348,6 +375,19 @@ impl Replica {
                 self.out.push(Effect::Send { to, msg });
             }
             self.count_own_vote(now);
+        }
+        self.tidy(now);
+    }
+
+    /// A batch that was on the disk cannot be read back. It counts as held, and is fetched from others.
+    pub fn on_damage(&mut self, now: Nanos, index: Index) {
+        if index > self.log.base().index && index <= self.log.last() && self.log.batch(index).is_none() {
+            self.log.lose(index);
+            self.durable = self.durable.min(index.prev());
+            if self.is_leader() {
+                self.follow(now, None); // A leader must be able to send its whole log.
+            }
+            self.ask_for_unknown();
         }
         self.tidy(now);
     }

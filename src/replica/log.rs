@@ -168,6 +168,15 @@ impl Log {
         self.unknown.first().copied()
     }
 
+    pub fn unknown_count(&self) -> u64 {
+        self.unknown.len() as u64
+    }
+
+    /// A slot's content turned out to be damaged. Its head stays known.
+    pub fn lose(&mut self, index: Index) {
+        self.unknown.insert(index);
+    }
+
     pub fn is_unknown(&self, index: Index) -> bool {
         self.unknown.contains(&index)
     }

@@ -3,7 +3,9 @@
 //! A frame on a peer link is `length u32 | crc u32 | fixed part, its length u16 first | batches`. The checksum
 //! covers the fixed part; batches carry their own. Numbers are little-endian.
 
-use crate::base::{Block, Chain, Epoch, Index, Nanos, NodeId, sum};
+use std::sync::Arc;
+
+use crate::base::{Block, Chain, Epoch, Index, Nanos, NodeId, Origin, sum};
 use crate::journal::{BATCH_HEAD, Batch, BatchHead};
 use crate::pipeline::parcel::Base;
 use crate::replica::Config;
@@ -121,10 +123,10 @@ pub enum Msg {
     /// link, parcels of an origin arrive without a gap.
     Forward {
         epoch: Epoch,
-        origin: crate::base::Origin,
+        origin: Origin,
         first: u64,
         count: u32,
-        commands: Vec<u8>,
+        commands: Arc<Vec<u8>>,
     },
     /// Sessions and leases that the sender's edges heard from.
     Touches {
@@ -363,10 +365,10 @@ impl Msg {
             15 => Msg::TakeOver { epoch: r.epoch()? },
             16 => Msg::Forward {
                 epoch: r.epoch()?,
-                origin: crate::base::Origin(r.u64()?),
+                origin: Origin(r.u64()?),
                 first: r.u64()?,
                 count: r.u32()?,
-                commands: r.bytes()?,
+                commands: Arc::new(r.bytes()?),
             },
             17 => Msg::Touches { ids: r.ids()? },
             18 => Msg::Gone { ids: r.ids()? },
@@ -442,7 +444,7 @@ impl Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{ClusterId, Incarnation, Origin, Rng};
+    use crate::base::{ClusterId, Incarnation, Rng};
     use crate::journal::Builder;
 
     fn samples() -> Vec<Msg> {
@@ -475,7 +477,13 @@ mod tests {
             },
             Msg::Part { epoch: Epoch(5), index: Index(3), offset: 9, bytes: vec![1, 2, 3] },
             Msg::Have { batch },
-            Msg::Forward { epoch: Epoch(2), origin: Origin(7), first: 1, count: 1, commands: vec![0; 48] },
+            Msg::Forward {
+                epoch: Epoch(2),
+                origin: Origin(7),
+                first: 1,
+                count: 1,
+                commands: Arc::new(vec![0; 48]),
+            },
             Msg::Touches { ids: vec![(1, 2), (3, 4)] },
             Msg::Digest { index: Index(5), digest: 1 << 100 },
             Msg::Alive { epoch: Epoch(3), probe: 4 },

@@ -1,0 +1,358 @@
+//! The peer stage: links to the other members.
+//!
+//! Every node dials every other and sends on the connection that it dialled; what comes in on accepted ones is
+//! for the replica. A connection carries one direction, so each side notices the other's end at once. A link that
+//! closes is dialled again at once: a refusal tells that the process is gone, and is passed on as news.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::base::{ClusterId, Incarnation, Nanos, NodeId};
+use crate::pipeline::lane::{Rx, Tx};
+use crate::pipeline::ports::{Conn, Ended, Net, NetEvent, Turn};
+use crate::replica::{FRAME_MAX, HELLO, Hello, Msg};
+
+/// Order to peer.
+#[derive(Debug)]
+pub enum PeerIn {
+    Send(Vec<(NodeId, Msg)>),
+    /// Whom to hold links to, and where.
+    Members(Vec<(NodeId, SocketAddr)>),
+    /// This node leaves on purpose: say so, then close.
+    Leave,
+}
+
+/// Peer to order.
+#[derive(Debug)]
+pub enum PeerOut {
+    Message {
+        from: NodeId,
+        msg: Msg,
+    },
+    Up(NodeId),
+    Down {
+        id: NodeId,
+        refused: bool,
+    },
+    /// A peer claims to be what it cannot be (an older life of a node that we have heard from since).
+    Stale {
+        id: NodeId,
+        incarnation: Incarnation,
+    },
+}
+
+/// How long a failed dial waits before the next.
+const REDIAL: Nanos = Nanos(20_000_000);
+const REDIAL_MAX: Nanos = Nanos(500_000_000);
+/// Bytes waiting for one peer: beyond them the link is cut, and the replica sends again what is still wanted.
+const OUTBOX_MAX: usize = 32 << 20;
+
+/// The connection that we dialled, for what we send.
+#[derive(Debug)]
+struct Link {
+    address: SocketAddr,
+    state: LinkState,
+    outbox: Vec<u8>,
+    in_flight: bool,
+    /// The buffer that is not in flight.
+    spare: Vec<u8>,
+    pause: Nanos,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LinkState {
+    Down { dial_at: Nanos },
+    Dialling { token: u64 },
+    Up(Conn),
+}
+
+/// A connection that a peer dialled, for what it sends.
+#[derive(Debug, Default)]
+struct Inlet {
+    from: Option<NodeId>,
+    partial: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub struct Peers {
+    me: NodeId,
+    cluster: ClusterId,
+    incarnation: Incarnation,
+    links: BTreeMap<NodeId, Link>,
+    inlets: BTreeMap<Conn, Inlet>,
+    /// The latest life heard of each node.
+    lives: BTreeMap<NodeId, Incarnation>,
+    /// Who said that it leaves on purpose.
+    leaving: Vec<NodeId>,
+    tokens: u64,
+    rx: Rx<PeerIn>,
+    tx: Tx<PeerOut>,
+    /// What did not fit into the lane; while there is any, inlets are paused.
+    backlog: std::collections::VecDeque<PeerOut>,
+    paused: bool,
+    pub malformed: u64,
+}
+
+impl Peers {
+    pub fn new(
+        me: NodeId,
+        cluster: ClusterId,
+        incarnation: Incarnation,
+        rx: Rx<PeerIn>,
+        tx: Tx<PeerOut>,
+    ) -> Peers {
+        Peers {
+            me,
+            cluster,
+            incarnation,
+            links: BTreeMap::new(),
+            inlets: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            leaving: Vec::new(),
+            tokens: 0,
+            rx,
+            tx,
+            backlog: Default::default(),
+            paused: false,
+            malformed: 0,
+        }
+    }
+
+    /// True if the event was for this stage: a connection of the peer door, or one that it dialled.
+    pub fn on_net(&mut self, now: Nanos, event: &NetEvent<'_>, net: &mut impl Net) -> bool {
+        match event {
+            NetEvent::Accepted { conn, door: crate::pipeline::ports::Door::Peer, .. } => {
+                self.inlets.insert(*conn, Inlet::default());
+            }
+            NetEvent::Dialled { token, conn } => match self.by_token(*token) {
+                Some(id) => self.on_dialled(id, *conn, net),
+                None => net.close(*conn),
+            },
+            NetEvent::DialFailed { token, why } => {
+                if let Some(id) = self.by_token(*token) {
+                    self.on_link_lost(now, id, *why == Ended::Refused);
+                }
+            }
+            NetEvent::Bytes { conn, bytes } => {
+                let Some(mut inlet) = self.inlets.remove(conn) else { return self.is_link(*conn) };
+                match self.take_bytes(&mut inlet, bytes) {
+                    Ok(()) => drop(self.inlets.insert(*conn, inlet)),
+                    Err(why) => {
+                        tracing::warn!(peer = ?inlet.from, why, "hanging up on a peer");
+                        self.malformed += 1;
+                        net.close(*conn);
+                    }
+                }
+            }
+            NetEvent::Ended { conn, .. } => {
+                if self.inlets.remove(conn).is_some() {
+                    return true;
+                }
+                let Some(id) = self.by_conn(*conn) else { return false };
+                self.on_link_lost(now, id, false);
+            }
+            NetEvent::Sent { conn, .. } => return self.is_link(*conn),
+            NetEvent::Accepted { .. } => return false,
+        }
+        true
+    }
+
+    /// The buffer of a finished send comes back.
+    pub fn on_sent(&mut self, conn: Conn, buffer: Vec<u8>) {
+        if let Some(link) = self.links.values_mut().find(|link| link.state == LinkState::Up(conn)) {
+            link.in_flight = false;
+            link.spare = buffer;
+        }
+    }
+
+    fn is_link(&self, conn: Conn) -> bool {
+        self.by_conn(conn).is_some()
+    }
+
+    fn by_conn(&self, conn: Conn) -> Option<NodeId> {
+        self.links.iter().find(|(_, link)| link.state == LinkState::Up(conn)).map(|(id, _)| *id)
+    }
+
+    fn by_token(&self, token: u64) -> Option<NodeId> {
+        self.links.iter().find(|(_, link)| link.state == LinkState::Dialling { token }).map(|(id, _)| *id)
+    }
+
+    fn on_dialled(&mut self, id: NodeId, conn: Conn, net: &mut impl Net) {
+        let hello = Hello { cluster: self.cluster, from: self.me, to: id, incarnation: self.incarnation };
+        let link = self.links.get_mut(&id).expect("found by its token");
+        link.state = LinkState::Up(conn);
+        link.outbox.clear();
+        link.in_flight = true;
+        link.pause = REDIAL;
+        let mut buffer = std::mem::take(&mut link.spare);
+        buffer.clear();
+        hello.encode(&mut buffer);
+        net.send(conn, buffer);
+        self.leaving.retain(|&gone| gone != id);
+        self.tell(PeerOut::Up(id));
+    }
+
+    fn on_link_lost(&mut self, now: Nanos, id: NodeId, refused: bool) {
+        let leaving = self.leaving.contains(&id);
+        let link = self.links.get_mut(&id).expect("a known link");
+        let was_up = matches!(link.state, LinkState::Up(_));
+        // The first dial after a loss goes out at once: its refusal is the news.
+        let dial_at = if was_up { now } else { now.plus(link.pause) };
+        link.pause = if was_up { REDIAL } else { Nanos((link.pause.0 * 2).min(REDIAL_MAX.0)) };
+        link.state = LinkState::Down { dial_at };
+        link.outbox.clear();
+        link.in_flight = false;
+        if was_up || refused {
+            self.tell(PeerOut::Down { id, refused: refused && !leaving });
+        }
+    }
+
+    fn take_bytes(&mut self, inlet: &mut Inlet, bytes: &[u8]) -> Result<(), &'static str> {
+        if inlet.partial.is_empty() {
+            let mut input = bytes;
+            self.take_frames(inlet, &mut input)?;
+            inlet.partial.extend_from_slice(input);
+        } else {
+            inlet.partial.extend_from_slice(bytes);
+            let partial = std::mem::take(&mut inlet.partial);
+            let mut input = &partial[..];
+            self.take_frames(inlet, &mut input)?;
+            let rest = partial.len() - input.len();
+            inlet.partial = partial;
+            inlet.partial.drain(..rest);
+        }
+        if inlet.partial.len() > FRAME_MAX + HELLO { Err("a frame that never ends") } else { Ok(()) }
+    }
+
+    fn take_frames(&mut self, inlet: &mut Inlet, input: &mut &[u8]) -> Result<(), &'static str> {
+        let from = match inlet.from {
+            Some(from) => from,
+            None => {
+                let Some(hello) = Hello::take(input)? else { return Ok(()) };
+                self.check(&hello)?;
+                inlet.from = Some(hello.from);
+                hello.from
+            }
+        };
+        while let Some(msg) = Msg::take(input)? {
+            if matches!(msg, Msg::Leaving) {
+                self.leaving.push(from);
+            } else {
+                self.tell(PeerOut::Message { from, msg });
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, hello: &Hello) -> Result<(), &'static str> {
+        if hello.cluster != self.cluster {
+            return Err("it belongs to another cluster");
+        }
+        if hello.to != self.me {
+            return Err("it takes this node for another; check the members' addresses");
+        }
+        let life = self.lives.entry(hello.from).or_default();
+        if hello.incarnation < *life {
+            let stale = PeerOut::Stale { id: hello.from, incarnation: hello.incarnation };
+            self.tell(stale);
+            return Err("its data directory is older than one that this node id has used since");
+        }
+        *life = hello.incarnation;
+        Ok(())
+    }
+
+    fn tell(&mut self, news: PeerOut) {
+        if self.backlog.is_empty() && self.tx.room() > 0 {
+            self.tx.send(news);
+        } else {
+            self.backlog.push_back(news);
+        }
+    }
+
+    pub fn turn(&mut self, now: Nanos, net: &mut impl Net) -> Turn {
+        while self.tx.room() > 0
+            && let Some(news) = self.backlog.pop_front()
+        {
+            self.tx.send(news);
+        }
+        let full = !self.backlog.is_empty();
+        if full != self.paused {
+            self.paused = full;
+            self.inlets.keys().for_each(|conn| net.pause(*conn, full));
+        }
+        while let Some(parcel) = self.rx.take() {
+            match parcel {
+                PeerIn::Send(messages) => messages.iter().for_each(|(to, msg)| self.post(*to, msg)),
+                PeerIn::Members(members) => self.meet(now, members, net),
+                PeerIn::Leave => {
+                    let all: Vec<NodeId> = self.links.keys().copied().collect();
+                    all.into_iter().for_each(|id| self.post(id, &Msg::Leaving));
+                }
+            }
+        }
+        self.flush(now, net)
+    }
+
+    fn post(&mut self, to: NodeId, msg: &Msg) {
+        if let Some(link) = self.links.get_mut(&to)
+            && let LinkState::Up(_) = link.state
+        {
+            msg.encode(&mut link.outbox);
+        }
+    }
+
+    fn meet(&mut self, now: Nanos, members: Vec<(NodeId, SocketAddr)>, net: &mut impl Net) {
+        let stays = |id: &NodeId, link: &Link| members.iter().any(|m| m.0 == *id && m.1 == link.address);
+        for link in self.links.iter().filter(|(id, link)| !stays(id, link)).map(|(_, link)| link) {
+            if let LinkState::Up(conn) = link.state {
+                net.close(conn);
+            }
+        }
+        self.links.retain(|id, link| stays(id, link));
+        for (id, address) in members {
+            self.links.entry(id).or_insert_with(|| Link {
+                address,
+                state: LinkState::Down { dial_at: now },
+                outbox: Vec::new(),
+                in_flight: false,
+                spare: Vec::new(),
+                pause: REDIAL,
+            });
+        }
+    }
+
+    /// One send per link, as large as what has gathered.
+    fn flush(&mut self, now: Nanos, net: &mut impl Net) -> Turn {
+        let mut turn = Turn::IDLE;
+        let mut lost = Vec::new();
+        for (id, link) in &mut self.links {
+            match link.state {
+                LinkState::Up(conn) if !link.in_flight && !link.outbox.is_empty() => {
+                    let buffer = std::mem::replace(&mut link.outbox, std::mem::take(&mut link.spare));
+                    link.outbox.clear();
+                    link.in_flight = true;
+                    net.send(conn, buffer);
+                }
+                LinkState::Up(conn) if link.outbox.len() > OUTBOX_MAX => {
+                    net.close(conn);
+                    lost.push(*id);
+                }
+                LinkState::Down { dial_at } if dial_at <= now => {
+                    self.tokens += 1;
+                    link.state = LinkState::Dialling { token: self.tokens };
+                    net.dial(self.tokens, link.address);
+                }
+                LinkState::Down { dial_at } => turn.deadline = turn.deadline.min(dial_at),
+                _ => {}
+            }
+        }
+        lost.into_iter().for_each(|id| self.on_link_lost(now, id, false));
+        turn.again = !self.backlog.is_empty() && self.tx.room() > 0;
+        turn
+    }
+
+    /// Everything handed to the links has left.
+    pub fn is_drained(&self) -> bool {
+        self.links.values().all(|link| !link.in_flight && link.outbox.is_empty())
+    }
+}
