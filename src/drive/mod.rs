@@ -1,1 +1,39 @@
-//! placeholder
+//! The real world: the server's only clock, sockets, files, rings and threads.
+//!
+//! One contract, `pipeline::ports`, with two members: `ring`, our loop on io_uring, and `glommio`. A station sees
+//! no difference. No protocol is known here.
+
+mod bell;
+mod clock;
+#[cfg(test)]
+mod contract;
+mod dir;
+mod media;
+mod ring;
+mod setup;
+mod slow;
+mod socket;
+
+pub use bell::Doorbell;
+pub use clock::{now, wall_ms};
+pub use dir::{Dir, DirError};
+pub use media::Files;
+pub use ring::footprint;
+pub use setup::Setup;
+
+use std::io;
+
+use crate::pipeline::station::Station;
+
+/// Which member of the drive runs a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    Ring,
+}
+
+/// Runs a station on this thread until it is done, and returns it.
+pub fn run<S: Station>(runtime: Runtime, setup: Setup, station: S) -> io::Result<S> {
+    match runtime {
+        Runtime::Ring => ring::run(setup, station),
+    }
+}

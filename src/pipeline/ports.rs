@@ -28,9 +28,9 @@ pub enum Door {
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The other side closed, or its process died.
+    /// The other side closed, or its process died: a reset is its kernel's word for a death with bytes unread.
     Closed,
-    /// The network gave up: reset, time-out, unreachable.
+    /// The network gave up: time-out, unreachable.
     Broken,
     /// Nobody listens there: the process is gone, its machine is not.
     Refused,

@@ -1,0 +1,234 @@
+//! The data directory: names, lock, creation and removal of its files, all waiting for the media.
+//!
+//! Only whole files bear their names: a new one is filled and flushed under another name first, so a crash in
+//! between leaves nothing that recovery could take for a log.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::base::{BlockMut, Index};
+use crate::pipeline::ports::{self, DiskFault};
+
+const LOCK: &str = "lock";
+const UNFINISHED: &str = ".new";
+
+/// Bytes of zeros per write of a creation: small enough that log writes beside it wait for little.
+const FILL: usize = 256 << 10;
+
+/// Why a data directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    #[error("{dir} is in use by process {pid}; stop it or pass another --data", dir = .dir.display())]
+    InUse { dir: PathBuf, pid: String },
+    #[error("cannot open data directory {dir}: {why}; check --data and its owner", dir = .dir.display())]
+    Open { dir: PathBuf, why: io::Error },
+    #[error(
+        "the file system of {dir} does not take O_DIRECT writes ({why}); \
+         pass a --data on ext4, xfs or btrfs, not on a network or overlay file system",
+        dir = .dir.display()
+    )]
+    NoDirect { dir: PathBuf, why: io::Error },
+}
+
+/// An open data directory. Its lock is held until this is dropped, or the process dies.
+pub struct Dir {
+    path: PathBuf,
+    entry: File,
+    read_only: bool,
+    _lock: Option<File>,
+}
+
+impl Dir {
+    /// Opens for the server: made if missing, for its owner only, locked, unfinished files removed, and all that
+    /// is there flushed, so that what recovery reads is what a power cut would leave.
+    pub fn open(path: &Path) -> Result<Dir, DirError> {
+        let fault = |why| DirError::Open { dir: path.to_owned(), why };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fault)?;
+        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(fault)?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join(LOCK))
+            .map_err(fault)?;
+        take_lock(&mut lock, libc::LOCK_EX, path)?;
+        lock.set_len(0).map_err(fault)?;
+        write!(lock, "{}", std::process::id()).map_err(fault)?;
+        let dir = Dir {
+            path: path.to_owned(),
+            entry: File::open(path).map_err(fault)?,
+            read_only: false,
+            _lock: Some(lock),
+        };
+        for item in fs::read_dir(path).map_err(fault)? {
+            let path = item.map_err(fault)?.path();
+            if path.extension().is_some_and(|e| e == &UNFINISHED[1..]) {
+                fs::remove_file(&path).map_err(fault)?;
+            }
+        }
+        for (file, _) in dir.list().map_err(fault)? {
+            File::open(dir.path_of(file)).and_then(|f| f.sync_all()).map_err(fault)?;
+        }
+        dir.sync().map_err(fault)?;
+        dir.probe_direct()?;
+        Ok(dir)
+    }
+
+    /// Opens for tools: nothing is changed, and a server in it is refused as long as it runs.
+    pub fn open_read_only(path: &Path) -> Result<Dir, DirError> {
+        let fault = |why| DirError::Open { dir: path.to_owned(), why };
+        let lock = match File::open(path.join(LOCK)) {
+            Ok(mut lock) => {
+                take_lock(&mut lock, libc::LOCK_SH, path)?;
+                Some(lock)
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(fault(e)),
+        };
+        let entry = File::open(path).map_err(fault)?;
+        Ok(Dir { path: path.to_owned(), entry, read_only: true, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn list(&self) -> io::Result<Vec<(ports::File, u64)>> {
+        let mut found = Vec::new();
+        for item in fs::read_dir(&self.path)? {
+            let item = item?;
+            if let Some(file) = item.file_name().to_str().and_then(parse) {
+                found.push((file, item.metadata()?.len()));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// For direct reads and writes.
+    pub fn open_file(&self, file: ports::File) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(!self.read_only)
+            .custom_flags(libc::O_DIRECT)
+            .open(self.path_of(file))
+    }
+
+    /// A file of `len` written zeros. One that is there already is a fault: nobody's log is overwritten.
+    pub fn create(&self, file: ports::File, len: u64) -> Result<(), DiskFault> {
+        self.create_whole(file, len).map_err(|e| fault("creation", file, 0, e))
+    }
+
+    pub fn remove(&self, file: ports::File) -> Result<(), DiskFault> {
+        let gone = self.check_writable().and_then(|()| fs::remove_file(self.path_of(file)));
+        gone.and_then(|()| self.sync()).map_err(|e| fault("removal", file, 0, e))
+    }
+
+    fn create_whole(&self, file: ports::File, len: u64) -> io::Result<()> {
+        self.check_writable()?;
+        let (whole, part) = (self.path_of(file), self.path.join(format!("{file}{UNFINISHED}")));
+        if whole.try_exists()? {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists already"));
+        }
+        let out = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(libc::O_DIRECT)
+            .open(&part)?;
+        let zeros = BlockMut::zeroed(FILL).freeze();
+        let mut at = 0;
+        while at < len {
+            let step = (len - at).min(FILL as u64);
+            out.write_all_at(&zeros.padded()[..step as usize], at)?;
+            at += step;
+        }
+        out.sync_all()?;
+        fs::rename(&part, &whole)?;
+        self.sync()
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.read_only {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "opened read-only"));
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.entry.sync_all()
+    }
+
+    fn path_of(&self, file: ports::File) -> PathBuf {
+        self.path.join(file.to_string())
+    }
+
+    fn probe_direct(&self) -> Result<(), DirError> {
+        let path = self.path.join(format!("probe{UNFINISHED}"));
+        let probe = || {
+            let out = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .custom_flags(libc::O_DIRECT)
+                .open(&path)?;
+            out.write_all_at(BlockMut::zeroed(crate::base::PAGE).freeze().padded(), 0)
+        };
+        let result = probe();
+        let _ = fs::remove_file(&path);
+        match result {
+            Err(why) if why.raw_os_error() == Some(libc::EINVAL) => {
+                Err(DirError::NoDirect { dir: self.path.clone(), why })
+            }
+            Err(why) => Err(DirError::Open { dir: self.path.clone(), why }),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+pub fn fault(operation: &'static str, file: ports::File, offset: u64, why: io::Error) -> DiskFault {
+    DiskFault { operation, file, offset, reason: why.to_string() }
+}
+
+fn take_lock(lock: &mut File, how: libc::c_int, dir: &Path) -> Result<(), DirError> {
+    // SAFETY: flock takes no pointers; the descriptor is open.
+    if unsafe { libc::flock(lock.as_raw_fd(), how | libc::LOCK_NB) } == 0 {
+        return Ok(());
+    }
+    let mut pid = String::new();
+    let _ = lock.read_to_string(&mut pid);
+    Err(DirError::InUse { dir: dir.to_owned(), pid })
+}
+
+/// The reverse of `File`'s display.
+fn parse(name: &str) -> Option<ports::File> {
+    let file = match name.split_once('-') {
+        None if name == "super" => ports::File::Super,
+        None => return None,
+        Some(("segment", n)) => ports::File::Segment(n.parse().ok()?),
+        Some(("snapshot", n)) => ports::File::Snapshot(Index(n.parse().ok()?)),
+        Some(_) => return None,
+    };
+    (file.to_string() == name).then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for file in [ports::File::Super, ports::File::Segment(7), ports::File::Snapshot(Index(1 << 40))] {
+            assert_eq!(parse(&file.to_string()), Some(file));
+        }
+        for other in ["lock", "segment-7", "segment-00007.new", "snapshot-x", "superb", "-"] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+}
