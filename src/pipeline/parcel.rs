@@ -19,7 +19,7 @@ pub struct Intake {
 }
 
 /// Order to store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum StoreIn {
     /// Write this next batch. `epoch` is the reign on whose behalf it is written: the answer repeats it.
     Append {

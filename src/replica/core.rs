@@ -40,7 +40,7 @@ pub struct Options {
 }
 
 /// What is wanted from the world, in order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Effect {
     Send {
         to: NodeId,
@@ -74,7 +74,7 @@ pub enum Effect {
     Halt(String),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum State {
     Follower {
         leader: Option<NodeId>,
@@ -87,7 +87,7 @@ pub(super) enum State {
 }
 
 /// What recovery found, as agreement needs it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Found {
     pub marks: Marks,
     /// From `marks.base.index + 1` on: the head where one is known, and whether the content is lost.
@@ -96,7 +96,7 @@ pub struct Found {
     pub configs: Vec<Batch>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replica {
     pub(super) options: Options,
     pub(super) rng: Rng,

@@ -9,7 +9,7 @@ use crate::replica::core::{Effect, Replica, State};
 use crate::replica::{Claim, Msg};
 
 /// An election from the side of who asks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ballot {
     pub epoch: Epoch,
     pub granted: Vec<NodeId>,

@@ -14,7 +14,7 @@ use crate::replica::{Config, Msg};
 const MESSAGE_BYTES: usize = 1 << 20;
 
 /// One epoch led by this node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reign {
     /// The batch that opened it. Nothing counts as newly committed before this one is.
     pub start: Index,

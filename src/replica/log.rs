@@ -16,7 +16,7 @@ struct Slot {
     batch: Option<Batch>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Log {
     base: Base,
     slots: VecDeque<Slot>,

@@ -16,7 +16,7 @@ pub(super) enum Mode {
     Snapshot(Index),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub id: NodeId,
     /// A connection stands.

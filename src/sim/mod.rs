@@ -7,3 +7,4 @@ pub mod atlas;
 pub mod check;
 pub mod disk;
 pub mod net;
+pub mod small;
