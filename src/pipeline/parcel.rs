@@ -100,6 +100,8 @@ pub enum StoreOut {
     Restarted {
         epoch: Epoch,
     },
+    /// A chunk is on the disk: there is room for another.
+    SnapshotWritten { index: Index },
     SnapshotSealed {
         index: Index,
         verified: bool,
@@ -225,6 +227,8 @@ pub enum ApplyIn {
     Load { base: Base },
     /// Bytes of that snapshot, as asked for by `ApplyOut::Store`.
     SnapshotBytes { offset: u64, block: Block },
+    /// A chunk of the snapshot that apply writes is on the disk.
+    SnapshotWritten { index: Index },
     /// A snapshot that apply wrote was read back.
     SnapshotSealed { index: Index, verified: bool },
 }
@@ -240,6 +244,8 @@ pub enum ApplyOut {
     Store(StoreIn),
     /// A snapshot at this base lies on the disk, verified; the file's length.
     Snapshot { base: Base, length: u64 },
+    /// A snapshot could not be read back as written: its file is of no use.
+    SnapshotLost { index: Index },
     /// The snapshot asked for is loaded, digest and all.
     Loaded { base: Base },
     /// Of these touches some were too late.

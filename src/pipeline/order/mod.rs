@@ -4,19 +4,21 @@
 //! an edge of this node has taken is kept until it is applied here, and sent again to every new leader: `apply`
 //! drops repeats by origin and sequence.
 
+mod commands;
+mod decisions;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::base::{Epoch, Index, Nanos, NodeId, Origin};
-use crate::journal::{Batch, Builder, flag};
+use crate::base::{Index, Nanos, NodeId, Origin};
+use crate::journal::{Builder, flag};
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{
     Answer, ApplyIn, ApplyOut, Ask, Base, EdgeIn, EdgeOut, Reads, Status, StoreIn, StoreOut,
 };
 use crate::pipeline::peer::{PeerIn, PeerOut};
 use crate::pipeline::ports::Turn;
-use crate::replica::{Config, Effect, Msg, PART, Replica, Role};
-use crate::state::Command;
+use crate::replica::{Config, Msg, PART, Replica, Role};
 
 /// Sizes that the layout chooses.
 #[derive(Clone, Copy, Debug)]
@@ -301,6 +303,9 @@ impl Order {
                         self.lanes.apply.0.send(ApplyIn::SnapshotSealed { index, verified });
                     }
                 }
+                StoreOut::SnapshotWritten { index } => {
+                    self.lanes.apply.0.send(ApplyIn::SnapshotWritten { index });
+                }
                 StoreOut::SnapshotBytes { ticket: FOR_APPLY, offset, block, .. } => {
                     self.lanes.apply.0.send(ApplyIn::SnapshotBytes { offset, block });
                 }
@@ -335,6 +340,10 @@ impl Order {
                     self.lengths.insert(base.index, length);
                     self.snapshot_asked = false;
                     self.replica.on_snapshot(now, base);
+                }
+                ApplyOut::SnapshotLost { index } => {
+                    self.snapshot_asked = false;
+                    self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
                 }
                 ApplyOut::Loaded { base } => {
                     self.fed = base.index;
@@ -429,287 +438,6 @@ impl Order {
         let config = self.replica.config().with(node, member);
         self.replica.propose_config(now, wall_ms, &config).map(|_| ()).into()
     }
-
-    // Commands.
-
-    /// To the log, if this node leads; to the leader, if another does.
-    fn submit(&mut self, piece: Piece) {
-        let me = self.replica.me();
-        match self.replica.leader() {
-            Some(leader) if leader == me => self.admit(piece),
-            Some(leader) => {
-                let epoch = self.replica.promised();
-                let Piece { origin, first, count, commands } = piece;
-                self.outbox.push((leader, Msg::Forward { epoch, origin, first, count, commands }));
-            }
-            None => {} // It is sent when there is one.
-        }
-    }
-
-    /// Own commands that nobody has confirmed, once more and in order.
-    fn resubmit(&mut self) {
-        let all: Vec<Piece> = self.unapplied.values().flatten().cloned().collect();
-        all.into_iter().for_each(|piece| self.submit(piece));
-    }
-
-    fn forget(&mut self, lane: u8, upto: u64) {
-        let Some(pieces) = self.unapplied.get_mut(&lane) else { return };
-        while pieces.front().is_some_and(|piece| piece.first + u64::from(piece.count) <= upto + 1) {
-            pieces.pop_front();
-        }
-    }
-
-    /// Leader: into the queue, unless this epoch has had it.
-    fn admit(&mut self, mut piece: Piece) {
-        let next = self.next.entry(piece.origin).or_insert(piece.first);
-        let end = piece.first + u64::from(piece.count);
-        if piece.first > *next || end <= *next {
-            return; // A gap means that the link broke in between: all of it comes again.
-        }
-        if piece.first < *next {
-            let drop = (*next - piece.first) as usize;
-            let mut rest = &piece.commands[..];
-            (0..drop).for_each(|_| drop_command(&mut rest));
-            piece = Piece {
-                first: *next,
-                count: piece.count - drop as u32,
-                commands: Arc::new(rest.to_vec()),
-                ..piece
-            };
-        }
-        *next = end;
-        self.queue.push_back(piece);
-    }
-
-    fn propose(&mut self, now: Nanos, wall_ms: u64) {
-        while !self.queue.is_empty()
-            && self.replica.may_propose()
-            && self.replica.uncommitted() < self.limits.in_flight
-        {
-            let mut bytes = 0;
-            let fits = |piece: &&Piece| {
-                bytes += piece.commands.len();
-                bytes <= self.limits.batch_bytes
-            };
-            let take = self.queue.iter().take_while(fits).count().max(1);
-            let size = self.queue.iter().take(take).map(|piece| piece.commands.len()).sum::<usize>();
-            let mut body = Builder::with_capacity(crate::journal::BATCH_HEAD + size);
-            for piece in self.queue.drain(..take) {
-                body.push(&piece.commands, piece.count);
-            }
-            self.since_snapshot += size as u64;
-            self.replica.propose(now, wall_ms, body, 0).expect("it may propose");
-            self.carry_out(now);
-        }
-        if self.since_snapshot > self.limits.snapshot_bytes
-            && !self.snapshot_asked
-            && self.replica.may_propose()
-        {
-            self.since_snapshot = 0;
-            self.snapshot_asked = true;
-            self.replica.propose(now, wall_ms, Builder::default(), flag::SNAPSHOT).expect("it may propose");
-            self.carry_out(now);
-        }
-    }
-
-    // Reads.
-
-    fn ask_tickets(&mut self, now: Nanos) {
-        if self.homeless.is_empty() {
-            return;
-        }
-        if self.replica.leader().is_none() {
-            let patience = self.limits.read_patience;
-            while self.homeless.front().is_some_and(|waiting| now.since(waiting.since) > patience) {
-                let waiting = self.homeless.pop_front().expect("just looked");
-                for reads in waiting.reads {
-                    let tags = reads.items.iter().map(|item| item.tag).collect();
-                    self.lanes.edges[reads.lane as usize].tx.send(EdgeOut::ReadsFailed(tags));
-                }
-            }
-            return;
-        }
-        // One ticket serves all that wait.
-        let since = self.homeless[0].since;
-        let reads = self.homeless.drain(..).flat_map(|waiting| waiting.reads).collect();
-        let id = self.next_ticket;
-        self.next_ticket += 1;
-        self.tickets.insert(id, Waiting { reads, since });
-        self.replica.read(now, id);
-    }
-
-    // Decisions out.
-
-    fn carry_out(&mut self, now: Nanos) {
-        let effects: Vec<Effect> = self.replica.poll_effects().collect();
-        for effect in effects {
-            match effect {
-                Effect::Send { to, msg: Msg::Offer { epoch, base, config, config_at, .. } } => {
-                    // Without a file there is nothing to offer yet; the follower is probed again.
-                    if let Some(&length) = self.lengths.get(&base.index) {
-                        self.outbox.push((to, Msg::Offer { epoch, base, length, config, config_at }));
-                    }
-                }
-                Effect::Send { to, msg } => self.outbox.push((to, msg)),
-                Effect::Store(work) => self.lanes.store.0.send(work),
-                Effect::Committed(_) => {}
-                Effect::Leading { epoch } => self.on_leading(now, epoch),
-                Effect::Following { leader } => self.on_following(leader),
-                Effect::ReadReady { id, index } => {
-                    if let Some(waiting) = self.tickets.remove(&id) {
-                        self.lanes.apply.0.send(ApplyIn::ReadAt { index, reads: waiting.reads });
-                    }
-                }
-                Effect::ReadFailed { id } => {
-                    if let Some(waiting) = self.tickets.remove(&id) {
-                        self.homeless.push_back(waiting);
-                    }
-                }
-                Effect::Load { base } => self.lanes.apply.0.send(ApplyIn::Load { base }),
-                Effect::Halt(why) => self.halt(why),
-            }
-        }
-    }
-
-    fn on_leading(&mut self, now: Nanos, epoch: Epoch) {
-        tracing::info!(node = %self.replica.me(), %epoch, "leading");
-        self.queue.clear();
-        self.next.clear();
-        self.snapshot_asked = false;
-        self.clock_at = now;
-        self.lanes.apply.0.send(ApplyIn::Leading(true));
-        self.resubmit();
-    }
-
-    fn on_following(&mut self, leader: Option<NodeId>) {
-        self.queue.clear();
-        self.next.clear();
-        self.lanes.apply.0.send(ApplyIn::Leading(false));
-        if let Some(leader) = leader {
-            tracing::info!(node = %self.replica.me(), %leader, epoch = %self.replica.promised(), "following");
-            self.resubmit();
-        }
-    }
-
-    /// Hands decided batches to apply, from memory or, after a restart or for a long lag, from the disk.
-    fn feed_apply(&mut self) {
-        let commit = self.replica.commit();
-        while self.fed < commit && self.lanes.apply.0.room() > 8 {
-            let from = self.fed.next();
-            let upto = commit.0.min(self.fed.0 + self.limits.feed as u64);
-            let batches: Vec<Batch> =
-                (from.0..=upto).map_while(|index| self.replica.batch(Index(index)).cloned()).collect();
-            if batches.is_empty() {
-                if !self.fetching
-                    && !self.replica.log().is_unknown(from)
-                    && from > self.replica.log().base().index
-                {
-                    self.fetching = true;
-                    self.lanes.store.0.send(StoreIn::Fetch { ticket: FOR_APPLY, from, bytes: FEED_BYTES });
-                }
-                break;
-            }
-            self.fed = Index(self.fed.0 + batches.len() as u64);
-            self.lanes.apply.0.send(ApplyIn::Committed(batches));
-        }
-        self.replica.evict(self.fed);
-    }
-
-    fn tend(&mut self, now: Nanos) {
-        let serving = self.replica.is_serving(now);
-        if serving != self.serving {
-            self.serving = serving;
-            self.tell_edges(|| EdgeOut::Serving(serving));
-        }
-        if self.replica.is_leader() && now >= self.clock_at {
-            self.clock_at = now.plus(Nanos::from_millis(10));
-            self.lanes.apply.0.send(ApplyIn::Clock(self.replica.cluster_time(now)));
-        } else if now >= self.clock_at {
-            self.clock_at = now.plus(Nanos::from_millis(10));
-        }
-        if self.rebased.is_none()
-            && let Some(base) = self.replica.next_base(self.limits.keep)
-        {
-            let old = self.replica.rebase(now, base);
-            self.rebased = Some((base, old));
-            self.carry_out(now);
-        }
-    }
-
-    /// The superblock holds `base`: what lies below it may go.
-    fn recycle(&mut self, base: Index) {
-        let Some((new, old)) = self.rebased.take_if(|rebased| rebased.0.index <= base) else { return };
-        self.lanes.store.0.send(StoreIn::Recycle { below: new.index.next() });
-        for index in old {
-            self.lengths.remove(&index);
-            self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
-        }
-    }
-
-    fn tell_edges(&mut self, parcel: impl Fn() -> EdgeOut) {
-        self.lanes.edges.iter_mut().for_each(|edge| edge.tx.send(parcel()));
-    }
-
-    /// Links to whoever the configuration in force names.
-    fn greet_members(&mut self) {
-        if self.replica.config() == &self.members {
-            return;
-        }
-        self.members = self.replica.config().clone();
-        let me = self.replica.me();
-        let others = self.members.members().iter().filter(|member| member.0 != me);
-        let addresses = others.filter_map(|(id, _, address)| {
-            let found = address.parse().ok();
-            if found.is_none() {
-                tracing::error!(node = %id, address, "this member's address is not of the form ip:port");
-            }
-            found.map(|address| (*id, address))
-        });
-        let addresses = addresses.collect();
-        self.lanes.peer.0.send(PeerIn::Members(addresses));
-    }
-
-    // Trouble.
-
-    /// Digests of one index from several replicas must be equal. Whoever stands alone against two others stops.
-    fn compare(&mut self, from: NodeId, index: Index, digest: u128) {
-        let seen = self.digests.entry(index).or_default();
-        if !seen.iter().any(|&(id, _)| id == from) {
-            seen.push((from, digest));
-        }
-        let me = self.replica.me();
-        let mine = seen.iter().find(|&&(id, _)| id == me).map(|&(_, digest)| digest);
-        if let Some(mine) = mine {
-            let against: Vec<u128> = seen.iter().map(|&(_, d)| d).filter(|&d| d != mine).collect();
-            let alone = seen.len() - against.len() == 1;
-            if against.len() >= 2 && alone && against.windows(2).all(|pair| pair[0] == pair[1]) {
-                self.halt(format!(
-                    "after batch {index} this replica's state differs from that of {} others; it is quarantined. \
-                     Keep its data directory for analysis, wipe it and let the node join anew",
-                    against.len()
-                ));
-            } else if !against.is_empty() {
-                tracing::error!(%index, "replicas disagree about the state");
-            }
-        }
-        while self.digests.len() > 64 {
-            self.digests.pop_first();
-        }
-    }
-
-    fn halt(&mut self, why: String) {
-        tracing::error!(node = %self.replica.me(), "{why}");
-        if self.halted.is_none() {
-            self.halted = Some(why);
-            self.lanes.peer.0.send(PeerIn::Leave);
-            self.tell_edges(|| EdgeOut::Serving(false));
-        }
-    }
-}
-
-fn drop_command(rest: &mut &[u8]) {
-    let taken = Command::take(rest);
-    assert!(taken.is_some(), "a parcel holds as many commands as it says");
 }
 
 impl From<Result<(), crate::replica::Refusal>> for Answer {

@@ -1,0 +1,121 @@
+//! Commands on their way into the log, and reads on their way to a ticket.
+
+use std::sync::Arc;
+
+use crate::base::Nanos;
+use crate::journal::{BATCH_HEAD, Builder, flag};
+use crate::pipeline::order::{Order, Piece, Waiting};
+use crate::pipeline::parcel::EdgeOut;
+use crate::replica::Msg;
+use crate::state::Command;
+
+impl Order {
+    /// To the log, if this node leads; to the leader, if another does.
+    pub(super) fn submit(&mut self, piece: Piece) {
+        let me = self.replica.me();
+        match self.replica.leader() {
+            Some(leader) if leader == me => self.admit(piece),
+            Some(leader) => {
+                let epoch = self.replica.promised();
+                let Piece { origin, first, count, commands } = piece;
+                self.outbox.push((leader, Msg::Forward { epoch, origin, first, count, commands }));
+            }
+            None => {} // It is sent when there is one.
+        }
+    }
+
+    /// Own commands that nobody has confirmed, once more and in order.
+    pub(super) fn resubmit(&mut self) {
+        let all: Vec<Piece> = self.unapplied.values().flatten().cloned().collect();
+        all.into_iter().for_each(|piece| self.submit(piece));
+    }
+
+    pub(super) fn forget(&mut self, lane: u8, upto: u64) {
+        let Some(pieces) = self.unapplied.get_mut(&lane) else { return };
+        while pieces.front().is_some_and(|piece| piece.first + u64::from(piece.count) <= upto + 1) {
+            pieces.pop_front();
+        }
+    }
+
+    /// Leader: into the queue, unless this epoch has had it.
+    pub(super) fn admit(&mut self, mut piece: Piece) {
+        let next = self.next.entry(piece.origin).or_insert(piece.first);
+        let end = piece.first + u64::from(piece.count);
+        if piece.first > *next || end <= *next {
+            return; // A gap means that the link broke in between: all of it comes again.
+        }
+        if piece.first < *next {
+            let drop = (*next - piece.first) as usize;
+            let mut rest = &piece.commands[..];
+            (0..drop).for_each(|_| drop_command(&mut rest));
+            piece = Piece {
+                first: *next,
+                count: piece.count - drop as u32,
+                commands: Arc::new(rest.to_vec()),
+                ..piece
+            };
+        }
+        *next = end;
+        self.queue.push_back(piece);
+    }
+
+    pub(super) fn propose(&mut self, now: Nanos, wall_ms: u64) {
+        while !self.queue.is_empty()
+            && self.replica.may_propose()
+            && self.replica.uncommitted() < self.limits.in_flight
+        {
+            let mut bytes = 0;
+            let fits = |piece: &&Piece| {
+                bytes += piece.commands.len();
+                bytes <= self.limits.batch_bytes
+            };
+            let take = self.queue.iter().take_while(fits).count().max(1);
+            let size = self.queue.iter().take(take).map(|piece| piece.commands.len()).sum::<usize>();
+            let mut body = Builder::with_capacity(BATCH_HEAD + size);
+            for piece in self.queue.drain(..take) {
+                body.push(&piece.commands, piece.count);
+            }
+            self.since_snapshot += size as u64;
+            self.replica.propose(now, wall_ms, body, 0).expect("it may propose");
+            self.carry_out(now);
+        }
+        if self.since_snapshot > self.limits.snapshot_bytes
+            && !self.snapshot_asked
+            && self.replica.may_propose()
+        {
+            self.since_snapshot = 0;
+            self.snapshot_asked = true;
+            self.replica.propose(now, wall_ms, Builder::default(), flag::SNAPSHOT).expect("it may propose");
+            self.carry_out(now);
+        }
+    }
+
+    pub(super) fn ask_tickets(&mut self, now: Nanos) {
+        if self.homeless.is_empty() {
+            return;
+        }
+        if self.replica.leader().is_none() {
+            let patience = self.limits.read_patience;
+            while self.homeless.front().is_some_and(|waiting| now.since(waiting.since) > patience) {
+                let waiting = self.homeless.pop_front().expect("just looked");
+                for reads in waiting.reads {
+                    let tags = reads.items.iter().map(|item| item.tag).collect();
+                    self.lanes.edges[reads.lane as usize].tx.send(EdgeOut::ReadsFailed(tags));
+                }
+            }
+            return;
+        }
+        // One ticket serves all that wait.
+        let since = self.homeless[0].since;
+        let reads = self.homeless.drain(..).flat_map(|waiting| waiting.reads).collect();
+        let id = self.next_ticket;
+        self.next_ticket += 1;
+        self.tickets.insert(id, Waiting { reads, since });
+        self.replica.read(now, id);
+    }
+}
+
+fn drop_command(rest: &mut &[u8]) {
+    let taken = Command::take(rest);
+    assert!(taken.is_some(), "a parcel holds as many commands as it says");
+}

@@ -1,0 +1,174 @@
+//! What agreement decided, carried out; what was applied, recycled; replicas compared.
+
+use crate::base::{Epoch, Index, Nanos, NodeId};
+use crate::journal::Batch;
+use crate::pipeline::order::{FEED_BYTES, FOR_APPLY, Order};
+use crate::pipeline::parcel::{ApplyIn, EdgeOut, StoreIn};
+use crate::pipeline::peer::PeerIn;
+use crate::replica::{Effect, Msg};
+
+impl Order {
+    pub(super) fn carry_out(&mut self, now: Nanos) {
+        let effects: Vec<Effect> = self.replica.poll_effects().collect();
+        for effect in effects {
+            match effect {
+                Effect::Send { to, msg: Msg::Offer { epoch, base, config, config_at, .. } } => {
+                    // Without a file there is nothing to offer yet; the follower is probed again.
+                    if let Some(&length) = self.lengths.get(&base.index) {
+                        self.outbox.push((to, Msg::Offer { epoch, base, length, config, config_at }));
+                    }
+                }
+                Effect::Send { to, msg } => self.outbox.push((to, msg)),
+                Effect::Store(work) => self.lanes.store.0.send(work),
+                Effect::Committed(_) => {}
+                Effect::Leading { epoch } => self.on_leading(now, epoch),
+                Effect::Following { leader } => self.on_following(leader),
+                Effect::ReadReady { id, index } => {
+                    if let Some(waiting) = self.tickets.remove(&id) {
+                        self.lanes.apply.0.send(ApplyIn::ReadAt { index, reads: waiting.reads });
+                    }
+                }
+                Effect::ReadFailed { id } => {
+                    if let Some(waiting) = self.tickets.remove(&id) {
+                        self.homeless.push_back(waiting);
+                    }
+                }
+                Effect::Load { base } => self.lanes.apply.0.send(ApplyIn::Load { base }),
+                Effect::Halt(why) => self.halt(why),
+            }
+        }
+    }
+
+    pub(super) fn on_leading(&mut self, now: Nanos, epoch: Epoch) {
+        tracing::info!(node = %self.replica.me(), %epoch, "leading");
+        self.queue.clear();
+        self.next.clear();
+        self.snapshot_asked = false;
+        self.clock_at = now;
+        self.lanes.apply.0.send(ApplyIn::Leading(true));
+        self.resubmit();
+    }
+
+    pub(super) fn on_following(&mut self, leader: Option<NodeId>) {
+        self.queue.clear();
+        self.next.clear();
+        self.lanes.apply.0.send(ApplyIn::Leading(false));
+        if let Some(leader) = leader {
+            tracing::info!(node = %self.replica.me(), %leader, epoch = %self.replica.promised(), "following");
+            self.resubmit();
+        }
+    }
+
+    /// Hands decided batches to apply, from memory or, after a restart or for a long lag, from the disk.
+    pub(super) fn feed_apply(&mut self) {
+        let commit = self.replica.commit();
+        while self.fed < commit && self.lanes.apply.0.room() > 8 {
+            let from = self.fed.next();
+            let upto = commit.0.min(self.fed.0 + self.limits.feed as u64);
+            let batches: Vec<Batch> =
+                (from.0..=upto).map_while(|index| self.replica.batch(Index(index)).cloned()).collect();
+            if batches.is_empty() {
+                if !self.fetching
+                    && !self.replica.log().is_unknown(from)
+                    && from > self.replica.log().base().index
+                {
+                    self.fetching = true;
+                    self.lanes.store.0.send(StoreIn::Fetch { ticket: FOR_APPLY, from, bytes: FEED_BYTES });
+                }
+                break;
+            }
+            self.fed = Index(self.fed.0 + batches.len() as u64);
+            self.lanes.apply.0.send(ApplyIn::Committed(batches));
+        }
+        self.replica.evict(self.fed);
+    }
+
+    pub(super) fn tend(&mut self, now: Nanos) {
+        let serving = self.replica.is_serving(now);
+        if serving != self.serving {
+            self.serving = serving;
+            self.tell_edges(|| EdgeOut::Serving(serving));
+        }
+        if self.replica.is_leader() && now >= self.clock_at {
+            self.clock_at = now.plus(Nanos::from_millis(10));
+            self.lanes.apply.0.send(ApplyIn::Clock(self.replica.cluster_time(now)));
+        } else if now >= self.clock_at {
+            self.clock_at = now.plus(Nanos::from_millis(10));
+        }
+        if self.rebased.is_none()
+            && let Some(base) = self.replica.next_base(self.limits.keep)
+        {
+            let old = self.replica.rebase(now, base);
+            self.rebased = Some((base, old));
+            self.carry_out(now);
+        }
+    }
+
+    /// The superblock holds `base`: what lies below it may go.
+    pub(super) fn recycle(&mut self, base: Index) {
+        let Some((new, old)) = self.rebased.take_if(|rebased| rebased.0.index <= base) else { return };
+        self.lanes.store.0.send(StoreIn::Recycle { below: new.index.next() });
+        for index in old {
+            self.lengths.remove(&index);
+            self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
+        }
+    }
+
+    pub(super) fn tell_edges(&mut self, parcel: impl Fn() -> EdgeOut) {
+        self.lanes.edges.iter_mut().for_each(|edge| edge.tx.send(parcel()));
+    }
+
+    /// Links to whoever the configuration in force names.
+    pub(super) fn greet_members(&mut self) {
+        if self.replica.config() == &self.members {
+            return;
+        }
+        self.members = self.replica.config().clone();
+        let me = self.replica.me();
+        let others = self.members.members().iter().filter(|member| member.0 != me);
+        let addresses = others.filter_map(|(id, _, address)| {
+            let found = address.parse().ok();
+            if found.is_none() {
+                tracing::error!(node = %id, address, "this member's address is not of the form ip:port");
+            }
+            found.map(|address| (*id, address))
+        });
+        let addresses = addresses.collect();
+        self.lanes.peer.0.send(PeerIn::Members(addresses));
+    }
+
+    /// Digests of one index from several replicas must be equal. Whoever stands alone against two others stops.
+    pub(super) fn compare(&mut self, from: NodeId, index: Index, digest: u128) {
+        let seen = self.digests.entry(index).or_default();
+        if !seen.iter().any(|&(id, _)| id == from) {
+            seen.push((from, digest));
+        }
+        let me = self.replica.me();
+        let mine = seen.iter().find(|&&(id, _)| id == me).map(|&(_, digest)| digest);
+        if let Some(mine) = mine {
+            let against: Vec<u128> = seen.iter().map(|&(_, d)| d).filter(|&d| d != mine).collect();
+            let alone = seen.len() - against.len() == 1;
+            if against.len() >= 2 && alone && against.windows(2).all(|pair| pair[0] == pair[1]) {
+                self.halt(format!(
+                    "after batch {index} this replica's state differs from that of {} others; it is quarantined. \
+                     Keep its data directory for analysis, wipe it and let the node join anew",
+                    against.len()
+                ));
+            } else if !against.is_empty() {
+                tracing::error!(%index, "replicas disagree about the state");
+            }
+        }
+        while self.digests.len() > 64 {
+            self.digests.pop_first();
+        }
+    }
+
+    pub(super) fn halt(&mut self, why: String) {
+        tracing::error!(node = %self.replica.me(), "{why}");
+        if self.halted.is_none() {
+            self.halted = Some(why);
+            self.lanes.peer.0.send(PeerIn::Leave);
+            self.tell_edges(|| EdgeOut::Serving(false));
+        }
+    }
+}
