@@ -101,7 +101,9 @@ pub enum StoreOut {
         epoch: Epoch,
     },
     /// A chunk is on the disk: there is room for another.
-    SnapshotWritten { index: Index },
+    SnapshotWritten {
+        index: Index,
+    },
     SnapshotSealed {
         index: Index,
         verified: bool,
