@@ -1,9 +1,15 @@
 //! The replicated state machines. Each owns its tables; all are fed by one log and frozen at one index.
 
+pub mod core;
+pub mod machine;
 pub mod register;
+pub mod reply;
 
 use crate::base::{Index, Nanos};
-use crate::state::Command;
+use crate::state::{Command, Table};
+
+pub use machine::{Applied, Halt, Machine};
+pub use reply::Status;
 
 /// When a command is applied, in the log's own terms.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,16 +31,63 @@ pub struct Effects {
     pub changes: Vec<u8>,
     /// False where no client of this node waits: the reply may be left out.
     pub wanted: bool,
+    /// How much of the changes somebody on this node reads.
+    pub detail: Detail,
+}
+
+/// What watchers of this node need. The state does not depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// Nobody watches: changes may be left out.
+    Nothing,
+    #[default]
+    Changes,
+    /// Changes with what was there before, for those that ask for it.
+    Before,
+}
+
+/// Whether a command is through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Flow {
+    Done,
+    /// It touches more records than one turn may. Call `apply` again with the same command and effects, in a
+    /// later turn, before any other command. Readers meanwhile see the state before it.
+    Again,
+}
+
+/// Tables that were loaded and do not make sense together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the snapshot's {realm} state is not consistent: {what}; fetch another snapshot from a peer")]
+pub struct Broken {
+    pub realm: &'static str,
+    pub what: String,
 }
 
 /// A state machine. Same commands in the same order: same tables, same digest, same replies, on every machine.
+///
+/// All that is replicated lies in its tables, so that freezing, loading and digests are the same code for all.
 pub trait Realm {
+    /// Whether this build can apply commands of this kind. One that it cannot halts the node.
+    fn knows(&self, kind: u8) -> bool;
+
     /// Applies one command that is in the log for good. A payload that does not parse is a refusal in the
     /// reply: it must not panic, and must change nothing.
-    fn apply(&mut self, at: &Stamp, command: &Command<'_>, effects: &mut Effects);
+    fn apply(&mut self, at: &Stamp, command: &Command<'_>, effects: &mut Effects) -> Flow;
 
     /// Answers a query from the state as it is, in the door's wire form.
     fn read(&self, query: &[u8], out: &mut Vec<u8>);
+
+    /// All replicated state, always in the same order. Current only after `settle`.
+    fn tables(&self) -> &[Table];
+
+    fn tables_mut(&mut self) -> &mut [Table];
+
+    /// Writes what `apply` keeps beside the tables for speed (counters) into them. Costs at most microseconds.
+    fn settle(&mut self) {}
+
+    /// The tables were replaced: derive from them all that is not in them.
+    fn rebuild(&mut self) -> Result<(), Broken>;
 
     /// Leader only, soft: this session or lease was heard from. False: it is unknown or being expired.
     fn touch(&mut self, id: u64, now: Nanos) -> bool;

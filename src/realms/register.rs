@@ -4,7 +4,7 @@
 //! a revision of its own. A session's latest request is remembered with its reply: a resend gets that again.
 
 use crate::base::Nanos;
-use crate::realms::{Effects, Realm, Stamp};
+use crate::realms::{Broken, Effects, Flow, Realm, Stamp};
 use crate::state::{Command, Table};
 
 pub const WRITE: u8 = 1;
@@ -75,7 +75,7 @@ fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
 /// `r register` to the value, `s session` to its latest request and reply, `v` to the revision.
 #[derive(Default)]
 pub struct Registers {
-    table: Table,
+    tables: [Table; 1],
 }
 
 impl Registers {
@@ -85,11 +85,11 @@ impl Registers {
 
     /// As loaded from a snapshot.
     pub fn from_table(table: Table) -> Registers {
-        Registers { table }
+        Registers { tables: [table] }
     }
 
     pub fn table(&self) -> &Table {
-        &self.table
+        &self.tables[0]
     }
 
     pub fn revision(&self) -> u64 {
@@ -97,7 +97,7 @@ impl Registers {
     }
 
     fn number(&self, key: &[u8]) -> u64 {
-        self.table.get(key).and_then(take_u64).map_or(0, |(number, _)| number)
+        self.tables[0].get(key).and_then(take_u64).map_or(0, |(number, _)| number)
     }
 
     fn register_key(register: u32) -> [u8; 5] {
@@ -123,8 +123,8 @@ impl Registers {
         let mut revision = self.revision();
         if from.is_none_or(|from| from == before) {
             revision += 1;
-            self.table.put(&key, &to.to_le_bytes());
-            self.table.put(b"v", &revision.to_le_bytes());
+            self.tables[0].put(&key, &to.to_le_bytes());
+            self.tables[0].put(b"v", &revision.to_le_bytes());
             changes.extend_from_slice(&write(register, to));
         }
         Reply::Done { before, revision }
@@ -132,12 +132,16 @@ impl Registers {
 }
 
 impl Realm for Registers {
-    fn apply(&mut self, _at: &Stamp, command: &Command<'_>, effects: &mut Effects) {
+    fn knows(&self, kind: u8) -> bool {
+        matches!(kind, WRITE | SWAP)
+    }
+
+    fn apply(&mut self, _at: &Stamp, command: &Command<'_>, effects: &mut Effects) -> Flow {
         let envelope = &command.envelope;
         let mut key = [b's'; 9];
         key[1..].copy_from_slice(&envelope.session.to_be_bytes());
         if envelope.session != 0
-            && let Some((latest, reply)) = self.table.get(&key).and_then(take_u64)
+            && let Some((latest, reply)) = self.tables[0].get(&key).and_then(take_u64)
             && envelope.request <= latest
         {
             if envelope.request == latest {
@@ -145,15 +149,16 @@ impl Realm for Registers {
             } else {
                 Reply::Stale.encode(&mut effects.reply);
             }
-            return;
+            return Flow::Done;
         }
         let reply = self.change(envelope.kind, command.payload, &mut effects.changes);
         let start = effects.reply.len();
         reply.encode(&mut effects.reply);
         if envelope.session != 0 {
             let record = [&envelope.request.to_le_bytes()[..], &effects.reply[start..]].concat();
-            self.table.put(&key, &record);
+            self.tables[0].put(&key, &record);
         }
+        Flow::Done
     }
 
     fn read(&self, query: &[u8], out: &mut Vec<u8>) {
@@ -165,6 +170,18 @@ impl Realm for Registers {
             _ => Reply::Malformed,
         };
         reply.encode(out);
+    }
+
+    fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    fn tables_mut(&mut self) -> &mut [Table] {
+        &mut self.tables
+    }
+
+    fn rebuild(&mut self) -> Result<(), Broken> {
+        Ok(())
     }
 
     fn touch(&mut self, _id: u64, _now: Nanos) -> bool {
@@ -189,7 +206,7 @@ mod tests {
         let envelope =
             Envelope { realm: RealmId::Register as u8, kind, session, request, ..Envelope::default() };
         let mut effects = Effects::default();
-        realm.apply(&Stamp::default(), &Command { envelope, payload }, &mut effects);
+        let _ = realm.apply(&Stamp::default(), &Command { envelope, payload }, &mut effects);
         Reply::decode(&effects.reply).unwrap()
     }
 

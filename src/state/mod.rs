@@ -2,6 +2,8 @@
 
 pub mod command;
 pub mod table;
+pub mod timers;
 
 pub use command::{Command, ENVELOPE, Envelope, RealmId};
 pub use table::{Frozen, Key, Table};
+pub use timers::Timers;

@@ -7,6 +7,7 @@ use super::*;
 use crate::base::Rng;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+type Records = std::vec::IntoIter<(Vec<u8>, Vec<u8>)>;
 
 fn check(table: &Table, model: &Model) {
     assert_eq!(table.len(), model.len() as u64);
@@ -90,7 +91,7 @@ fn a_frozen_view_keeps_its_moment() {
     for seed in 0..8 {
         let mut rng = Rng::new(seed);
         let (mut table, mut model) = (Table::new(), Model::new());
-        let mut views: Vec<(Frozen, std::vec::IntoIter<(Vec<u8>, Vec<u8>)>)> = Vec::new();
+        let mut views: Vec<(Frozen, Records)> = Vec::new();
         for step in 0..20_000 {
             let key = key(&mut rng, 3_000);
             if rng.chance(0.3) {

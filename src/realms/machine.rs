@@ -1,0 +1,220 @@
+//! All realms together: what `apply` drives, what a snapshot holds, what replicas compare.
+
+use super::core::{Admission, Core, Request};
+use super::register::Registers;
+use super::{Broken, Effects, Flow, Realm, Stamp, reply};
+use crate::base::Nanos;
+use crate::base::sum::hash128;
+use crate::state::{Command, Envelope, RealmId, Table};
+
+/// The newest feature level whose commands this build can apply.
+pub const FEATURE: u16 = 1;
+
+#[derive(Default)]
+pub struct Machine {
+    core: Core,
+    registers: Registers,
+    /// A command is under way: where its reply begins, and whether its client is on this node.
+    running: Option<Running>,
+}
+
+#[derive(Clone, Copy)]
+struct Running {
+    reply: usize,
+    wanted: bool,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Applied {
+    /// The reply, if wanted, is in the effects.
+    Done,
+    /// Call again, as for `Flow::Again`.
+    Again,
+    /// Nothing was changed and nobody waits: a repetition, or one out of its place.
+    Dropped(Admission),
+}
+
+/// A command that this build cannot apply. To pass over it would let replicas drift apart: the node must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    #[error(
+        "the log holds a command of feature level {needed}, this build knows levels up to {FEATURE}; \
+         start a newer release on this node"
+    )]
+    Feature { needed: u16 },
+    #[error(
+        "the log holds a command for realm {realm}, kind {kind}, which this build does not know; \
+         start a newer release on this node"
+    )]
+    Unknown { realm: u8, kind: u8 },
+}
+
+impl Machine {
+    pub fn new() -> Machine {
+        Machine::default()
+    }
+
+    /// In the order of digests and snapshots: by realm.
+    fn all(&self) -> [(RealmId, &dyn Realm); 2] {
+        [(RealmId::Core, &self.core), (RealmId::Register, &self.registers)]
+    }
+
+    fn all_mut(&mut self) -> [(RealmId, &mut dyn Realm); 2] {
+        [(RealmId::Core, &mut self.core), (RealmId::Register, &mut self.registers)]
+    }
+
+    fn realm(&self, byte: u8) -> Option<&dyn Realm> {
+        Some(match RealmId::from_byte(byte)? {
+            RealmId::Core => &self.core,
+            RealmId::Register => &self.registers,
+            _ => return None,
+        })
+    }
+
+    fn realm_mut(&mut self, byte: u8) -> Option<&mut dyn Realm> {
+        Some(match RealmId::from_byte(byte)? {
+            RealmId::Core => &mut self.core,
+            RealmId::Register => &mut self.registers,
+            _ => return None,
+        })
+    }
+
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Applies one command of the log, at most once for each stamp of its origin and each request of its session.
+    pub fn apply(
+        &mut self,
+        at: &Stamp,
+        command: &Command<'_>,
+        effects: &mut Effects,
+    ) -> Result<Applied, Halt> {
+        let Envelope { realm, kind, feature, session, request, origin, sequence, .. } = command.envelope;
+        // Other realms' sessions are their doors' own affair.
+        let exact = realm == RealmId::Kv as u8 && session != 0 && request != 0;
+        if self.running.is_none() {
+            if feature > FEATURE {
+                return Err(Halt::Feature { needed: feature });
+            }
+            if !self.realm(realm).is_some_and(|found| found.knows(kind)) {
+                return Err(Halt::Unknown { realm, kind });
+            }
+            let admission = self.core.admit(origin, sequence);
+            if admission != Admission::Fresh {
+                return Ok(Applied::Dropped(admission));
+            }
+            if exact {
+                match self.core.request(session, request, at.ticks) {
+                    Request::New => {}
+                    Request::Answered(result) => {
+                        effects.reply.extend_from_slice(result);
+                        return Ok(Applied::Done);
+                    }
+                    Request::Refused(status) => {
+                        reply::bare(&mut effects.reply, status, 0);
+                        return Ok(Applied::Done);
+                    }
+                }
+            }
+            self.running = Some(Running { reply: effects.reply.len(), wanted: effects.wanted });
+            effects.wanted |= exact; // The result is replicated state, whoever waits for it.
+        }
+        let Some(found) = self.realm_mut(realm) else { return Err(Halt::Unknown { realm, kind }) };
+        if found.apply(at, command, effects) == Flow::Again {
+            return Ok(Applied::Again);
+        }
+        if let Some(Running { reply, wanted }) = self.running.take()
+            && exact
+        {
+            self.core.answer(session, request, &effects.reply[reply..]);
+            effects.wanted = wanted;
+        }
+        Ok(Applied::Done)
+    }
+
+    /// All commands of a batch are applied.
+    pub fn end_batch(&mut self) {
+        self.core.end_batch();
+    }
+
+    /// Answers a query. An unknown realm gets a refusal.
+    pub fn read(&self, realm: u8, query: &[u8], out: &mut Vec<u8>) {
+        match self.realm(realm) {
+            Some(found) => found.read(query, out),
+            None => reply::bare(out, reply::Status::Malformed, 0),
+        }
+    }
+
+    /// Names the content of all realms: equal on all replicas at the same index.
+    pub fn digest(&mut self) -> u128 {
+        let mut joint = Vec::new();
+        for (id, realm) in self.all_mut() {
+            realm.settle();
+            for (at, table) in realm.tables().iter().enumerate() {
+                joint.extend_from_slice(&[id as u8, at as u8]);
+                joint.extend_from_slice(&table.digest().to_le_bytes());
+            }
+        }
+        hash128(&joint)
+    }
+
+    /// Records and their bytes, over all realms.
+    pub fn size(&self) -> (u64, u64) {
+        let tables = self.all().into_iter().flat_map(|(_, realm)| realm.tables());
+        tables.fold((0, 0), |(count, bytes), table| (count + table.len(), bytes + table.bytes()))
+    }
+
+    /// Replaces all state: tables by realm and place, as a snapshot holds them. Those it does not name are empty.
+    pub fn install(&mut self, tables: Vec<(u8, u8, Table)>) -> Result<(), Broken> {
+        let mut fresh = Machine::new();
+        for (realm, at, table) in tables {
+            let place = fresh.realm_mut(realm).and_then(|found| found.tables_mut().get_mut(usize::from(at)));
+            let Some(place) = place else {
+                let what = format!("it has a table {at} of realm {realm}, which this build does not know");
+                return Err(Broken { realm: "machine", what });
+            };
+            *place = table;
+        }
+        for (_, realm) in fresh.all_mut() {
+            realm.rebuild()?;
+        }
+        *self = fresh;
+        Ok(())
+    }
+
+    /// Leader only: see `Realm::touch`.
+    pub fn touch(&mut self, realm: u8, id: u64, now: Nanos) -> bool {
+        self.realm_mut(realm).is_some_and(|found| found.touch(id, now))
+    }
+
+    /// Leader only: see `Realm::lead`.
+    pub fn lead(&mut self, now: Nanos) {
+        for (_, realm) in self.all_mut() {
+            realm.lead(now);
+        }
+    }
+
+    /// Leader only: at most `limit` commands that are due, appended whole.
+    pub fn due(&mut self, now: Nanos, limit: usize, out: &mut Vec<u8>) -> usize {
+        let mut count = 0;
+        let mut found = Vec::new();
+        for (id, realm) in self.all_mut() {
+            realm.due(now, limit - count, &mut found);
+            for (kind, payload) in found.drain(..) {
+                Envelope { realm: id as u8, kind, ..Envelope::default() }.write(&payload, out);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    pub fn next_due(&self) -> Nanos {
+        self.all().into_iter().map(|(_, realm)| realm.next_due()).min().unwrap_or(Nanos::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests;
