@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use crate::base::{Index, Nanos};
 use crate::state::RealmId;
 
+pub(crate) use desk::Queries;
 pub use desk::{Bounds, Cx, Desk, Link, ReadItem, Taken, Write};
 
 /// A connection, as a door names it. The generation tells a reused slot from the connection that had it before,

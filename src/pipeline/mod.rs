@@ -3,6 +3,7 @@
 //! Stages are plain structs: `on_*` takes in, `turn` does bounded work and returns. They know no thread, no
 //! socket and no file: `drive` gives them the real world, `sim` a virtual one, through the same `ports`.
 
+pub mod edge;
 pub mod lane;
 pub mod order;
 pub mod parcel;

@@ -1,0 +1,253 @@
+//! The edge stage: connections of clients, their sessions, and the two streams between them and the rest.
+//!
+//! It owns who is connected, what was asked and not yet answered, and all that waits to be sent. It knows no
+//! protocol (the doors do) and no order of commands beyond its own lane's. Its memory is bounded: permits bound
+//! what is under way, a connection whose client does not read is first not read from and then cut.
+
+mod doors;
+mod floor;
+
+use crate::base::{Nanos, Origin};
+use crate::doors::{Answer, Bounds, Outcome, Seat};
+use crate::pipeline::lane::{Rx, Tx};
+use crate::pipeline::parcel::{Answers, EdgeIn, EdgeOut, Intake, Outcomes, Reads};
+use crate::pipeline::ports::{Conn, Net, NetEvent, Turn};
+use crate::state::RealmId;
+
+pub use doors::Doors;
+pub use floor::{Counters, Limits};
+
+use floor::Floor;
+
+/// The lanes of one edge. Apply sends outcomes, answers and changes on one lane, so an event never comes after
+/// the data that it announces.
+pub struct Lanes {
+    pub to_order: Tx<EdgeIn>,
+    /// Local reads.
+    pub to_apply: Tx<Reads>,
+    pub from_order: Rx<EdgeOut>,
+    pub from_apply: Rx<EdgeOut>,
+}
+
+pub struct Edge {
+    lane: u8,
+    lanes: Lanes,
+    doors: Doors,
+    floor: Floor,
+    /// Parcels wait for room in a lane.
+    held_back: bool,
+}
+
+/// Parcels taken in one turn; the rest waits for the next, so that sockets get theirs in between.
+const PARCELS_PER_TURN: usize = 16;
+
+/// How soon to look again when a lane had no room: its receiver is busy and rings nobody when it has taken one.
+const FULL_LANE_RETRY: Nanos = Nanos(200_000);
+
+impl Edge {
+    /// `origin` names this lane for this life of the node: its commands count from 1 within it.
+    pub fn new(origin: Origin, bounds: Bounds, limits: Limits, doors: Doors, lanes: Lanes) -> Edge {
+        let floor = Floor::new(origin, bounds, limits);
+        Edge { lane: origin.lane(), lanes, doors, floor, held_back: false }
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.floor.counters
+    }
+
+    /// Gauges: (connections, writes under way, their bytes, reads under way, connections that wait for permits).
+    pub fn gauges(&self) -> (usize, usize, usize, usize, usize) {
+        let (writes, bytes) = self.floor.desk.writing();
+        (self.floor.len(), writes, bytes, self.floor.desk.reading(), self.floor.parked())
+    }
+
+    /// Commands leave this lane under this origin.
+    pub fn origin(&self) -> Origin {
+        self.floor.desk.origin()
+    }
+
+    pub fn on_net<N: Net>(&mut self, now: Nanos, event: NetEvent<'_>, net: &mut N) {
+        self.floor.now = now;
+        match event {
+            NetEvent::Accepted { conn, door, from } => {
+                self.floor.accept(&mut self.doors, seat(conn), door, from, net);
+            }
+            NetEvent::Bytes { conn, bytes } => self.floor.on_bytes(&mut self.doors, seat(conn), bytes, net),
+            NetEvent::Sent { conn, buffer } => self.floor.on_sent(seat(conn), buffer),
+            NetEvent::Ended { conn, .. } => self.floor.on_ended(&mut self.doors, seat(conn)),
+            NetEvent::Dialled { .. } | NetEvent::DialFailed { .. } => {} // Edges dial nobody.
+        }
+    }
+
+    /// Takes in what apply and order have for this lane, hands out what its clients asked since the last turn,
+    /// and sends every connection what has gathered for it, at once.
+    pub fn turn<N: Net>(&mut self, now: Nanos, net: &mut N) -> Turn {
+        self.floor.now = now;
+        let mut again = self.take_parcels();
+        again |= self.floor.walk(&mut self.doors);
+        self.floor.on_alarms(&mut self.doors);
+        self.doors.on_deadline(&mut self.floor);
+        self.floor.resume(&mut self.doors, net);
+        self.send_parcels();
+        self.floor.flush(&mut self.doors, net);
+        let mut deadline = self.floor.deadline().min(self.doors.deadline());
+        if self.held_back {
+            deadline = deadline.min(now.plus(FULL_LANE_RETRY));
+        }
+        Turn { again, deadline }
+    }
+
+    /// True if more may lie there.
+    fn take_parcels(&mut self) -> bool {
+        self.drain_order();
+        for _ in 0..PARCELS_PER_TURN {
+            let Some(parcel) = self.lanes.from_apply.take() else { return false };
+            // What order said before it let apply answer must be heard first: a lease refused by the leader is
+            // gone although a read confirmed later still finds it.
+            self.drain_order();
+            self.take_in(parcel);
+        }
+        true
+    }
+
+    /// Order's lane is bounded and its parcels are small; all of them are taken.
+    fn drain_order(&mut self) {
+        while let Some(parcel) = self.lanes.from_order.take() {
+            self.take_in(parcel);
+        }
+    }
+
+    fn take_in(&mut self, parcel: EdgeOut) {
+        match parcel {
+            EdgeOut::Outcomes(outcomes) => self.on_outcomes(&outcomes),
+            EdgeOut::Answers(answers) => self.on_answers(&answers),
+            EdgeOut::Serving(serving) => self.floor.on_serving(serving),
+            EdgeOut::ReadsFailed(tags) => {
+                self.floor.counters.reads_failed += tags.len() as u64;
+                tags.into_iter().for_each(|tag| self.answer(tag, Answer::Unconfirmed));
+            }
+            EdgeOut::Gone(ids) => {
+                for (realm, id) in ids {
+                    if let Some(realm) = RealmId::from_byte(realm) {
+                        self.doors.on_gone(realm, id, &mut self.floor);
+                    }
+                }
+            }
+            EdgeOut::Unknown { below } => {
+                while self.floor.desk.oldest() < below && self.floor.desk.writing().0 > 0 {
+                    let oldest = self.floor.desk.oldest();
+                    self.settle(oldest, Outcome::Unknown);
+                }
+            }
+        }
+    }
+
+    fn on_outcomes(&mut self, outcomes: &Outcomes) {
+        let mut start = 0;
+        for &(realm, end) in &outcomes.changes.items {
+            let changes = &outcomes.changes.bytes[start..end as usize];
+            start = end as usize;
+            if let Some(realm) = RealmId::from_byte(realm) {
+                self.doors.on_changes(outcomes.index, realm, changes, &mut self.floor);
+            }
+        }
+        let mut start = 0;
+        for &(sequence, end) in &outcomes.items {
+            let reply = &outcomes.replies[start..end as usize];
+            start = end as usize;
+            if sequence < self.floor.desk.oldest() {
+                continue; // A repeat after a change of leader: its client has been answered.
+            }
+            // Apply takes a lane's commands without a gap. One that is jumped over got its outcome elsewhere
+            // (in a snapshot's state): nobody here can know it.
+            while self.floor.desk.oldest() < sequence {
+                let oldest = self.floor.desk.oldest();
+                self.settle(oldest, Outcome::Unknown);
+            }
+            self.settle(sequence, Outcome::Done { at: outcomes.index, reply });
+        }
+    }
+
+    fn settle(&mut self, sequence: u64, outcome: Outcome<'_>) {
+        match outcome {
+            Outcome::Done { .. } => self.floor.counters.writes += 1,
+            Outcome::Unknown => self.floor.counters.writes_unknown += 1,
+        }
+        let (seat, token) = self.floor.desk.settle(sequence);
+        let doors = &mut self.doors;
+        self.floor.with(seat, |seated, cx| doors.on_outcome(seated, cx, token, outcome));
+    }
+
+    fn on_answers(&mut self, answers: &Answers) {
+        let mut start = 0;
+        for &(tag, end) in &answers.items {
+            let bytes = &answers.bytes[start..end as usize];
+            start = end as usize;
+            self.answer(tag, Answer::Found(bytes));
+        }
+    }
+
+    fn answer(&mut self, tag: u64, answer: Answer<'_>) {
+        let Some((seat, token)) = self.floor.desk.answered(tag) else { return };
+        self.floor.counters.reads += 1;
+        let doors = &mut self.doors;
+        self.floor.with(seat, |seated, cx| doors.on_answer(seated, cx, token, answer));
+    }
+
+    /// Touches go before reads: whoever reads a lease to learn whether its touch held must not overtake it.
+    fn send_parcels(&mut self) {
+        let desk = &mut self.floor.desk;
+        self.held_back = true;
+        if desk.count > 0 {
+            if self.lanes.to_order.room() == 0 {
+                return;
+            }
+            let spare = Vec::with_capacity(desk.commands.len());
+            let (first, count, commands) = desk.take_commands(spare);
+            self.lanes.to_order.send(EdgeIn::Intake(Intake { origin: desk.origin(), first, count, commands }));
+        }
+        if !desk.touches.is_empty() {
+            if self.lanes.to_order.room() == 0 {
+                return;
+            }
+            self.lanes.to_order.send(EdgeIn::Touches(std::mem::take(&mut desk.touches)));
+        }
+        if !desk.linear.items.is_empty() {
+            if self.lanes.to_order.room() == 0 {
+                return;
+            }
+            self.lanes.to_order.send(EdgeIn::Reads(desk.linear.take(self.lane)));
+        }
+        if !desk.local.items.is_empty() {
+            if self.lanes.to_apply.room() == 0 {
+                return;
+            }
+            self.lanes.to_apply.send(desk.local.take(self.lane));
+        }
+        self.held_back = false;
+    }
+}
+
+fn seat(conn: Conn) -> Seat {
+    Seat { slot: conn.slot, generation: conn.generation }
+}
+
+fn conn(seat: Seat) -> Conn {
+    Conn { slot: seat.slot, generation: seat.generation }
+}
+
+impl crate::doors::Queries {
+    /// The turn's queries; the next turn's will probably need as much room.
+    fn take(&mut self, lane: u8) -> Reads {
+        let items = Vec::with_capacity(self.items.len());
+        let bytes = Vec::with_capacity(self.bytes.len());
+        Reads {
+            lane,
+            items: std::mem::replace(&mut self.items, items),
+            queries: std::mem::replace(&mut self.bytes, bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

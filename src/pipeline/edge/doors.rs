@@ -1,0 +1,100 @@
+//! Which doors an edge has, and the way from a seat's session to its door.
+
+use std::net::SocketAddr;
+
+use crate::base::{Index, Nanos};
+use crate::doors::{Answer, Crowd, Cx, Door, Outcome, Seat, Taken, native};
+use crate::pipeline::edge::floor::Floor;
+use crate::pipeline::ports;
+use crate::state::RealmId;
+
+/// One of each; a door without a listener costs nothing.
+#[derive(Default)]
+pub struct Doors {
+    pub native: native::Native,
+}
+
+/// A session of any door.
+pub(super) enum Seated {
+    Native(native::Session),
+}
+
+impl Doors {
+    /// `None`: no such door here.
+    pub(super) fn open(&mut self, door: ports::Door, cx: &mut Cx<'_>, from: SocketAddr) -> Option<Seated> {
+        match door {
+            ports::Door::Native => Some(Seated::Native(self.native.open(cx, from))),
+            ports::Door::Zk | ports::Door::Etcd | ports::Door::Consul | ports::Door::Peer => None,
+        }
+    }
+
+    pub(super) fn on_bytes(&mut self, seated: &mut Seated, cx: &mut Cx<'_>, bytes: &[u8]) -> Taken {
+        match seated {
+            Seated::Native(session) => self.native.on_bytes(session, cx, bytes),
+        }
+    }
+
+    pub(super) fn on_outcome(&mut self, seated: &mut Seated, cx: &mut Cx<'_>, token: u64, outcome: Outcome<'_>) {
+        match seated {
+            Seated::Native(session) => self.native.on_outcome(session, cx, token, outcome),
+        }
+    }
+
+    pub(super) fn on_answer(&mut self, seated: &mut Seated, cx: &mut Cx<'_>, token: u64, answer: Answer<'_>) {
+        match seated {
+            Seated::Native(session) => self.native.on_answer(session, cx, token, answer),
+        }
+    }
+
+    pub(super) fn on_alarm(&mut self, seated: &mut Seated, cx: &mut Cx<'_>) {
+        match seated {
+            Seated::Native(session) => self.native.on_alarm(session, cx),
+        }
+    }
+
+    pub(super) fn on_serving(&mut self, seated: &mut Seated, cx: &mut Cx<'_>) {
+        match seated {
+            Seated::Native(session) => self.native.on_serving(session, cx),
+        }
+    }
+
+    pub(super) fn on_ended(&mut self, seated: &mut Seated, seat: Seat) {
+        match seated {
+            Seated::Native(session) => self.native.on_ended(session, seat),
+        }
+    }
+
+    pub(super) fn on_changes(&mut self, at: Index, realm: RealmId, changes: &[u8], floor: &mut Floor) {
+        if self.native.serves(realm) {
+            self.native.on_changes(at, changes, floor);
+        }
+    }
+
+    pub(super) fn on_gone(&mut self, realm: RealmId, id: u64, floor: &mut Floor) {
+        if self.native.serves(realm) {
+            self.native.on_gone(realm, id, floor);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Nanos {
+        self.native.deadline()
+    }
+
+    pub(super) fn on_deadline(&mut self, floor: &mut Floor) {
+        if self.native.deadline() <= floor.now {
+            self.native.on_deadline(floor.now, floor);
+        }
+    }
+}
+
+impl Crowd<native::Session> for Floor {
+    fn visit(&mut self, seat: Seat, f: impl FnOnce(&mut native::Session, &mut Cx<'_>)) -> bool {
+        let found = self.with(seat, |seated, cx| match seated {
+            Seated::Native(session) => {
+                f(session, cx);
+                true
+            }
+        });
+        found.unwrap_or(false)
+    }
+}
