@@ -199,9 +199,10 @@ impl<'a> Cx<'a> {
         self.desk.evicted.push((seat, why));
     }
 
-    /// Sets when `Door::on_alarm` is called; it replaces what was set before. `Nanos::MAX`: never.
+    /// Sets when `Door::on_alarm` is called; it replaces what was set before. `Nanos::MAX`: never. A time that
+    /// is not ahead means soon, not at once: a session must not keep its lane in a circle.
     pub fn alarm(&mut self, at: Nanos) {
-        self.link.alarm = at;
+        self.link.alarm = at.max(Nanos(self.now.0 + 1));
     }
 }
 
@@ -271,7 +272,7 @@ impl Desk {
         Some(who)
     }
 
-    fn admits(&self) -> bool {
+    pub(crate) fn admits(&self) -> bool {
         self.waiting.len() < self.bounds.writes
             && self.waiting_bytes < self.bounds.write_bytes
             && self.reading < self.bounds.reads

@@ -2,7 +2,7 @@
 //!
 //! A `Door` is what all sessions of one protocol on one edge lane have in common (watch tables, session maps); a
 //! session is one connection's state. Neither sees a socket, a thread, a clock or a lane. The edge stage calls
-//! them, in this order within a turn: changes, outcomes, answers, then bytes; they answer through `Cx`.
+//! them; they answer through `Cx`.
 //!
 //! - **Writes** go into the log: `Cx::write` appends the envelope and lets the door append the payload behind
 //!   it, in the memory that travels to the order stage. The outcome comes back through `on_outcome` with the
@@ -117,8 +117,8 @@ pub trait Door {
     /// Called for each realm that this door `serves`, in log order, before the command's own outcome.
     fn on_changes(&mut self, at: Index, changes: &[u8], crowd: &mut impl Crowd<Self::Session>);
 
-    /// `Cx::touch` named this session or lease, and the leader says that it is gone or being expired. Comes
-    /// before the answer of any linearizable read that was issued after the touch.
+    /// The leader says that this session or lease, which some node's `Cx::touch` named, is gone or being
+    /// expired. May come after the answer of a linearizable read that was issued after the touch.
     fn on_gone(&mut self, realm: RealmId, id: u64, crowd: &mut impl Crowd<Self::Session>);
 
     /// Whether changes (and gone ids) of this realm are of interest here.

@@ -102,9 +102,6 @@ impl Edge {
         self.drain_order();
         for _ in 0..PARCELS_PER_TURN {
             let Some(parcel) = self.lanes.from_apply.take() else { return false };
-            // What order said before it let apply answer must be heard first: a lease refused by the leader is
-            // gone although a read confirmed later still finds it.
-            self.drain_order();
             self.take_in(parcel);
         }
         true
@@ -194,7 +191,7 @@ impl Edge {
         self.floor.with(seat, |seated, cx| doors.on_answer(seated, cx, token, answer));
     }
 
-    /// Touches go before reads: whoever reads a lease to learn whether its touch held must not overtake it.
+    /// Touches go before reads: whoever reads a lease right after touching it must not overtake the touch.
     fn send_parcels(&mut self) {
         let desk = &mut self.floor.desk;
         self.held_back = true;
@@ -204,7 +201,12 @@ impl Edge {
             }
             let spare = Vec::with_capacity(desk.commands.len());
             let (first, count, commands) = desk.take_commands(spare);
-            self.lanes.to_order.send(EdgeIn::Intake(Intake { origin: desk.origin(), first, count, commands }));
+            self.lanes.to_order.send(EdgeIn::Intake(Intake {
+                origin: desk.origin(),
+                first,
+                count,
+                commands,
+            }));
         }
         if !desk.touches.is_empty() {
             if self.lanes.to_order.room() == 0 {

@@ -83,6 +83,67 @@ pub enum Fault {
     LeaseGone = 8,
 }
 
+/// The first frame of a client.
+///
+/// ```text
+/// 0 magic "quorate\0" | 8 session u64 | 16 zero
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// The exactly-once session that writes on this connection belong to; 0 for none.
+    pub session: u64,
+}
+
+/// The answer.
+///
+/// ```text
+/// 0 body_max u32 | 4 zero u32 | 8 zero u64
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The longest body that this server takes.
+    pub body_max: u32,
+}
+
+const MAGIC: [u8; 8] = *b"quorate\0";
+
+impl Hello {
+    pub fn encode(&self) -> [u8; 24] {
+        let mut body = [0; 24];
+        body[..8].copy_from_slice(&MAGIC);
+        body[8..16].copy_from_slice(&self.session.to_le_bytes());
+        body
+    }
+
+    /// `None`: something else. More bytes than known are a newer client's and ignored.
+    pub fn decode(body: &[u8]) -> Option<Hello> {
+        let body = body.first_chunk::<24>().filter(|body| body[..8] == MAGIC)?;
+        Some(Hello { session: u64::from_le_bytes(body[8..16].try_into().unwrap()) })
+    }
+}
+
+impl Welcome {
+    pub fn encode(&self) -> [u8; 16] {
+        let mut body = [0; 16];
+        body[..4].copy_from_slice(&self.body_max.to_le_bytes());
+        body
+    }
+
+    pub fn decode(body: &[u8]) -> Option<Welcome> {
+        let body = body.first_chunk::<16>()?;
+        Some(Welcome { body_max: u32::from_le_bytes(body[..4].try_into().unwrap()) })
+    }
+}
+
+impl Ask {
+    pub fn from_byte(byte: u8) -> Option<Ask> {
+        use Ask::*;
+        const ALL: [Ask; 10] =
+            [Hello, Write, Read, ReadLocal, OpenSession, CloseSession, Watch, CancelWatch, KeepAlive, Ping];
+        ALL.into_iter().find(|ask| *ask as u8 == byte)
+    }
+}
+
 /// A frame's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {

@@ -34,7 +34,13 @@ impl Doors {
         }
     }
 
-    pub(super) fn on_outcome(&mut self, seated: &mut Seated, cx: &mut Cx<'_>, token: u64, outcome: Outcome<'_>) {
+    pub(super) fn on_outcome(
+        &mut self,
+        seated: &mut Seated,
+        cx: &mut Cx<'_>,
+        token: u64,
+        outcome: Outcome<'_>,
+    ) {
         match seated {
             Seated::Native(session) => self.native.on_outcome(session, cx, token, outcome),
         }

@@ -348,7 +348,10 @@ impl Floor {
             place.is_dirty = true;
             self.dirty.push(seat);
         }
-        if !place.is_retrying && place.held == Held::Output && place.link.out.len() <= self.limits.out_high_bytes {
+        if !place.is_retrying
+            && place.held == Held::Output
+            && place.link.out.len() <= self.limits.out_high_bytes
+        {
             place.is_retrying = true;
             self.retry.push(seat);
         }
@@ -474,7 +477,8 @@ impl Floor {
     }
 
     pub(super) fn on_alarms(&mut self, doors: &mut Doors) {
-        while let Some(&Reverse((at, seat))) = self.alarms.peek() {
+        for _ in 0..WALK {
+            let Some(&Reverse((at, seat))) = self.alarms.peek() else { break };
             if at > self.now {
                 break;
             }
@@ -527,5 +531,19 @@ fn frame_of(stop: Stop, there: usize) -> usize {
             need
         }
         Stop::Permits | Stop::Session => unreachable!("such input is held"),
+    }
+}
+
+#[cfg(test)]
+impl Floor {
+    /// Buffers with memory, over all connections.
+    pub(super) fn buffers(&self) -> usize {
+        let owned =
+            |place: &Place| [&place.inbox, &place.link.out].iter().filter(|b| b.capacity() > 0).count();
+        self.places.iter().flatten().map(owned).sum()
+    }
+
+    pub(super) fn place_bytes() -> usize {
+        size_of::<Option<Place>>()
     }
 }

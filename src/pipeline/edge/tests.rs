@@ -1,0 +1,378 @@
+//! The stage against a network that only takes notes, and lanes whose other ends the test holds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::*;
+use crate::base::{Incarnation, Index, NodeId};
+use crate::doors::native::wire::{self, Ask, Front, Hello, Say};
+use crate::pipeline::lane::lane;
+use crate::pipeline::ports::{Door, Ended};
+use crate::state::Command;
+
+/// What the stage asked of the network.
+#[derive(Default)]
+struct Notes {
+    /// Sends that have not been answered with `Sent`.
+    under_way: BTreeMap<u32, Vec<u8>>,
+    sent: BTreeMap<u32, Vec<u8>>,
+    sends: usize,
+    paused: BTreeMap<u32, bool>,
+    closed: Vec<u32>,
+}
+
+impl Net for Notes {
+    fn send(&mut self, conn: Conn, buffer: Vec<u8>) {
+        assert!(!buffer.is_empty());
+        self.sends += 1;
+        assert!(self.under_way.insert(conn.slot, buffer).is_none(), "two sends at once");
+    }
+    fn pause(&mut self, conn: Conn, paused: bool) {
+        self.paused.insert(conn.slot, paused);
+    }
+    fn close(&mut self, conn: Conn) {
+        self.closed.push(conn.slot);
+    }
+    fn dial(&mut self, _token: u64, _to: SocketAddr) {
+        panic!("edges dial nobody");
+    }
+}
+
+struct World {
+    edge: Edge,
+    net: Notes,
+    now: Nanos,
+    order: Rx<EdgeIn>,
+    apply: Rx<Reads>,
+    from_order: Tx<EdgeOut>,
+    from_apply: Tx<EdgeOut>,
+}
+
+impl World {
+    fn new(bounds: Bounds, limits: Limits) -> World {
+        let (to_order, order) = lane(4);
+        let (to_apply, apply) = lane(4);
+        let (from_order, order_in) = lane(16);
+        let (from_apply, apply_in) = lane(16);
+        let lanes = Lanes { to_order, to_apply, from_order: order_in, from_apply: apply_in };
+        let origin = Origin::new(NodeId(1), 2, Incarnation(7));
+        let edge = Edge::new(origin, bounds, limits, Doors::default(), lanes);
+        World { edge, net: Notes::default(), now: Nanos(1), order, apply, from_order, from_apply }
+    }
+
+    fn connect(&mut self, slot: u32) {
+        let event =
+            NetEvent::Accepted { conn: at(slot), door: Door::Native, from: "127.0.0.1:9".parse().unwrap() };
+        self.edge.on_net(self.now, event, &mut self.net);
+    }
+
+    /// Connected and greeted.
+    fn client(&mut self, slot: u32) {
+        self.connect(slot);
+        self.bytes(slot, &frame(Ask::Hello, 0, &Hello::default().encode()));
+        self.turn();
+        self.deliver();
+        self.net.sent.clear();
+        self.net.sends = 0;
+    }
+
+    fn bytes(&mut self, slot: u32, bytes: &[u8]) {
+        self.edge.on_net(self.now, NetEvent::Bytes { conn: at(slot), bytes }, &mut self.net);
+    }
+
+    fn turn(&mut self) -> Turn {
+        self.edge.turn(self.now, &mut self.net)
+    }
+
+    /// The network sends everything.
+    fn deliver(&mut self) {
+        for (slot, mut buffer) in std::mem::take(&mut self.net.under_way) {
+            self.net.sent.entry(slot).or_default().extend_from_slice(&buffer);
+            buffer.clear();
+            self.edge.on_net(self.now, NetEvent::Sent { conn: at(slot), buffer }, &mut self.net);
+        }
+    }
+
+    fn frames(&mut self, slot: u32) -> Vec<(u8, u64, Vec<u8>)> {
+        self.deliver();
+        let bytes = self.net.sent.remove(&slot).unwrap_or_default();
+        let mut rest = &bytes[..];
+        let mut frames = Vec::new();
+        while let Ok(Front::Frame(head, body)) = wire::take_frame(&mut rest, u32::MAX) {
+            frames.push((head.kind, head.request, body.to_vec()));
+        }
+        assert!(rest.is_empty());
+        frames
+    }
+
+    fn intake(&mut self) -> Option<Intake> {
+        match self.order.take() {
+            Some(EdgeIn::Intake(intake)) => Some(intake),
+            None => None,
+            other => panic!("expected an intake, got {other:?}"),
+        }
+    }
+
+    /// The log's word on these sequences.
+    fn outcomes(&mut self, items: &[(u64, &[u8])]) {
+        let mut outcomes = Outcomes { index: Index(5), ..Outcomes::default() };
+        for (sequence, reply) in items {
+            outcomes.replies.extend_from_slice(reply);
+            outcomes.items.push((*sequence, outcomes.replies.len() as u32));
+        }
+        self.from_apply.send(EdgeOut::Outcomes(outcomes));
+    }
+}
+
+fn at(slot: u32) -> Conn {
+    Conn { slot, generation: 1 }
+}
+
+fn frame(ask: Ask, request: u64, body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    wire::put_frame(&mut out, ask as u8, request, body);
+    out
+}
+
+fn payloads(intake: &Intake) -> Vec<Vec<u8>> {
+    Command::all(&intake.commands).map(|c| c.payload.to_vec()).collect()
+}
+
+#[test]
+fn a_turns_writes_are_one_parcel_and_its_replies_one_send() {
+    let mut w = World::new(Bounds::default(), Limits::default());
+    w.client(0);
+    w.client(1);
+    for n in 0..3 {
+        w.bytes(0, &frame(Ask::Write, 10 + n, &[n as u8; 20]));
+    }
+    w.bytes(1, &frame(Ask::Write, 99, b"x"));
+    w.turn();
+    let intake = w.intake().unwrap();
+    assert_eq!((intake.first, intake.count, intake.origin.lane()), (1, 4, 2));
+    assert_eq!(payloads(&intake), [vec![0; 20], vec![1; 20], vec![2; 20], b"x".to_vec()]);
+    let sequences: Vec<u64> = Command::all(&intake.commands).map(|c| c.envelope.sequence).collect();
+    assert_eq!(sequences, [1, 2, 3, 4]);
+    assert!(w.intake().is_none());
+
+    w.outcomes(&[(1, b"a"), (2, b"bb"), (3, b""), (4, b"d")]);
+    w.turn();
+    assert_eq!(w.net.sends, 2, "one per connection");
+    let reply = Say::Reply as u8;
+    assert_eq!(w.frames(0), [(reply, 10, b"a".to_vec()), (reply, 11, b"bb".to_vec()), (reply, 12, vec![])]);
+    assert_eq!(w.frames(1), [(reply, 99, b"d".to_vec())]);
+}
+
+#[test]
+fn frames_cut_anywhere_are_put_together() {
+    let mut stream = Vec::new();
+    for n in 0..20u64 {
+        stream.extend(frame(Ask::Write, n, &vec![n as u8; (n * 37 % 90) as usize]));
+    }
+    for step in [1, 2, 7, 15, 16, 17, 64, 333] {
+        let mut w = World::new(Bounds::default(), Limits::default());
+        w.client(0);
+        stream.chunks(step).for_each(|piece| w.bytes(0, piece));
+        w.turn();
+        let got = payloads(&w.intake().unwrap());
+        let want: Vec<Vec<u8>> = (0..20u64).map(|n| vec![n as u8; (n * 37 % 90) as usize]).collect();
+        assert_eq!(got, want, "in pieces of {step}");
+    }
+}
+
+#[test]
+fn without_permits_a_connection_waits_and_goes_on() {
+    let mut w = World::new(Bounds { writes: 2, ..Bounds::default() }, Limits::default());
+    w.client(0);
+    w.client(1);
+    let burst: Vec<u8> = (0..5).flat_map(|n| frame(Ask::Write, n, b"x")).collect();
+    w.bytes(0, &burst);
+    w.bytes(1, &frame(Ask::Write, 77, b"y"));
+    w.turn();
+    assert_eq!(w.intake().unwrap().count, 2);
+    assert_eq!(w.net.paused.get(&0), Some(&true));
+    assert_eq!(w.edge.gauges(), (2, 2, 128, 0, 2));
+    w.turn();
+    assert!(w.intake().is_none(), "nothing enters without a permit");
+    // Two come back: both go to the connection that waits longest, which then stands behind the other.
+    w.outcomes(&[(1, b""), (2, b"")]);
+    w.turn();
+    assert_eq!(payloads(&w.intake().unwrap()), [b"x", b"x"]);
+    w.outcomes(&[(3, b""), (4, b"")]);
+    w.turn();
+    assert_eq!(payloads(&w.intake().unwrap()), [b"y", b"x"]);
+    assert_eq!(w.net.paused.get(&0), Some(&false), "all of its input is taken");
+    assert_eq!(w.edge.counters().parked, 3);
+}
+
+#[test]
+fn outcomes_for_the_gone_give_their_permits_back() {
+    let mut w = World::new(Bounds { writes: 1, ..Bounds::default() }, Limits::default());
+    w.client(0);
+    w.bytes(0, &frame(Ask::Write, 1, b"x"));
+    w.turn();
+    w.edge.on_net(w.now, NetEvent::Ended { conn: at(0), why: Ended::Closed }, &mut w.net);
+    // The slot's next owner must not get the reply.
+    let event = NetEvent::Accepted {
+        conn: Conn { slot: 0, generation: 2 },
+        door: Door::Native,
+        from: "127.0.0.1:9".parse().unwrap(),
+    };
+    w.edge.on_net(w.now, event, &mut w.net);
+    w.outcomes(&[(1, b"reply")]);
+    w.turn();
+    assert_eq!(w.edge.gauges(), (1, 0, 0, 0, 0));
+    assert_eq!(w.frames(0), []);
+}
+
+#[test]
+fn what_no_outcome_tells_is_unknown() {
+    let mut w = World::new(Bounds::default(), Limits::default());
+    w.client(0);
+    (0..4).for_each(|n| w.bytes(0, &frame(Ask::Write, n, b"x")));
+    w.turn();
+    w.from_apply.send(EdgeOut::Unknown { below: 2 });
+    // A jump over 2; a repeat of 1; then all is told.
+    w.outcomes(&[(3, b"c")]);
+    w.outcomes(&[(1, b"late"), (3, b"late"), (4, b"d")]);
+    w.turn();
+    let kinds: Vec<(u8, u64)> = w.frames(0).into_iter().map(|(kind, request, _)| (kind, request)).collect();
+    let (reply, error) = (Say::Reply as u8, Say::Error as u8);
+    assert_eq!(kinds, [(error, 0), (error, 1), (reply, 2), (reply, 3)]);
+    assert_eq!(w.edge.counters().writes_unknown, 2);
+}
+
+#[test]
+fn local_reads_go_to_apply_and_linearizable_ones_to_order() {
+    let mut w = World::new(Bounds::default(), Limits::default());
+    w.client(0);
+    w.bytes(0, &frame(Ask::ReadLocal, 1, b"one"));
+    w.bytes(0, &frame(Ask::Read, 2, b"two"));
+    w.bytes(0, &frame(Ask::ReadLocal, 3, b"three"));
+    w.turn();
+    let local = w.apply.take().unwrap();
+    assert_eq!((local.lane, &local.queries[..], local.items.len()), (2, &b"onethree"[..], 2));
+    let Some(EdgeIn::Reads(linear)) = w.order.take() else { panic!("no reads for order") };
+    assert_eq!(&linear.queries, b"two");
+    let mut answers = Answers::default();
+    for item in &local.items {
+        answers.bytes.push(b'!');
+        answers.items.push((item.tag, answers.bytes.len() as u32));
+    }
+    w.from_apply.send(EdgeOut::Answers(answers));
+    w.from_order.send(EdgeOut::ReadsFailed(linear.items.iter().map(|item| item.tag).collect()));
+    w.turn();
+    let frames = w.frames(0);
+    assert_eq!(frames[0].0, Say::Error as u8);
+    assert_eq!(&frames[1..], [(Say::Reply as u8, 1, b"!".to_vec()), (Say::Reply as u8, 3, b"!".to_vec())]);
+    assert_eq!(w.edge.gauges(), (1, 0, 0, 0, 0));
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_read_from_and_then_cut() {
+    let limits = Limits { out_high_bytes: 100, out_max_bytes: 1000, ..Limits::default() };
+    let mut w = World::new(Bounds::default(), limits);
+    w.client(0);
+    let ping = frame(Ask::Ping, 1, b"");
+    w.bytes(0, &ping.repeat(20));
+    assert_eq!(w.net.paused.get(&0), Some(&true), "320 bytes of replies wait");
+    w.turn();
+    w.deliver();
+    w.turn();
+    assert_eq!(w.net.paused.get(&0), Some(&false));
+    assert_eq!(w.frames(0).len(), 20);
+    // Now the network takes one send and no more, while answers keep coming.
+    w.bytes(0, &frame(Ask::Write, 5, b"x").repeat(30));
+    w.turn();
+    for sequence in 1..=30 {
+        w.outcomes(&[(sequence, &[0; 64])]);
+        w.turn();
+    }
+    assert_eq!(w.net.closed, [0]);
+    assert_eq!(w.edge.counters().cut_output, 1);
+    assert_eq!(w.edge.gauges().0, 0);
+}
+
+#[test]
+fn a_stalled_send_is_cut() {
+    let mut w = World::new(Bounds::default(), Limits::default());
+    w.client(0);
+    w.client(1);
+    w.bytes(0, &frame(Ask::Ping, 1, b""));
+    let deadline = w.turn().deadline;
+    assert!(deadline < Nanos::MAX);
+    w.now = deadline.plus(Nanos::from_millis(61_000));
+    w.turn();
+    assert_eq!(w.net.closed, [0]);
+    assert_eq!(w.edge.counters().cut_stalled, 1);
+}
+
+#[test]
+fn silence_instead_of_hello_is_hung_up_on_after_five_seconds() {
+    let mut w = World::new(Bounds::default(), Limits::default());
+    w.connect(0);
+    w.client(1);
+    let deadline = w.turn().deadline;
+    assert_eq!(deadline, Nanos(1).plus(Nanos::from_millis(5_000)));
+    w.now = deadline;
+    w.turn();
+    assert_eq!(w.net.closed, [0]);
+    w.bytes(0, b"too late");
+    assert_eq!(w.edge.gauges().0, 1);
+}
+
+#[test]
+fn a_last_word_is_sent_before_hanging_up() {
+    let mut w = World::new(Bounds::default(), Limits::default());
+    w.client(0);
+    w.bytes(0, &frame(Ask::Ping, 1, b""));
+    w.turn(); // The pong is under way.
+    w.bytes(0, &[0xff; 16]);
+    w.turn();
+    assert!(w.net.closed.is_empty(), "the error waits behind the pong");
+    w.deliver();
+    w.turn();
+    assert_eq!(w.net.closed, [0]);
+    let frames = w.frames(0);
+    assert_eq!((frames[0].0, frames[1].0), (Say::Pong as u8, Say::Error as u8));
+}
+
+#[test]
+fn a_full_lane_holds_the_turns_work_back() {
+    let mut w = World::new(Bounds::default(), Limits::default());
+    w.client(0);
+    for n in 0..4 {
+        w.bytes(0, &frame(Ask::Write, n, b"x"));
+        assert!(w.turn().deadline > Nanos::from_millis(1_000));
+    }
+    w.bytes(0, &frame(Ask::Write, 4, b"y"));
+    assert!(w.turn().deadline < Nanos::from_millis(1), "it looks again soon");
+    w.bytes(0, &frame(Ask::Write, 5, b"z"));
+    (0..4).for_each(|_| assert_eq!(w.intake().unwrap().count, 1));
+    w.turn();
+    let intake = w.intake().unwrap();
+    assert_eq!((intake.first, payloads(&intake)), (5, vec![b"y".to_vec(), b"z".to_vec()]));
+}
+
+#[test]
+fn too_many_connections_are_turned_away() {
+    let mut w = World::new(Bounds::default(), Limits { connections: 2, ..Limits::default() });
+    (0..3).for_each(|slot| w.connect(slot));
+    assert_eq!((w.net.closed.clone(), w.edge.counters().refused), (vec![2], 1));
+}
+
+#[test]
+fn idle_connections_own_no_buffers() {
+    let mut w = World::new(Bounds::default(), Limits::default());
+    (0..2000).for_each(|slot| w.client(slot));
+    w.bytes(7, &frame(Ask::Write, 1, b"x")[..9]);
+    assert_eq!(w.edge.floor.buffers(), 1, "one has half a frame");
+    w.bytes(7, &frame(Ask::Write, 1, b"x")[9..]);
+    w.turn();
+    w.outcomes(&[(1, b"")]);
+    w.turn();
+    w.deliver();
+    assert_eq!(w.edge.floor.buffers(), 0);
+    let place = floor::Floor::place_bytes();
+    assert!(place <= 320, "a connection takes {place} bytes");
+}
