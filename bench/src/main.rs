@@ -1,6 +1,7 @@
 //! Floor programs and instruments: what the machine gives before the server takes its share.
 
 mod append;
+mod echo;
 
 use clap::{Parser, Subcommand};
 
@@ -15,11 +16,14 @@ struct Args {
 enum Command {
     /// Measure synced direct writes: ways to sync, two sizes, one to eight in flight.
     Append(append::Args),
+    /// Send every frame back, on the server's own loop with nothing behind it: the floor under every door.
+    Echo(echo::Args),
 }
 
 fn main() {
     let result = match Args::parse().command {
         Command::Append(args) => append::run(args),
+        Command::Echo(args) => echo::run(args),
     };
     if let Err(text) = result {
         eprintln!("bench: {text}");

@@ -26,8 +26,11 @@ use std::io;
 use crate::pipeline::station::Station;
 
 /// Which member of the drive runs a loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Runtime {
+    /// Our own loop on io_uring.
+    #[default]
     Ring,
 }
 
