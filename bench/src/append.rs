@@ -111,7 +111,11 @@ fn measure(file: &File, size: u64, len: usize, depth: u32, way: Way, secs: f64) 
         unsafe { ring.submitter().register_buffers(&vecs)? };
         ring.submitter().register_files(&[file.as_raw_fd()])?;
     }
-    let mut row = Row { micros: Histogram::new(3).expect("3 digits"), secs: 0.0, cpu_us: 0.0 };
+    let mut row = Row {
+        micros: Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("3 digits"),
+        secs: 0.0,
+        cpu_us: 0.0,
+    };
     let (begin, cpu, mut at) = (Instant::now(), cpu_us(), 0);
     let end = begin + Duration::from_secs_f64(secs);
     let mut started = vec![begin; depth as usize];

@@ -49,7 +49,7 @@ impl Client {
             end: Nanos::MAX,
             talks: Table::default(),
             dirty: Vec::new(),
-            latency_ns: Histogram::new(3).expect("3 digits"),
+            latency_ns: Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("3 digits"),
             fault: None,
         }
     }
