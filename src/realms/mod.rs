@@ -1,6 +1,7 @@
 //! The replicated state machines. Each owns its tables; all are fed by one log and frozen at one index.
 
 pub mod core;
+pub mod kv;
 pub mod machine;
 pub mod register;
 pub mod reply;
