@@ -1,0 +1,120 @@
+//! The command line as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::driver::{Protocol, ReadMode};
+use crate::keys::Dist;
+
+/// Loads ZooKeeper, etcd, Consul and quorate over their own protocols, and measures honestly.
+#[derive(Parser, Debug)]
+#[command(name = "loadgen", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check failed, 2 usage, 3 cannot connect, \
+4 partial (what was measured is printed), 5 invalid run (late sends, or the client was the limit)";
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Put load on a cluster and measure it
+    Run(Box<Run>),
+    /// Answer a protocol validly from a constant: the ceiling of the client
+    Null(Null),
+}
+
+#[derive(Args, Debug)]
+pub struct Run {
+    /// The protocol to speak
+    #[arg(long, value_enum)]
+    pub target: Protocol,
+
+    /// A cluster.json, as `quorate dev` and `scripts/peers` write it: addresses and pids
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["servers", "pids"])]
+    pub cluster: Option<PathBuf>,
+    /// Addresses, separated by commas; clients are spread evenly over them
+    #[arg(long, value_name = "LIST", required_unless_present = "cluster", value_delimiter = ',')]
+    pub servers: Vec<String>,
+    /// The servers' process ids, to measure their CPU
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub pids: Vec<u32>,
+
+    /// Connections
+    #[arg(long, default_value_t = 32)]
+    pub conns: usize,
+    /// Operations outstanding on each connection
+    #[arg(long, default_value_t = 32)]
+    pub depth: usize,
+    /// Threads, each with its share of the connections
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Operations per second over all connections, started on schedule (open loop); 0: closed loop
+    #[arg(long, default_value_t = 0.0)]
+    pub rate: f64,
+    /// Open loop: exponentially distributed gaps instead of constant ones
+    #[arg(long)]
+    pub poisson: bool,
+
+    /// How many keys
+    #[arg(long, default_value_t = 10_000)]
+    pub keys: u64,
+    /// What keys begin with [default: /loadgen/k for zk]
+    #[arg(long)]
+    pub prefix: Option<String>,
+    /// Length of a key in bytes, prefix included [default: prefix and 8 digits]
+    #[arg(long)]
+    pub key_size: Option<usize>,
+    /// Length of a value in bytes
+    #[arg(long, default_value_t = 100)]
+    pub value_size: usize,
+    /// How keys are chosen
+    #[arg(long, value_enum, default_value_t = Dist::Uniform)]
+    pub dist: Dist,
+    /// Percentage of reads
+    #[arg(long, default_value_t = 0.0)]
+    pub reads: f64,
+    /// What a read promises (zk linearizable: sync, then get)
+    #[arg(long, value_enum, default_value_t = ReadMode::Local)]
+    pub read_mode: ReadMode,
+    /// The keys are there already: do not create them
+    #[arg(long)]
+    pub no_preload: bool,
+
+    /// Length of the measured window in seconds
+    #[arg(long, default_value_t = 10)]
+    pub secs: u64,
+    /// Seconds of the same load before the window, not measured
+    #[arg(long, default_value_t = 2)]
+    pub warmup: u64,
+    /// An operation without an answer for this long has failed
+    #[arg(long, default_value_t = 10_000)]
+    pub timeout_ms: u64,
+    /// All chance comes from this
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Null {
+    #[arg(long, value_enum)]
+    pub protocol: Protocol,
+    /// Where to listen; port 0 takes a free one and prints it
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: String,
+    /// Bytes of the value that reads return
+    #[arg(long, default_value_t = 100)]
+    pub value_size: usize,
+    /// Fall silent once, this many seconds after the first operation
+    #[arg(long, value_name = "S", requires = "stall_ms")]
+    pub stall_at: Option<f64>,
+    /// Stay silent for so long
+    #[arg(long, value_name = "N", requires = "stall_at")]
+    pub stall_ms: Option<u64>,
+}

@@ -1,0 +1,502 @@
+//! The event loop of one thread: connections, slots, time-outs. It asks a source what to send and hands what
+//! ended to the book. Nothing here allocates per operation.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::book::{Book, Ended};
+use crate::clock::{Clock, MILLI, SECOND};
+use crate::driver::{Done, Driver, Kind, Op, Shape, Verdict};
+use crate::pipe::{Filled, Pipe};
+use crate::poll::{Poll, Ready};
+use crate::record::{CODE_HANG_UP, CODE_MALFORMED, CODE_TIMEOUT, CODE_UNANSWERED};
+use crate::source::{Next, Source};
+
+/// Slots each connection has at least, so that preparing a lone client's keys does not take one round trip each.
+const SLOTS_MIN: usize = 64;
+/// Sent later than this after it could have been: the client is too slow.
+const LATE: u64 = MILLI;
+const BEAT_AFTER: u64 = 8 * SECOND;
+const BACKOFF_MAX: u64 = 100 * MILLI;
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    op: Op,
+    intended: u64,
+    sent: u64,
+    busy: bool,
+}
+
+const FREE: Slot = Slot { op: Op { kind: Kind::Read, key: 0, stamp: 0 }, intended: 0, sent: 0, busy: false };
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Down { retry_at: u64 },
+    Connecting { since: u64 },
+    Greeting { since: u64 },
+    Ready,
+}
+
+/// One connection, across all its reconnects.
+struct Link<D> {
+    id: u32,
+    driver: D,
+    pipe: Option<Pipe>,
+    state: State,
+    server: usize,
+    /// Counts reconnects, so that an event of the old socket is not taken for one of the new.
+    generation: u32,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    busy: usize,
+    in_idle: bool,
+    in_dirty: bool,
+    wants_write: bool,
+    backoff: u64,
+    last_send: u64,
+}
+
+pub struct Settings {
+    pub servers: Vec<SocketAddr>,
+    /// Connections of this thread; their ids and servers begin at `first`.
+    pub conns: usize,
+    pub first: usize,
+    pub depth: usize,
+    pub timeout: u64,
+}
+
+pub struct Engine<D> {
+    clock: Clock,
+    poll: Poll,
+    settings: Settings,
+    links: Vec<Link<D>>,
+    /// Outstanding operations allowed for each connection in this phase.
+    depth: usize,
+    idle: VecDeque<usize>,
+    dirty: Vec<usize>,
+    outstanding: usize,
+    /// Since when a slot has been free, after all were taken.
+    unblocked_at: u64,
+    next_scan: u64,
+    next_retry: u64,
+    ready: Vec<Ready>,
+    done: Vec<Done>,
+    trouble: Option<String>,
+    wrong_protocol: bool,
+    pub book: Book,
+}
+
+impl<D: Driver> Engine<D> {
+    pub fn new(clock: Clock, settings: Settings, shape: &Arc<Shape>, book: Book) -> io::Result<Engine<D>> {
+        let slots = settings.depth.max(SLOTS_MIN);
+        let links = (0..settings.conns)
+            .map(|nth| Link {
+                id: (settings.first + nth) as u32,
+                driver: D::new(shape, slots),
+                pipe: None,
+                state: State::Down { retry_at: 0 },
+                server: (settings.first + nth) % settings.servers.len(),
+                generation: 0,
+                slots: vec![FREE; slots],
+                free: (0..slots as u32).rev().collect(),
+                busy: 0,
+                in_idle: false,
+                in_dirty: false,
+                wants_write: false,
+                backoff: 0,
+                last_send: 0,
+            })
+            .collect();
+        Ok(Engine {
+            clock,
+            poll: Poll::open()?,
+            depth: settings.depth,
+            settings,
+            links,
+            idle: VecDeque::new(),
+            dirty: Vec::new(),
+            outstanding: 0,
+            unblocked_at: 0,
+            next_scan: 0,
+            next_retry: 0,
+            ready: Vec::new(),
+            done: Vec::new(),
+            trouble: None,
+            wrong_protocol: false,
+            book,
+        })
+    }
+
+    /// Opens every connection; the error says which server refused and why.
+    pub fn connect(&mut self, patience: u64) -> Result<(), String> {
+        let deadline = self.clock.now() + patience;
+        loop {
+            let now = self.clock.now();
+            self.on_time(now);
+            if self.links.iter().all(|link| link.state == State::Ready) {
+                return Ok(());
+            }
+            if self.wrong_protocol || now >= deadline {
+                let why = self.trouble.take().unwrap_or_else(|| self.silent_server());
+                return Err(why);
+            }
+            self.turn(deadline).map_err(|error| format!("epoll: {error}"))?;
+        }
+    }
+
+    fn silent_server(&self) -> String {
+        let link = self.links.iter().find(|link| link.state != State::Ready).expect("one is not ready");
+        format!("{} accepts connections but does not answer", self.settings.servers[link.server])
+    }
+
+    /// How many operations each connection may have outstanding from now on.
+    pub fn set_depth(&mut self, depth: Option<usize>) {
+        self.depth = depth.unwrap_or(SLOTS_MIN.max(self.settings.depth));
+        for at in 0..self.links.len() {
+            self.offer(at);
+        }
+    }
+
+    /// Sends what the source gives until `issue_until`, then waits for answers until `give_up_at`.
+    pub fn drive<S: Source>(&mut self, source: &mut S, issue_until: u64, give_up_at: u64) -> io::Result<()> {
+        let mut dry = false;
+        loop {
+            let now = self.clock.now();
+            self.on_time(now);
+            let mut wake = issue_until;
+            if !dry {
+                dry = now >= issue_until;
+                match self.issue(source, now) {
+                    Next::Dry => dry = true,
+                    Next::At(at) => wake = wake.min(at),
+                    Next::Op(..) => {}
+                }
+            }
+            if (dry && self.outstanding == 0) || now >= give_up_at {
+                return Ok(());
+            }
+            self.wait(if dry { give_up_at } else { wake.min(give_up_at) })?;
+            let mut ready = std::mem::take(&mut self.ready);
+            for event in ready.drain(..) {
+                if let Some(now) = self.on_ready(event)
+                    && !S::OPEN
+                    && !dry
+                {
+                    // A closed loop asks again before it looks at other connections: that is its shape.
+                    dry = matches!(self.issue(source, now), Next::Dry);
+                }
+            }
+            self.ready = ready;
+        }
+    }
+
+    /// What is still outstanding will not be waited for: it counts at its age.
+    pub fn abandon(&mut self) {
+        let now = self.clock.now();
+        for at in 0..self.links.len() {
+            if self.links[at].busy > 0 {
+                self.lose(at, now, CODE_UNANSWERED);
+            }
+        }
+    }
+
+    fn turn(&mut self, until: u64) -> io::Result<()> {
+        self.wait(until)?;
+        let mut ready = std::mem::take(&mut self.ready);
+        for event in ready.drain(..) {
+            self.on_ready(event);
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    fn wait(&mut self, until: u64) -> io::Result<()> {
+        let until = until.min(self.next_scan).min(self.next_retry).min(self.book.next_tick());
+        let timeout = until.saturating_sub(self.clock.now());
+        self.poll.wait(Some(timeout), &mut self.ready)
+    }
+
+    /// Fills free slots. `Op`: every slot is taken.
+    fn issue<S: Source>(&mut self, source: &mut S, now: u64) -> Next {
+        let mut last = Next::Op(FREE.op, 0);
+        while let Some(&at) = self.idle.front() {
+            let link = &mut self.links[at];
+            if link.state != State::Ready || link.busy >= self.depth {
+                link.in_idle = false;
+                self.idle.pop_front();
+                continue;
+            }
+            match source.next(now) {
+                Next::Op(op, intended) => {
+                    self.send(at, op, intended, now, S::OPEN);
+                    if S::OPEN {
+                        self.idle.rotate_left(1);
+                    }
+                }
+                other => {
+                    last = other;
+                    break;
+                }
+            }
+        }
+        while let Some(at) = self.dirty.pop() {
+            self.links[at].in_dirty = false;
+            self.flush(at, now);
+        }
+        last
+    }
+
+    fn send(&mut self, at: usize, op: Op, intended: u64, now: u64, open: bool) {
+        let link = &mut self.links[at];
+        let pipe = link.pipe.as_mut().expect("a ready link has a pipe");
+        let tag = link.free.pop().expect("fewer busy than slots");
+        link.slots[tag as usize] = Slot { op, intended, sent: now, busy: true };
+        link.busy += 1;
+        link.last_send = now;
+        self.outstanding += 1;
+        link.driver.encode(&op, tag, &mut pipe.out);
+        if !link.in_dirty {
+            link.in_dirty = true;
+            self.dirty.push(at);
+        }
+        let blocked = open && self.unblocked_at > intended;
+        let late = open && now.saturating_sub(intended.max(self.unblocked_at)) > LATE;
+        self.book.on_send(intended, blocked, late);
+    }
+
+    fn flush(&mut self, at: usize, now: u64) {
+        let link = &mut self.links[at];
+        let Some(pipe) = link.pipe.as_mut() else { return };
+        let sent = match pipe.flush() {
+            Ok(sent) => sent,
+            Err(error) => return self.complain(at, now, CODE_HANG_UP, error.to_string()),
+        };
+        if sent == link.wants_write {
+            link.wants_write = !sent;
+            let token = token(at, link.generation);
+            if let Err(error) = self.poll.modify(pipe.socket(), token, !sent) {
+                self.complain(at, now, CODE_HANG_UP, error.to_string());
+            }
+        }
+    }
+
+    /// Returns the time of the read when operations may have ended.
+    fn on_ready(&mut self, event: Ready) -> Option<u64> {
+        let at = event.token & 0xffff_ffff;
+        if self.links[at].generation as usize != event.token >> 32 || self.links[at].pipe.is_none() {
+            return None;
+        }
+        if matches!(self.links[at].state, State::Connecting { .. }) {
+            self.greet(at);
+            return None;
+        }
+        if event.writable && self.links[at].wants_write {
+            let now = self.clock.now();
+            self.flush(at, now);
+        }
+        if event.readable { self.receive(at) } else { None }
+    }
+
+    fn greet(&mut self, at: usize) {
+        let now = self.clock.now();
+        let link = &mut self.links[at];
+        let pipe = link.pipe.as_mut().expect("a connecting link has a pipe");
+        if let Err(error) = pipe.connected() {
+            return self.complain(at, now, CODE_HANG_UP, error.to_string());
+        }
+        link.driver.hello(&mut pipe.out);
+        link.state = State::Greeting { since: now };
+        link.wants_write = true; // As it was registered; `flush` takes it back.
+        self.flush(at, now);
+        self.note_ready(at);
+    }
+
+    /// Some protocols have nothing to wait for.
+    fn note_ready(&mut self, at: usize) {
+        let link = &mut self.links[at];
+        if matches!(link.state, State::Greeting { .. }) && link.driver.ready() {
+            link.state = State::Ready;
+            link.backoff = 0;
+            link.last_send = self.clock.now();
+            self.offer(at);
+        }
+    }
+
+    fn receive(&mut self, at: usize) -> Option<u64> {
+        let link = &mut self.links[at];
+        let pipe = link.pipe.as_mut()?;
+        let filled = pipe.fill();
+        let now = self.clock.now();
+        match filled {
+            Ok(Filled::Some) => {}
+            Ok(Filled::Nothing) => return None,
+            Ok(Filled::Closed) => {
+                self.complain(at, now, CODE_HANG_UP, "the server closed the connection".into());
+                return Some(now);
+            }
+            Err(error) => {
+                self.complain(at, now, CODE_HANG_UP, error.to_string());
+                return Some(now);
+            }
+        }
+        let (input, out) = pipe.both();
+        match link.driver.decode(input, out, &mut self.done) {
+            Ok(taken) => pipe.consume(taken),
+            Err(malformed) => {
+                self.wrong_protocol |= matches!(link.state, State::Greeting { .. }) && link.generation == 1;
+                self.done.clear();
+                self.complain(at, now, CODE_MALFORMED, malformed.0);
+                return Some(now);
+            }
+        }
+        let answers = pipe.has_output() && !link.wants_write;
+        let mut done = std::mem::take(&mut self.done);
+        for end in done.drain(..) {
+            self.finish(at, end, now);
+        }
+        self.done = done;
+        if answers {
+            self.flush(at, now);
+        }
+        self.note_ready(at);
+        self.offer(at);
+        Some(now)
+    }
+
+    fn finish(&mut self, at: usize, end: Done, now: u64) {
+        let link = &mut self.links[at];
+        let slot = &mut link.slots[end.tag as usize];
+        if !slot.busy {
+            return;
+        }
+        slot.busy = false;
+        link.busy -= 1;
+        link.free.push(end.tag);
+        self.outstanding -= 1;
+        self.book.on_end(&Ended {
+            client: link.id,
+            op: slot.op,
+            intended: slot.intended,
+            sent: slot.sent,
+            now,
+            verdict: end.verdict,
+            revision: end.revision,
+            stamp: end.stamp,
+        });
+    }
+
+    /// Puts a link with a free slot in the row of those that may be asked.
+    fn offer(&mut self, at: usize) {
+        let link = &mut self.links[at];
+        if link.state == State::Ready && link.busy < self.depth && !link.in_idle {
+            if self.idle.is_empty() {
+                self.unblocked_at = self.clock.now();
+            }
+            link.in_idle = true;
+            self.idle.push_back(at);
+        }
+    }
+
+    fn complain(&mut self, at: usize, now: u64, code: i32, why: String) {
+        self.trouble = Some(format!("{}: {why}", self.settings.servers[self.links[at].server]));
+        self.lose(at, now, code);
+    }
+
+    /// The connection is gone: what was outstanding on it has an unknown outcome. The next server is tried.
+    fn lose(&mut self, at: usize, now: u64, code: i32) {
+        for tag in 0..self.links[at].slots.len() {
+            if self.links[at].slots[tag].busy {
+                let end = Done { tag: tag as u32, verdict: Verdict::Unknown(code), revision: 0, stamp: 0 };
+                self.finish(at, end, now);
+            }
+        }
+        self.book.on_loss();
+        let link = &mut self.links[at];
+        if let Some(pipe) = link.pipe.take() {
+            self.book.on_bytes(pipe.bytes_in, pipe.bytes_out);
+        }
+        link.state = State::Down { retry_at: now + link.backoff };
+        link.backoff = (link.backoff * 2).clamp(MILLI, BACKOFF_MAX);
+        link.server = (link.server + 1) % self.settings.servers.len();
+        self.next_retry = self.next_retry.min(now);
+    }
+
+    fn on_time(&mut self, now: u64) {
+        if now >= self.book.next_tick() {
+            for link in &mut self.links {
+                if let Some(pipe) = &mut link.pipe {
+                    self.book.on_bytes(pipe.bytes_in, pipe.bytes_out);
+                    pipe.bytes_in = 0;
+                    pipe.bytes_out = 0;
+                }
+            }
+            self.book.tick(now);
+        }
+        if now >= self.next_retry {
+            self.retry(now);
+        }
+        if now >= self.next_scan {
+            self.next_scan = now + (self.settings.timeout / 50).clamp(MILLI, 50 * MILLI);
+            self.scan(now);
+        }
+    }
+
+    fn retry(&mut self, now: u64) {
+        self.next_retry = u64::MAX;
+        for at in 0..self.links.len() {
+            let link = &mut self.links[at];
+            let State::Down { retry_at } = link.state else { continue };
+            if retry_at > now {
+                self.next_retry = self.next_retry.min(retry_at);
+                continue;
+            }
+            link.generation = link.generation.wrapping_add(1);
+            let opened = Pipe::connect(self.settings.servers[link.server]).and_then(|pipe| {
+                self.poll.add(pipe.socket(), token(at, link.generation), true)?;
+                Ok(pipe)
+            });
+            match opened {
+                Ok(pipe) => {
+                    link.pipe = Some(pipe);
+                    link.state = State::Connecting { since: now };
+                }
+                Err(error) => self.complain(at, now, CODE_HANG_UP, error.to_string()),
+            }
+        }
+    }
+
+    fn scan(&mut self, now: u64) {
+        let timeout = self.settings.timeout;
+        for at in 0..self.links.len() {
+            let link = &mut self.links[at];
+            let overdue = match link.state {
+                State::Down { .. } => false,
+                State::Connecting { since } | State::Greeting { since } => now - since > timeout,
+                State::Ready => {
+                    link.busy > 0
+                        && link.slots.iter().any(|slot| slot.busy && now.saturating_sub(slot.sent) > timeout)
+                }
+            };
+            if overdue {
+                self.complain(at, now, CODE_TIMEOUT, format!("no answer within {} ms", timeout / MILLI));
+            } else if link.state == State::Ready && link.busy == 0 && now - link.last_send > BEAT_AFTER {
+                link.last_send = now;
+                if let Some(pipe) = link.pipe.as_mut() {
+                    link.driver.beat(&mut pipe.out);
+                }
+                self.flush(at, now);
+            }
+        }
+    }
+
+    /// The last thing that went wrong with a connection.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+}
+
+fn token(at: usize, generation: u32) -> usize {
+    at | (generation as usize) << 32
+}

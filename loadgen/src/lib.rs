@@ -1,0 +1,100 @@
+//! loadgen: load for coordination servers, measured honestly.
+//!
+//! `args` → `plan` → `run`: threads with an `engine` each, which takes operations from a `source`, speaks through
+//! a `driver` and writes what ended into its `book`. `null` holds servers that answer from a constant.
+
+pub mod args;
+mod book;
+mod clock;
+mod driver;
+mod engine;
+mod history;
+mod keys;
+mod null;
+pub mod output;
+mod pipe;
+pub mod plan;
+mod poll;
+mod procfs;
+mod progress;
+mod record;
+mod run;
+mod source;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::args::Command;
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::run::Trouble;
+
+/// How the program ends; the numbers are for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    CheckFailed = 1,
+    Usage = 2,
+    CannotConnect = 3,
+    Partial = 4,
+    Invalid = 5,
+}
+
+/// Why there is no result at all.
+pub struct Failure {
+    pub exit: Exit,
+    pub why: String,
+}
+
+impl Failure {
+    fn new(exit: Exit, why: impl Into<String>) -> Failure {
+        Failure { exit, why: why.into() }
+    }
+}
+
+pub fn main(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => run_command(&args),
+        Command::Null(args) => null_command(&args),
+    }
+}
+
+fn run_command(args: &args::Run) -> Result<Exit, Failure> {
+    let plan = Plan::from_args(args).map_err(|why| Failure::new(Exit::Usage, why))?;
+    let mut progress = Progress::new();
+    let measured = run::run(&plan, None, &mut progress);
+    progress.clear();
+    let measured = measured.map_err(|trouble| match trouble {
+        Trouble::Connect(why) => Failure::new(Exit::CannotConnect, why),
+        Trouble::Prepare(why) | Trouble::Local(why) => Failure::new(Exit::Partial, why),
+    })?;
+    if args.json {
+        println!("{}", output::json(&plan, &measured));
+    } else {
+        print!("{}", output::table(&plan, &measured));
+    }
+    let faults = output::faults(&plan, &measured);
+    Ok(match (faults.partial.is_empty(), faults.invalid.is_empty()) {
+        (false, _) => Exit::Partial,
+        (true, false) => Exit::Invalid,
+        (true, true) => Exit::Done,
+    })
+}
+
+fn null_command(args: &args::Null) -> Result<Exit, Failure> {
+    let usage = |why: String| Failure::new(Exit::Usage, why);
+    let address = plan::resolve(&args.listen).map_err(usage)?;
+    let listener = TcpListener::bind(address)
+        .map_err(|error| usage(format!("{address}: {error}; pass another --listen")))?;
+    let address = listener.local_addr().map_err(|error| usage(error.to_string()))?;
+    println!("listening on {address}");
+    let _ = std::io::stdout().flush();
+    let stall = args.stall_at.zip(args.stall_ms).map(|(at, length)| null::Stall {
+        at: Duration::from_secs_f64(at),
+        length: Duration::from_millis(length),
+    });
+    null::serve(args.protocol, listener, args.value_size, stall)
+        .map_err(|error| Failure::new(Exit::Partial, error.to_string()))?;
+    Ok(Exit::Done)
+}

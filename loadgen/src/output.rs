@@ -1,0 +1,251 @@
+//! A run as JSON and as a table.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use crate::clock::MILLI;
+use crate::plan::Plan;
+use crate::record::{Lane, code_name};
+use crate::run::Measured;
+
+/// More late sends than this make a run invalid.
+const LATE_SHARE_MAX: f64 = 0.001;
+/// A client that used this much of its threads' time was the limit.
+const CLIENT_SHARE_MAX: f64 = 0.95;
+
+/// What a reader must know before believing a figure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// The client's own doing: the figures say nothing about the server.
+    pub invalid: Vec<String>,
+    /// The servers were gone: the figures cover a part of the window.
+    pub partial: Vec<String>,
+}
+
+pub fn faults(plan: &Plan, measured: &Measured) -> Faults {
+    let mut faults = Faults::default();
+    let late = late_share(measured);
+    if late > LATE_SHARE_MAX {
+        faults.invalid.push(format!("{:.2} % of the sends were more than 1 ms late", late * 100.0));
+    }
+    let busy = client_share(plan, measured);
+    if busy > CLIENT_SHARE_MAX {
+        faults.invalid.push(format!(
+            "the client was the limit: it used {:.0} % of {}; add --threads",
+            busy * 100.0,
+            if plan.threads == 1 { "its core".into() } else { format!("its {} cores", plan.threads) }
+        ));
+    }
+    if measured.total.ok() == 0 {
+        faults.partial.push("no operation succeeded".into());
+    } else if measured.series.len() > 2
+        && measured.series.iter().rev().take(2).all(|second| second.tally.ok() == 0)
+    {
+        faults.partial.push("nothing succeeded in the last two seconds".into());
+    }
+    faults
+}
+
+fn late_share(measured: &Measured) -> f64 {
+    if measured.total.sends == 0 {
+        0.0
+    } else {
+        measured.total.late_sends as f64 / measured.total.sends as f64
+    }
+}
+
+fn client_share(plan: &Plan, measured: &Measured) -> f64 {
+    measured.client_cpu_us as f64 / (measured.secs * 1e6 * plan.threads as f64)
+}
+
+pub fn json(plan: &Plan, measured: &Measured) -> Value {
+    let total = &measured.total;
+    let server_cpu: Option<u64> = (!measured.servers.is_empty())
+        .then(|| measured.servers.iter().map(|(_, before, after)| after.cpu_us - before.cpu_us).sum());
+    let faults = faults(plan, measured);
+    let all = Cost { ops: total.ok(), server_cpu, client_cpu: Some(measured.client_cpu_us) };
+    // What a mixed load cost cannot be split between its kinds.
+    let pure = |lane: &Lane| {
+        if lane.ok == total.ok() { all } else { Cost { ops: lane.ok, server_cpu: None, client_cpu: None } }
+    };
+    let gap = measured.max_gap.map(|gap| gap as f64 / MILLI as f64);
+    let mut object = lane_json(plan, measured, &total.all(), all, gap);
+    object.insert("read".into(), lane_json(plan, measured, &total.read, pure(&total.read), None).into());
+    object.insert("write".into(), lane_json(plan, measured, &total.write, pure(&total.write), gap).into());
+    object.insert("gap_at_s".into(), round(measured.gap_at as f64 / 1e9));
+    object.insert("sends".into(), total.sends.into());
+    object.insert("late_sends".into(), total.late_sends.into());
+    object.insert("queued".into(), total.queued.into());
+    object.insert("unsent".into(), total.unsent.into());
+    object.insert("reconnects".into(), total.reconnects.into());
+    object.insert("wire_bytes_in".into(), total.bytes_in.into());
+    object.insert("wire_bytes_out".into(), total.bytes_out.into());
+    object.insert("client_cores".into(), round(measured.client_cpu_us as f64 / (measured.secs * 1e6)));
+    object.insert("invalid".into(), faults.invalid.into());
+    object.insert("partial".into(), faults.partial.into());
+    let codes: Map<String, Value> =
+        total.codes.iter().map(|(&code, &count)| (code_name(code), count.into())).collect();
+    object.insert("error_codes".into(), codes.into());
+    object.insert("servers".into(), servers_json(measured));
+    object.insert("series".into(), series_json(measured));
+    object.insert("plan".into(), json!(plan));
+    Value::Object(object)
+}
+
+#[derive(Clone, Copy)]
+struct Cost {
+    ops: u64,
+    server_cpu: Option<u64>,
+    client_cpu: Option<u64>,
+}
+
+impl Cost {
+    fn per_op(&self, cpu: Option<u64>) -> Value {
+        match cpu {
+            Some(cpu) if self.ops > 0 => round(cpu as f64 / self.ops as f64),
+            _ => Value::Null,
+        }
+    }
+}
+
+fn lane_json(
+    plan: &Plan,
+    measured: &Measured,
+    lane: &Lane,
+    cost: Cost,
+    gap: Option<f64>,
+) -> Map<String, Value> {
+    // A closed loop has no schedule: its intended start is the actual one.
+    let service = if plan.is_open() { &lane.service } else { &lane.latency };
+    let at = |quantile: f64| {
+        if lane.latency.is_empty() {
+            Value::Null
+        } else {
+            round(lane.latency.value_at_quantile(quantile) as f64 / 1e3)
+        }
+    };
+    let mut object = Map::new();
+    object.insert("ops_per_s".into(), round(lane.ok as f64 / measured.secs));
+    object.insert("ops".into(), lane.ok.into());
+    object.insert("p50_us".into(), at(0.5));
+    object.insert("p90_us".into(), at(0.9));
+    object.insert("p99_us".into(), at(0.99));
+    object.insert("p999_us".into(), at(0.999));
+    object.insert("p9999_us".into(), at(0.9999));
+    object.insert("max_us".into(), at(1.0));
+    object.insert(
+        "mean_us".into(),
+        if lane.latency.is_empty() { Value::Null } else { round(lane.latency.mean() / 1e3) },
+    );
+    object.insert("samples".into(), lane.latency.len().into());
+    object.insert("errors".into(), lane.errors.into());
+    object.insert("server_cpu_us_per_op".into(), cost.per_op(cost.server_cpu));
+    object.insert("client_cpu_us_per_op".into(), cost.per_op(cost.client_cpu));
+    object.insert("max_gap_ms".into(), gap.map_or(Value::Null, round));
+    let service_p99 =
+        if service.is_empty() { Value::Null } else { round(service.value_at_quantile(0.99) as f64 / 1e3) };
+    object.insert("service_p99_us".into(), service_p99);
+    object
+}
+
+fn servers_json(measured: &Measured) -> Value {
+    let one = |(pid, before, after): &(u32, crate::procfs::Usage, crate::procfs::Usage)| {
+        json!({
+            "pid": pid,
+            "cpu_us": after.cpu_us - before.cpu_us,
+            "rss_kb": after.rss_kb,
+            "disk_write_bytes": after.disk_write_bytes.saturating_sub(before.disk_write_bytes),
+            "context_switches": after.context_switches.saturating_sub(before.context_switches),
+        })
+    };
+    measured.servers.iter().map(one).collect()
+}
+
+fn series_json(measured: &Measured) -> Value {
+    let one = |second: &crate::run::Second| {
+        let all = second.tally.all();
+        json!({
+            "second": second.nth,
+            "ops": all.ok,
+            "errors": all.errors,
+            "p50_us": round(all.latency.value_at_quantile(0.5) as f64 / 1e3),
+            "p99_us": round(all.latency.value_at_quantile(0.99) as f64 / 1e3),
+        })
+    };
+    measured.series.iter().map(one).collect()
+}
+
+/// Three decimals: more would be noise.
+fn round(value: f64) -> Value {
+    json!((value * 1000.0).round() / 1000.0)
+}
+
+pub fn table(plan: &Plan, measured: &Measured) -> String {
+    let json = json(plan, measured);
+    let mut text = String::new();
+    let how = if plan.is_open() {
+        format!("open loop at {}/s{}", plan.rate, if plan.poisson { ", Poisson" } else { "" })
+    } else {
+        "closed loop: latencies are service times".into()
+    };
+    let _ = writeln!(
+        text,
+        "{} x {} on {} server(s), {} keys, {} B values, {} % reads ({:?}), {} s; {how}",
+        plan.conns,
+        plan.depth,
+        plan.servers.len(),
+        plan.keys,
+        plan.value_size,
+        plan.reads,
+        plan.read_mode,
+        plan.secs
+    );
+    let _ = writeln!(
+        text,
+        "{:<6} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8}",
+        "", "ops/s", "p50 us", "p99 us", "p99.9 us", "max us", "service99", "errors"
+    );
+    for (name, lane) in [("all", &json), ("read", &json["read"]), ("write", &json["write"])] {
+        if lane["samples"] == 0 && name != "all" {
+            continue;
+        }
+        let cell = |field: &str| match &lane[field] {
+            Value::Number(number) => format!("{:.0}", number.as_f64().unwrap_or(0.0)),
+            _ => "-".into(),
+        };
+        let _ = writeln!(
+            text,
+            "{name:<6} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8}",
+            cell("ops_per_s"),
+            cell("p50_us"),
+            cell("p99_us"),
+            cell("p999_us"),
+            cell("max_us"),
+            cell("service_p99_us"),
+            cell("errors")
+        );
+    }
+    let figure = |field: &str| json[field].as_f64().map_or("-".into(), |value| format!("{value:.2}"));
+    let _ = writeln!(
+        text,
+        "CPU per op: servers {} us, client {} us ({} cores); longest time without an acknowledged write: {} ms",
+        figure("server_cpu_us_per_op"),
+        figure("client_cpu_us_per_op"),
+        figure("client_cores"),
+        figure("max_gap_ms")
+    );
+    if let Some(codes) = json["error_codes"].as_object()
+        && !codes.is_empty()
+    {
+        let list: Vec<String> = codes.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let _ = writeln!(text, "errors: {}", list.join(", "));
+    }
+    let faults = faults(plan, measured);
+    for (word, list) in [("INVALID", faults.invalid), ("PARTIAL", faults.partial)] {
+        for why in list {
+            let _ = writeln!(text, "{word}: {why}");
+        }
+    }
+    text
+}

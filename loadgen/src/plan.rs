@@ -1,0 +1,215 @@
+//! The command line as checked: what will be done, with every address resolved.
+
+use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
+
+use quorate::base::Rng;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::args;
+use crate::clock::MILLI;
+use crate::driver::{Protocol, ReadMode, Shape};
+use crate::keys::Dist;
+
+const DIGITS: usize = 8;
+const CONNS_MAX: usize = 100_000;
+const DEPTH_MAX: usize = 1 << 20;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    pub target: Protocol,
+    pub servers: Vec<SocketAddr>,
+    pub pids: Vec<u32>,
+    pub conns: usize,
+    pub depth: usize,
+    pub threads: usize,
+    pub rate: f64,
+    pub poisson: bool,
+    pub keys: u64,
+    pub prefix: String,
+    pub key_size: usize,
+    pub value_size: usize,
+    pub dist: Dist,
+    pub reads: f64,
+    pub read_mode: ReadMode,
+    pub preload: bool,
+    pub secs: u64,
+    pub warmup: u64,
+    pub timeout_ms: u64,
+    pub seed: u64,
+}
+
+impl Plan {
+    pub fn from_args(args: &args::Run) -> Result<Plan, String> {
+        let (servers, pids) = match &args.cluster {
+            Some(file) => read_cluster(file, args.target)?,
+            None => {
+                (args.servers.iter().map(|name| resolve(name)).collect::<Result<_, _>>()?, args.pids.clone())
+            }
+        };
+        let prefix = args.prefix.clone().unwrap_or_else(|| args.target.prefix().into());
+        let digits_least = args.keys.saturating_sub(1).max(1).ilog10() as usize + 1;
+        let key_size = args.key_size.unwrap_or(prefix.len() + DIGITS.max(digits_least));
+        let plan = Plan {
+            target: args.target,
+            servers,
+            pids,
+            conns: args.conns,
+            depth: args.depth,
+            threads: args.threads,
+            rate: args.rate,
+            poisson: args.poisson,
+            keys: args.keys,
+            key_size,
+            value_size: args.value_size,
+            dist: args.dist,
+            reads: args.reads,
+            read_mode: args.read_mode,
+            preload: !args.no_preload,
+            secs: args.secs,
+            warmup: args.warmup,
+            timeout_ms: args.timeout_ms,
+            seed: args.seed,
+            prefix,
+        };
+        plan.check(digits_least)?;
+        Ok(plan)
+    }
+
+    fn check(&self, digits_least: usize) -> Result<(), String> {
+        let no = |what: String| Err(what);
+        if self.conns == 0 || self.conns > CONNS_MAX {
+            return no(format!("--conns {} is not between 1 and {CONNS_MAX}", self.conns));
+        }
+        if self.depth == 0 || self.depth > DEPTH_MAX {
+            return no(format!("--depth {} is not between 1 and {DEPTH_MAX}", self.depth));
+        }
+        if self.threads == 0 || self.threads > self.conns {
+            return no(format!("--threads {} is not between 1 and --conns {}", self.threads, self.conns));
+        }
+        if !(0.0..=100.0).contains(&self.reads) {
+            return no(format!("--reads {} is a percentage: 0 to 100", self.reads));
+        }
+        if self.rate < 0.0 || !self.rate.is_finite() {
+            return no(format!("--rate {} is not a number of operations per second", self.rate));
+        }
+        if self.poisson && self.rate == 0.0 {
+            return no("--poisson needs an open loop: pass --rate".into());
+        }
+        if self.keys == 0 || self.secs == 0 || self.timeout_ms == 0 {
+            return no("--keys, --secs and --timeout-ms must be at least 1".into());
+        }
+        if self.key_size < self.prefix.len() + digits_least {
+            return no(format!(
+                "--key-size {} has no room for the prefix {:?} and {digits_least} digits",
+                self.key_size, self.prefix
+            ));
+        }
+        if self.target == Protocol::Zk && (!self.prefix.starts_with('/') || self.prefix.contains("//")) {
+            return no(format!("--prefix {:?}: a ZooKeeper path begins with one /", self.prefix));
+        }
+        Ok(())
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.rate > 0.0
+    }
+
+    pub fn timeout(&self) -> u64 {
+        self.timeout_ms * MILLI
+    }
+
+    pub fn shape(&self, checked: bool) -> Arc<Shape> {
+        let mut rng = Rng::new(self.seed ^ 0x76616c7565);
+        let value = (0..self.value_size).map(|_| b'a' + rng.below(26) as u8).collect();
+        Arc::new(Shape {
+            protocol: self.target,
+            prefix: self.prefix.clone(),
+            digits: self.key_size - self.prefix.len(),
+            value,
+            read_mode: self.read_mode,
+            checked,
+        })
+    }
+}
+
+pub fn resolve(name: &str) -> Result<SocketAddr, String> {
+    let mut found =
+        name.to_socket_addrs().map_err(|error| format!("{name} is not an address (host:port): {error}"))?;
+    found.next().ok_or_else(|| format!("{name} has no address"))
+}
+
+/// Addresses and pids of every node that listens for this protocol.
+pub fn read_cluster(file: &Path, target: Protocol) -> Result<(Vec<SocketAddr>, Vec<u32>), String> {
+    let name = file.display();
+    let text =
+        fs::read_to_string(file).map_err(|error| format!("{name}: {error}; is the cluster started?"))?;
+    let json: Value = serde_json::from_str(&text).map_err(|error| format!("{name} is not JSON: {error}"))?;
+    let nodes = json["nodes"].as_array().ok_or_else(|| format!("{name} has no list \"nodes\""))?;
+    let (mut servers, mut pids) = (Vec::new(), Vec::new());
+    for node in nodes {
+        if let Some(address) = node[target.key()].as_str() {
+            servers.push(resolve(address)?);
+        }
+        if let Some(pid) = node["pid"].as_u64() {
+            pids.push(pid as u32);
+        }
+    }
+    if servers.is_empty() {
+        return Err(format!("{name} names no node with the door \"{}\"", target.key()));
+    }
+    Ok((servers, pids))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn plan(flags: &str) -> Result<Plan, String> {
+        let words = format!("loadgen run --target zk --servers 127.0.0.1:2181 {flags}");
+        let cli = Cli::try_parse_from(words.split_whitespace()).map_err(|error| error.to_string())?;
+        let Command::Run(run) = cli.command else { panic!("not a run") };
+        Plan::from_args(&run)
+    }
+
+    #[test]
+    fn defaults_make_a_plan() {
+        let plan = plan("").expect("valid");
+        assert_eq!((plan.conns, plan.depth, plan.key_size), (32, 32, "/loadgen/k".len() + 8));
+        assert!(!plan.is_open());
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_in_words() {
+        for (flags, word) in [
+            ("--conns 0", "--conns"),
+            ("--reads 101", "percentage"),
+            ("--poisson", "--rate"),
+            ("--threads 40 --conns 32", "--threads"),
+            ("--key-size 5", "--key-size"),
+            ("--prefix a/b", "begins with one /"),
+            ("--secs 0", "--secs"),
+        ] {
+            let error = plan(flags).expect_err(flags);
+            assert!(error.contains(word), "{flags}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_file_gives_addresses_and_pids() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let file = dir.path().join("cluster.json");
+        fs::write(&file, r#"{"nodes":[{"id":1,"pid":11,"zk":"127.0.0.1:2181"},{"id":2,"pid":12}]}"#)
+            .expect("write");
+        let (servers, pids) = read_cluster(&file, Protocol::Zk).expect("valid");
+        assert_eq!((servers.len(), pids), (1, vec![11, 12]));
+        fs::write(&file, r#"{"nodes":[{"id":1,"pid":11}]}"#).expect("write");
+        assert!(read_cluster(&file, Protocol::Zk).unwrap_err().contains("\"zk\""));
+    }
+}

@@ -1,0 +1,180 @@
+//! Where operations come from: closed loop, open loop, and lists that must be worked off.
+
+use quorate::base::Rng;
+
+use crate::driver::{Kind, Op};
+use crate::keys::Picker;
+
+#[derive(Clone, Copy, Debug)]
+pub enum Next {
+    /// Send this; the time is its intended start.
+    Op(Op, u64),
+    /// Nothing before that time.
+    At(u64),
+    /// Nothing any more.
+    Dry,
+}
+
+pub trait Source {
+    /// Whether operations go to all connections in turn; otherwise one connection is filled first.
+    const OPEN: bool;
+
+    fn next(&mut self, now: u64) -> Next;
+}
+
+/// Draws operations: kind, key, stamp.
+pub struct Mix {
+    rng: Rng,
+    picker: Picker,
+    read_share: f64,
+    stamps: Stamps,
+}
+
+/// Numbers that no other thread of the run gives out.
+pub struct Stamps(u64);
+
+impl Stamps {
+    pub fn new(thread: usize) -> Stamps {
+        Stamps((thread as u64 + 1) << 40)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+impl Mix {
+    pub fn new(rng: Rng, picker: Picker, read_percent: f64, stamps: Stamps) -> Mix {
+        Mix { rng, picker, read_share: read_percent / 100.0, stamps }
+    }
+
+    fn draw(&mut self) -> Op {
+        let read = self.read_share > 0.0 && (self.read_share >= 1.0 || self.rng.chance(self.read_share));
+        let key = self.picker.pick(!read, &mut self.rng);
+        if read {
+            Op { kind: Kind::Read, key, stamp: 0 }
+        } else {
+            Op { kind: Kind::Write, key, stamp: self.stamps.next() }
+        }
+    }
+}
+
+/// Every slot of every connection asks again as soon as it is answered.
+pub struct Closed {
+    pub mix: Mix,
+    pub until: u64,
+}
+
+impl Source for Closed {
+    const OPEN: bool = false;
+
+    fn next(&mut self, now: u64) -> Next {
+        if now >= self.until {
+            return Next::Dry;
+        }
+        Next::Op(self.mix.draw(), now)
+    }
+}
+
+/// Operations start when the schedule says, whatever the server does. No slot of the schedule is skipped.
+pub struct Open {
+    mix: Mix,
+    pacer: Rng,
+    /// Nanoseconds between two starts, on average.
+    gap: f64,
+    poisson: bool,
+    next: f64,
+    until: u64,
+}
+
+impl Open {
+    /// `rate` is this source's share; `from` and `until` bound the intended starts.
+    pub fn new(mix: Mix, mut pacer: Rng, rate: f64, poisson: bool, from: u64, until: u64) -> Open {
+        let gap = 1e9 / rate;
+        // Threads begin at different points of the period, or they would all send at once.
+        let next = from as f64 + pacer.unit() * gap;
+        Open { mix, pacer, gap, poisson, next, until }
+    }
+}
+
+impl Source for Open {
+    const OPEN: bool = true;
+
+    fn next(&mut self, now: u64) -> Next {
+        let intended = self.next as u64;
+        if intended >= self.until {
+            return Next::Dry;
+        }
+        if intended > now {
+            return Next::At(intended);
+        }
+        self.next += if self.poisson { -(1.0 - self.pacer.unit()).ln() * self.gap } else { self.gap };
+        Next::Op(self.mix.draw(), intended)
+    }
+}
+
+/// A list that is worked off once, as fast as the connections take it.
+pub struct List<I>(pub I);
+
+impl<I: Iterator<Item = Op>> Source for List<I> {
+    const OPEN: bool = false;
+
+    fn next(&mut self, now: u64) -> Next {
+        match self.0.next() {
+            Some(op) => Next::Op(op, now),
+            None => Next::Dry,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Dist;
+
+    fn mix(reads: f64) -> Mix {
+        Mix::new(Rng::new(1), Picker::new(Dist::Uniform, 10, 0, 1), reads, Stamps::new(0))
+    }
+
+    fn starts(poisson: bool) -> Vec<u64> {
+        let mut open = Open::new(mix(0.0), Rng::new(9), 1000.0, poisson, 5_000_000_000, 15_000_000_000);
+        let mut all = Vec::new();
+        while let Next::Op(_, at) = open.next(u64::MAX) {
+            all.push(at);
+        }
+        all
+    }
+
+    #[test]
+    fn a_constant_rate_has_every_slot() {
+        let all = starts(false);
+        assert_eq!(all.len(), 10_000);
+        assert!(all.windows(2).all(|pair| (999_999..=1_000_001).contains(&(pair[1] - pair[0]))));
+    }
+
+    #[test]
+    fn poisson_has_the_rate_and_the_spread_of_its_law() {
+        let all = starts(true);
+        assert!((9_700..10_300).contains(&all.len()), "{}", all.len());
+        let gaps: Vec<f64> = all.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / 1e6).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let spread = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
+        assert!((0.93..1.07).contains(&(spread / mean)), "{spread} {mean}");
+        assert_eq!(all, starts(true), "seeded");
+    }
+
+    #[test]
+    fn an_early_caller_is_told_when() {
+        let mut open = Open::new(mix(0.0), Rng::new(9), 10.0, false, 1_000, 1_000_000_000);
+        let Next::At(at) = open.next(0) else { panic!("too early for an operation") };
+        assert!(matches!(open.next(at), Next::Op(_, intended) if intended == at));
+    }
+
+    #[test]
+    fn the_read_share_is_kept() {
+        let mut mix = mix(30.0);
+        let reads = (0..10_000).filter(|_| mix.draw().kind == Kind::Read).count();
+        assert!((2_850..3_150).contains(&reads), "{reads}");
+    }
+}
