@@ -4,6 +4,7 @@
 //! `tools` touches a clock, a socket, a file or a thread: the same code runs in the simulator.
 
 pub mod base;
+pub mod config;
 pub mod doors;
 pub mod journal;
 pub mod observe;

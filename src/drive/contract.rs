@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::base::{Block, Index, Nanos, Rng};
-use crate::drive::{Dir, Doorbell, Runtime, Setup, run};
+use crate::config::Runtime;
+use crate::drive::{Dir, Doorbell, Setup, run};
 use crate::pipeline::lane::{Rx, Tx, lane_with_bell};
 use crate::pipeline::ports::{Conn, DiskEvent, Door, Ended, File, NetEvent, Turn};
 use crate::pipeline::station::{Ports, Station};

@@ -23,16 +23,8 @@ pub use setup::Setup;
 
 use std::io;
 
+use crate::config::Runtime;
 use crate::pipeline::station::Station;
-
-/// Which member of the drive runs a loop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Runtime {
-    /// Our own loop on io_uring.
-    #[default]
-    Ring,
-}
 
 /// Runs a station on this thread until it is done, and returns it.
 pub fn run<S: Station>(runtime: Runtime, setup: Setup, station: S) -> io::Result<S> {

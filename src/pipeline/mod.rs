@@ -5,6 +5,7 @@
 
 pub mod edge;
 pub mod lane;
+pub mod layout;
 pub mod order;
 pub mod parcel;
 pub mod peer;

@@ -10,7 +10,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use hdrhistogram::Histogram;
 use quorate::base::Nanos;
-use quorate::drive::{self, Doorbell, Runtime, Setup};
+use quorate::config::Runtime;
+use quorate::drive::{self, Doorbell, Setup};
 use quorate::pipeline::ports::Door;
 
 /// Bytes of a frame's head.

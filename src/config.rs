@@ -1,0 +1,285 @@
+//! What an operator says: `Args` as typed, in a file or as flags, and `Plan` as checked. No file is read here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::base::{ClusterId, Nanos, NodeId};
+use crate::pipeline::layout::{self, Loop, Pin};
+use crate::pipeline::ports::Door;
+
+/// Which member of the drive runs the loops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// Our own loop on io_uring.
+    #[default]
+    Ring,
+}
+
+/// Every key of the file is a flag too, and a flag wins. What is given in neither has the default that its help
+/// names.
+#[derive(Clone, Debug, Default, clap::Args, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Args {
+    /// This node's id, 1 to 255, unique in the cluster.
+    #[arg(long)]
+    pub node: Option<u8>,
+    /// Directory of the log and the snapshots [default: ./quorate-data]
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// The cluster's name, 32 hexadecimal digits, drawn at random once and the same on every node. A cluster of
+    /// one draws its own.
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// The founding members with their peer addresses, this node among them, as ID=ADDR:PORT [default: this node
+    /// alone]
+    #[arg(long, value_delimiter = ',')]
+    pub members: Option<Vec<String>>,
+    /// Where peers are listened for [default: this node's address in `members`]
+    #[arg(long)]
+    pub peer: Option<SocketAddr>,
+    /// Where the native door listens [default: 127.0.0.1:7411]
+    #[arg(long)]
+    pub native: Option<SocketAddr>,
+    /// Where the admin door listens [default: 127.0.0.1:7470]
+    #[arg(long)]
+    pub admin: Option<SocketAddr>,
+    /// Allow doors and peers off loopback without TLS: anybody who reaches a port may then read and write.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub plaintext: Option<bool>,
+    /// Cores to use [default: those of the machine]
+    #[arg(long)]
+    pub cores: Option<usize>,
+    /// Whether loops are pinned to cores [default: auto, where each has one of its own]
+    #[arg(long)]
+    pub pin: Option<Pin>,
+    /// What runs the loops [default: ring]
+    #[arg(long)]
+    pub runtime: Option<Runtime>,
+    /// Client connections per loop [default: 10000]
+    #[arg(long)]
+    pub connections: Option<usize>,
+    /// Milliseconds between a leader's heartbeats [default: 100]
+    #[arg(long)]
+    pub heartbeat_ms: Option<u64>,
+    /// Milliseconds without a leader before an election [default: 900]
+    #[arg(long)]
+    pub patience_ms: Option<u64>,
+    /// What is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long)]
+    pub log: Option<String>,
+}
+
+/// Checked and complete.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub node: NodeId,
+    pub data: PathBuf,
+    pub cluster: Option<ClusterId>,
+    pub members: Vec<(NodeId, SocketAddr)>,
+    pub listen: Vec<(Door, SocketAddr)>,
+    pub admin: SocketAddr,
+    pub loops: Vec<Loop>,
+    pub runtime: Runtime,
+    pub connections_max: usize,
+    pub heartbeat: Nanos,
+    pub patience: Nanos,
+    pub log: tracing::Level,
+}
+
+/// A value that cannot be used: which, why, what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
+pub struct BadConfig {
+    pub key: &'static str,
+    pub why: String,
+}
+
+fn bad(key: &'static str, why: impl Into<String>) -> BadConfig {
+    BadConfig { key, why: why.into() }
+}
+
+/// How many connections one loop's table may be asked to hold.
+const CONNECTIONS_MAX: usize = 1 << 20;
+
+impl Args {
+    pub fn from_toml(text: &str) -> Result<Args, BadConfig> {
+        toml::from_str(text).map_err(|e| bad("file", e.to_string()))
+    }
+
+    /// These, and for what they leave open, `file`'s.
+    pub fn or(self, file: Args) -> Args {
+        Args {
+            node: self.node.or(file.node),
+            data: self.data.or(file.data),
+            cluster: self.cluster.or(file.cluster),
+            members: self.members.or(file.members),
+            peer: self.peer.or(file.peer),
+            native: self.native.or(file.native),
+            admin: self.admin.or(file.admin),
+            plaintext: self.plaintext.or(file.plaintext),
+            cores: self.cores.or(file.cores),
+            pin: self.pin.or(file.pin),
+            runtime: self.runtime.or(file.runtime),
+            connections: self.connections.or(file.connections),
+            heartbeat_ms: self.heartbeat_ms.or(file.heartbeat_ms),
+            patience_ms: self.patience_ms.or(file.patience_ms),
+            log: self.log.or(file.log),
+        }
+    }
+
+    /// Checks everything that can be checked without touching the machine, which has `online` cores.
+    pub fn plan(self, online: usize) -> Result<Plan, BadConfig> {
+        let node = self.node.unwrap_or(1);
+        if node == 0 {
+            return Err(bad("node", "0 is nobody; ids go from 1 to 255"));
+        }
+        let members = members(self.members.as_deref().unwrap_or_default())?;
+        let own = members.iter().find(|(id, _)| id.0 == node).map(|(_, at)| *at);
+        if !members.is_empty() && own.is_none() {
+            return Err(bad("members", format!("node {node} is not among them; add {node}=ADDRESS:PORT")));
+        }
+        let peer = self.peer.or(own);
+        let cluster = self.cluster.as_deref().map(cluster).transpose()?;
+        if members.len() > 1 && cluster.is_none() {
+            return Err(bad(
+                "cluster",
+                "several members need its name, 32 hexadecimal digits, the same on every node; \
+                 draw one with `openssl rand -hex 16`",
+            ));
+        }
+        let native = self.native.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7411)));
+        let admin = self.admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7470)));
+        let mut listen = vec![(Door::Native, native)];
+        listen.extend(peer.map(|at| (Door::Peer, at)));
+        if !self.plaintext.unwrap_or(false) {
+            let all = listen.iter().map(|(_, at)| at).chain([&admin]);
+            if let Some(open) = all.clone().find(|at| !at.ip().is_loopback()) {
+                return Err(bad(
+                    "plaintext",
+                    format!(
+                        "{open} can be reached from other hosts and has no TLS; listen on 127.0.0.1 or pass --plaintext"
+                    ),
+                ));
+            }
+        }
+        let cores = self.cores.unwrap_or(online);
+        if cores == 0 {
+            return Err(bad("cores", "at least 1; leave it out to use those of the machine"));
+        }
+        let connections_max = self.connections.unwrap_or(10_000);
+        if !(1..=CONNECTIONS_MAX).contains(&connections_max) {
+            return Err(bad("connections", format!("from 1 to {CONNECTIONS_MAX}")));
+        }
+        let heartbeat = self.heartbeat_ms.unwrap_or(100);
+        let patience = self.patience_ms.unwrap_or(900);
+        if heartbeat == 0 || patience < 3 * heartbeat {
+            return Err(bad(
+                "patience-ms",
+                format!(
+                    "{patience} is less than three heartbeats of {heartbeat} ms: one late packet would depose the leader"
+                ),
+            ));
+        }
+        let log = self.log.as_deref().unwrap_or("info");
+        Ok(Plan {
+            node: NodeId(node),
+            data: self.data.unwrap_or_else(|| "./quorate-data".into()),
+            cluster,
+            members,
+            listen,
+            admin,
+            loops: layout::layout(cores, online, self.pin.unwrap_or_default()),
+            runtime: self.runtime.unwrap_or_default(),
+            connections_max,
+            heartbeat: Nanos::from_millis(heartbeat),
+            patience: Nanos::from_millis(patience),
+            log: log.parse().map_err(|_| {
+                bad("log", format!("no level {log:?}; one of error, warn, info, debug, trace"))
+            })?,
+        })
+    }
+}
+
+fn members(typed: &[String]) -> Result<Vec<(NodeId, SocketAddr)>, BadConfig> {
+    let mut all = Vec::new();
+    for text in typed {
+        let parsed = text.split_once('=').and_then(|(id, at)| Some((id.parse().ok()?, at.parse().ok()?)));
+        let Some((id @ 1.., at)) = parsed else {
+            return Err(bad("members", format!("{text:?} is not ID=ADDRESS:PORT, such as 2=10.0.0.2:7400")));
+        };
+        if all.iter().any(|(other, _)| *other == NodeId(id)) {
+            return Err(bad("members", format!("node {id} stands there twice")));
+        }
+        all.push((NodeId(id), at));
+    }
+    if all.len() > crate::replica::MEMBERS_MAX {
+        return Err(bad("members", format!("at most {}", crate::replica::MEMBERS_MAX)));
+    }
+    Ok(all)
+}
+
+fn cluster(text: &str) -> Result<ClusterId, BadConfig> {
+    let id = (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten();
+    let id = id.filter(|id| *id != 0);
+    id.map(ClusterId).ok_or_else(|| bad("cluster", format!("{text:?} is not 32 hexadecimal digits, or zero")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args as _, FromArgMatches};
+
+    fn typed(flags: &[&str]) -> Args {
+        let command = Args::augment_args(clap::Command::new("t").no_binary_name(true));
+        Args::from_arg_matches(&command.try_get_matches_from(flags).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_key_is_a_flag_and_flags_win() {
+        let file = Args::from_toml(
+            "node = 2\ndata = 'd'\ncluster = '0123456789abcdef0123456789abcdef'\n\
+             members = ['1=127.0.0.1:7400', '2=127.0.0.1:7401']\npeer = '127.0.0.1:9'\nnative = '127.0.0.1:1'\n\
+             admin = '127.0.0.1:2'\nplaintext = false\ncores = 1\npin = 'no'\nruntime = 'ring'\n\
+             connections = 7\nheartbeat-ms = 50\npatience-ms = 500\nlog = 'warn'",
+        );
+        let plan = file.clone().unwrap().plan(8).unwrap();
+        assert_eq!((plan.node, plan.loops.len(), plan.connections_max), (NodeId(2), 1, 7));
+        assert_eq!(plan.listen[1], (Door::Peer, "127.0.0.1:9".parse().unwrap()));
+        let flags =
+            typed(&["--node", "1", "--cores", "4", "--log", "debug", "--members", "1=[::1]:1,3=[::1]:3"]);
+        let plan = flags.or(file.unwrap()).plan(8).unwrap();
+        assert_eq!((plan.node, plan.loops.len(), plan.log), (NodeId(1), 4, tracing::Level::DEBUG));
+        assert_eq!(plan.members[1], (NodeId(3), "[::1]:3".parse().unwrap()));
+
+        // A key that `or` forgets, or that only one form knows, shows here.
+        let command = Args::augment_args(clap::Command::new("t"));
+        for flag in command.get_arguments().filter_map(|arg| arg.get_long()).filter(|l| *l != "help") {
+            let known = Args::from_toml(&format!("{flag} = {{}}")).unwrap_err().why;
+            assert!(!known.contains("unknown field"), "{flag}: {known}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_a_remedy() {
+        for (text, key, remedy) in [
+            ("node = 0", "node", "from 1 to 255"),
+            ("nodes = 3", "file", "unknown field"),
+            ("members = ['2=127.0.0.1:7400']", "members", "add 1=ADDRESS:PORT"),
+            ("members = ['1']", "members", "such as"),
+            ("members = ['1=127.0.0.1:1', '1=127.0.0.1:2']", "members", "twice"),
+            ("members = ['1=127.0.0.1:1', '2=127.0.0.1:2']", "cluster", "openssl rand"),
+            ("cluster = 'x'", "cluster", "32 hexadecimal"),
+            ("native = '0.0.0.0:7411'", "plaintext", "--plaintext"),
+            ("cores = 0", "cores", "leave it out"),
+            ("connections = 0", "connections", "from 1"),
+            ("patience-ms = 100", "patience-ms", "three heartbeats"),
+            ("log = 'loud'", "log", "one of error"),
+        ] {
+            let refused = Args::from_toml(text).and_then(|args| args.plan(2)).unwrap_err();
+            assert_eq!(refused.key, key, "{text}");
+            assert!(refused.why.contains(remedy), "{text}: {refused}");
+        }
+        assert!(Args::from_toml("native = '0.0.0.0:7411'\nplaintext = true").unwrap().plan(2).is_ok());
+    }
+}
