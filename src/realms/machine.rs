@@ -3,8 +3,9 @@
 use super::core::{Admission, Core, Request};
 use super::register::Registers;
 use super::{Broken, Effects, Flow, Realm, Stamp, reply};
-use crate::base::Nanos;
 use crate::base::sum::hash128;
+use crate::base::{Index, Nanos};
+use crate::state::snapshot::View;
 use crate::state::{Command, Envelope, RealmId, Table};
 
 /// The newest feature level whose commands this build can apply.
@@ -159,6 +160,18 @@ impl Machine {
             }
         }
         hash128(&joint)
+    }
+
+    /// All state as it is now, for a snapshot at `index`. The next command does not wait for it.
+    pub fn freeze(&mut self, index: Index) -> View {
+        let mut tables = Vec::new();
+        for (id, realm) in self.all_mut() {
+            realm.settle();
+            let frozen =
+                realm.tables().iter().enumerate().map(|(at, table)| (id as u8, at as u8, table.freeze()));
+            tables.extend(frozen);
+        }
+        View::new(index, tables)
     }
 
     /// Records and their bytes, over all realms.

@@ -1,6 +1,7 @@
 //! What replicated state is made of: the command envelope, the ordered store, snapshots.
 
 pub mod command;
+pub mod snapshot;
 pub mod table;
 pub mod timers;
 

@@ -3,6 +3,7 @@ use crate::base::{Incarnation, NodeId, Origin};
 use crate::realms::core::{self, Open};
 use crate::realms::register;
 use crate::realms::reply::Reply;
+use crate::state::snapshot::{Loader, Slice};
 
 fn envelope(realm: RealmId, kind: u8) -> Envelope {
     Envelope { realm: realm as u8, kind, ..Envelope::default() }
@@ -29,19 +30,16 @@ fn open(machine: &mut Machine, window: u16) -> u64 {
 /// The machine that a snapshot of this one would give.
 fn reloaded(machine: &mut Machine) -> Machine {
     let digest = machine.digest();
-    let mut tables = Vec::new();
-    for (id, realm) in machine.all() {
-        for (at, table) in realm.tables().iter().enumerate() {
-            let mut builder = crate::state::table::Builder::new();
-            let mut frozen = table.freeze();
-            while let Some((key, value)) = frozen.next() {
-                builder.push(&key.to_vec(), value).unwrap();
-            }
-            tables.push((id as u8, at as u8, builder.finish()));
+    let (mut view, mut loader) = (machine.freeze(Index(1)), Loader::new(Index(1)));
+    loop {
+        match view.advance(1_000) {
+            Slice::More => {}
+            Slice::Chunk(block) => drop(loader.feed(block.padded()).unwrap()),
+            Slice::End => break,
         }
     }
     let mut loaded = Machine::new();
-    loaded.install(tables).unwrap();
+    loaded.install(loader.finish().unwrap()).unwrap();
     assert_eq!(loaded.digest(), digest);
     loaded
 }

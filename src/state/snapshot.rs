@@ -1,0 +1,434 @@
+//! The frame of a snapshot: all tables of all realms at one index, in chunks that are checked one by one.
+//!
+//! ```text
+//! chunk   0 magic u32 | 4 version u16 | 6 kind u16 | 8 index u64 | 16 number u64 | 24 records u32 | 28 length u32
+//!         32 crc u32 of the body | 36 crc u32 of the head before it | 40 body | zeros up to the next page
+//! record  0 realm u8 | 1 table u8 | 2 key length u16 | 4 value length u32 | key | value
+//! closing record, the last chunk's: 0 realm u8 | 1 table u8 | 2 zero u16 | 4 zero u32 | records u64 | digest u128
+//! ```
+//! Records come by realm, table and key; a chunk ends after `CHUNK_RECORDS` of them, or with the one that fills
+//! `CHUNK_BYTES`, whatever the slices in which it was gathered: the same state gives the same bytes on every
+//! replica. The closing chunk names every table with its count and digest, and a loader checks them.
+
+use super::table::{Builder, Frozen, OutOfOrder, Table};
+use crate::base::{Block, BlockMut, Index, PAGE, sum};
+
+pub const CHUNK_RECORDS: u32 = 4096;
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// A chunk's body never exceeds this: one record above `CHUNK_BYTES` at most, and no record is that large.
+const BODY_MAX: usize = 16 << 20;
+const HEAD: usize = 40;
+const RECORD: usize = 8;
+const CLOSING: usize = 32;
+const MAGIC: u32 = u32::from_le_bytes(*b"QSNP");
+const VERSION: u16 = 1;
+const RECORDS: u16 = 1;
+const CLOSE: u16 = 2;
+
+/// Every table of every realm as it was at one index; hands itself out in chunks.
+pub struct View {
+    index: Index,
+    /// By realm and place, in that order; the next one last.
+    tables: Vec<(u8, u8, Frozen)>,
+    closing: Vec<u8>,
+    closing_count: u32,
+    number: u64,
+    chunk: BlockMut,
+    records: u32,
+    done: bool,
+}
+
+/// What a slice of work came to.
+#[derive(Debug)]
+pub enum Slice {
+    /// The chunk is not full yet.
+    More,
+    /// The next chunk. It goes where the one before it ends, padding included.
+    Chunk(Block),
+    /// All chunks are out.
+    End,
+}
+
+/// A snapshot that must not be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damaged {
+    #[error("no chunk of a snapshot starts at byte {at}")]
+    Magic { at: u64 },
+    #[error("snapshot format {version}, this build reads {VERSION}; start a newer release")]
+    Version { version: u16 },
+    #[error("chunk {number} of the snapshot fails its checksum")]
+    Sum { number: u64 },
+    #[error("chunk {number} of the snapshot is out of place")]
+    Misplaced { number: u64 },
+    #[error("chunk {number} of the snapshot: {source}")]
+    Order { number: u64, source: OutOfOrder },
+    #[error("chunk {number} of the snapshot does not hold what its head says")]
+    Shape { number: u64 },
+    #[error("table {table} of realm {realm} has another count or digest than the snapshot says")]
+    Digest { realm: u8, table: u8 },
+    #[error("the snapshot ends before its closing chunk")]
+    Short,
+}
+
+impl View {
+    /// `tables` by realm and place, ascending.
+    pub fn new(index: Index, mut tables: Vec<(u8, u8, Frozen)>) -> View {
+        assert!(tables.is_sorted_by_key(|(realm, table, _)| (*realm, *table)));
+        let mut closing = Vec::new();
+        for (realm, table, frozen) in &tables {
+            closing.extend_from_slice(&[*realm, *table, 0, 0, 0, 0, 0, 0]);
+            closing.extend_from_slice(&frozen.len().to_le_bytes());
+            closing.extend_from_slice(&frozen.digest().to_le_bytes());
+        }
+        let closing_count = tables.len() as u32;
+        tables.reverse();
+        let chunk = BlockMut::with_capacity(0);
+        View { index, tables, closing, closing_count, number: 0, chunk, records: 0, done: false }
+    }
+
+    pub fn index(&self) -> Index {
+        self.index
+    }
+
+    /// Goes on for at most `visits` records.
+    pub fn advance(&mut self, visits: usize) -> Slice {
+        for _ in 0..visits {
+            let Some((realm, place, frozen)) = self.tables.last_mut() else {
+                if self.records > 0 {
+                    return Slice::Chunk(self.seal(RECORDS));
+                }
+                if std::mem::replace(&mut self.done, true) {
+                    return Slice::End;
+                }
+                self.records = self.closing_count;
+                self.chunk = BlockMut::with_capacity(HEAD + self.closing.len());
+                self.chunk.grow(HEAD);
+                self.chunk.extend(&self.closing);
+                return Slice::Chunk(self.seal(CLOSE));
+            };
+            let Some((key, value)) = frozen.next() else {
+                self.tables.pop();
+                continue;
+            };
+            if self.records == 0 {
+                self.chunk = BlockMut::with_capacity(CHUNK_BYTES + 8 * PAGE);
+                self.chunk.grow(HEAD);
+            }
+            let mut head = [0; RECORD];
+            head[0] = *realm;
+            head[1] = *place;
+            head[2..4].copy_from_slice(&(key.len() as u16).to_le_bytes());
+            head[4..8].copy_from_slice(&(value.len() as u32).to_le_bytes());
+            let (front, tail) = key.parts();
+            for piece in [&head[..], front, tail, value] {
+                self.chunk.extend(piece);
+            }
+            self.records += 1;
+            if self.records == CHUNK_RECORDS || self.chunk.len() >= HEAD + CHUNK_BYTES {
+                return Slice::Chunk(self.seal(RECORDS));
+            }
+        }
+        Slice::More
+    }
+
+    fn seal(&mut self, kind: u16) -> Block {
+        let mut chunk = std::mem::replace(&mut self.chunk, BlockMut::with_capacity(0));
+        let body = &chunk.bytes()[HEAD..];
+        let (length, crc) = (body.len() as u32, sum::crc32c(body));
+        let head = &mut chunk.bytes_mut()[..HEAD];
+        head[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+        head[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        head[6..8].copy_from_slice(&kind.to_le_bytes());
+        head[8..16].copy_from_slice(&self.index.0.to_le_bytes());
+        head[16..24].copy_from_slice(&self.number.to_le_bytes());
+        head[24..28].copy_from_slice(&self.records.to_le_bytes());
+        head[28..32].copy_from_slice(&length.to_le_bytes());
+        head[32..36].copy_from_slice(&crc.to_le_bytes());
+        let crc = sum::crc32c(&head[..36]);
+        head[36..40].copy_from_slice(&crc.to_le_bytes());
+        self.number += 1;
+        self.records = 0;
+        chunk.freeze()
+    }
+}
+
+/// Takes a snapshot's bytes as they come and builds its tables.
+pub struct Loader {
+    index: Index,
+    /// Bytes of a chunk that is not complete yet.
+    waiting: Vec<u8>,
+    /// Where it begins in the snapshot.
+    at: u64,
+    number: u64,
+    tables: Vec<(u8, u8, Table)>,
+    open: Option<(u8, u8, Builder)>,
+    complete: bool,
+}
+
+struct ChunkHead {
+    kind: u16,
+    index: Index,
+    number: u64,
+    records: u32,
+    length: usize,
+    crc: u32,
+}
+
+impl ChunkHead {
+    fn decode(head: &[u8; HEAD], at: u64, expected: u64) -> Result<ChunkHead, Damaged> {
+        let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        let u32_at = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap());
+        let u64_at = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap());
+        if u32_at(0) != MAGIC {
+            return Err(Damaged::Magic { at });
+        }
+        if u32_at(36) != sum::crc32c(&head[..36]) {
+            return Err(Damaged::Sum { number: expected });
+        }
+        if u16_at(4) != VERSION {
+            return Err(Damaged::Version { version: u16_at(4) });
+        }
+        let length = u32_at(28) as usize;
+        if length > BODY_MAX {
+            return Err(Damaged::Shape { number: expected });
+        }
+        let (kind, index) = (u16_at(6), Index(u64_at(8)));
+        Ok(ChunkHead { kind, index, number: u64_at(16), records: u32_at(24), length, crc: u32_at(32) })
+    }
+}
+
+impl Loader {
+    /// For the snapshot at `index`.
+    pub fn new(index: Index) -> Loader {
+        let (waiting, tables) = (Vec::new(), Vec::new());
+        Loader { index, waiting, at: 0, number: 0, tables, open: None, complete: false }
+    }
+
+    /// Takes the next bytes, however they are cut. True: the closing chunk has come and all is as it says.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<bool, Damaged> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.extend_from_slice(bytes);
+        let mut rest = &waiting[..];
+        while !self.complete
+            && let Some(head) = rest.first_chunk::<HEAD>()
+        {
+            let head = ChunkHead::decode(head, self.at, self.number)?;
+            let whole = (HEAD + head.length).next_multiple_of(PAGE);
+            let Some((chunk, tail)) = rest.split_at_checked(whole) else { break };
+            self.chunk(&head, &chunk[HEAD..HEAD + head.length])?;
+            self.at += whole as u64;
+            rest = tail;
+        }
+        self.waiting = rest.to_vec();
+        Ok(self.complete)
+    }
+
+    fn chunk(&mut self, head: &ChunkHead, body: &[u8]) -> Result<(), Damaged> {
+        let number = self.number;
+        if sum::crc32c(body) != head.crc {
+            return Err(Damaged::Sum { number });
+        }
+        if head.index != self.index || head.number != number {
+            return Err(Damaged::Misplaced { number });
+        }
+        self.number += 1;
+        match head.kind {
+            RECORDS => self.records(head.records, body, number),
+            CLOSE => self.close(head.records, body, number),
+            _ => Err(Damaged::Shape { number }),
+        }
+    }
+
+    fn records(&mut self, count: u32, mut body: &[u8], number: u64) -> Result<(), Damaged> {
+        for _ in 0..count {
+            let Some((head, rest)) = body.split_first_chunk::<RECORD>() else {
+                return Err(Damaged::Shape { number });
+            };
+            let (realm, place) = (head[0], head[1]);
+            let key = usize::from(u16::from_le_bytes([head[2], head[3]]));
+            let value = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+            let Some((record, rest)) = rest.split_at_checked(key + value) else {
+                return Err(Damaged::Shape { number });
+            };
+            body = rest;
+            let builder = self.table(realm, place).ok_or(Damaged::Misplaced { number })?;
+            let pushed = builder.push(&record[..key], &record[key..]);
+            pushed.map_err(|source| Damaged::Order { number, source })?;
+        }
+        if body.is_empty() { Ok(()) } else { Err(Damaged::Shape { number }) }
+    }
+
+    /// The builder of a table; `None` if that table's turn is over.
+    fn table(&mut self, realm: u8, place: u8) -> Option<&mut Builder> {
+        let current = self.open.as_ref().map(|(r, p, _)| (*r, *p));
+        if current != Some((realm, place)) {
+            if current.is_some_and(|current| current > (realm, place)) {
+                return None;
+            }
+            self.shut();
+            self.open = Some((realm, place, Builder::new()));
+        }
+        self.open.as_mut().map(|(_, _, builder)| builder)
+    }
+
+    fn shut(&mut self) {
+        if let Some((realm, place, builder)) = self.open.take() {
+            self.tables.push((realm, place, builder.finish()));
+        }
+    }
+
+    fn close(&mut self, count: u32, body: &[u8], number: u64) -> Result<(), Damaged> {
+        self.shut();
+        if body.len() != count as usize * CLOSING {
+            return Err(Damaged::Shape { number });
+        }
+        let mut named = Vec::new();
+        let mut loaded = std::mem::take(&mut self.tables).into_iter().peekable();
+        for said in body.as_chunks::<CLOSING>().0 {
+            let (realm, place) = (said[0], said[1]);
+            let count = u64::from_le_bytes(said[8..16].try_into().unwrap());
+            let digest = u128::from_le_bytes(said[16..32].try_into().unwrap());
+            let found = loaded.next_if(|(r, p, _)| (*r, *p) == (realm, place));
+            let (_, _, table) = found.unwrap_or((realm, place, Table::new()));
+            if table.len() != count || table.digest() != digest {
+                return Err(Damaged::Digest { realm, table: place });
+            }
+            named.push((realm, place, table));
+        }
+        if let Some((realm, table, _)) = loaded.next() {
+            return Err(Damaged::Digest { realm, table });
+        }
+        self.tables = named;
+        self.complete = true;
+        Ok(())
+    }
+
+    /// The tables, by realm and place.
+    pub fn finish(self) -> Result<Vec<(u8, u8, Table)>, Damaged> {
+        if self.complete { Ok(self.tables) } else { Err(Damaged::Short) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+
+    fn tables(rng: &mut Rng, sizes: &[u64]) -> Vec<Table> {
+        let fill = |&size: &u64| {
+            let mut table = Table::new();
+            for _ in 0..size {
+                let key = rng.below(1 << 40).to_be_bytes();
+                let long = if rng.chance(0.001) { 400_000 } else { 200 };
+                table.put(
+                    &key[..rng.between(3, 8) as usize],
+                    &vec![rng.next_u64() as u8; rng.below(long) as usize],
+                );
+            }
+            table
+        };
+        sizes.iter().map(fill).collect()
+    }
+
+    fn view(tables: &[Table]) -> View {
+        let frozen =
+            tables.iter().enumerate().map(|(at, table)| (at as u8 / 2, at as u8 % 2, table.freeze()));
+        View::new(Index(7), frozen.collect())
+    }
+
+    fn written(tables: &[Table], slice: usize) -> Vec<u8> {
+        let (mut view, mut out) = (view(tables), Vec::new());
+        loop {
+            match view.advance(slice) {
+                Slice::More => {}
+                Slice::Chunk(block) => out.extend_from_slice(block.padded()),
+                Slice::End => return out,
+            }
+        }
+    }
+
+    fn load(bytes: &[u8]) -> Result<Vec<(u8, u8, Table)>, Damaged> {
+        let mut loader = Loader::new(Index(7));
+        for piece in bytes.chunks(10_000) {
+            loader.feed(piece)?;
+        }
+        loader.finish()
+    }
+
+    #[test]
+    fn what_is_written_loads_and_slices_do_not_show() {
+        for seed in 0..4 {
+            let mut rng = Rng::new(seed);
+            let tables = tables(&mut rng, &[10_000, 0, 1, 3_000, 0]);
+            let bytes = written(&tables, 1_000);
+            assert_eq!(bytes, written(&tables, 1 + seed as usize * 37));
+            let loaded = load(&bytes).unwrap();
+            assert_eq!(loaded.len(), tables.len());
+            for ((realm, place, loaded), (at, table)) in loaded.iter().zip(tables.iter().enumerate()) {
+                assert_eq!((usize::from(realm * 2 + place), loaded.digest()), (at, table.digest()));
+                assert_eq!((loaded.len(), loaded.bytes()), (table.len(), table.bytes()));
+            }
+        }
+    }
+
+    #[test]
+    fn order_of_writing_does_not_show() {
+        let (mut up, mut down) = (Table::new(), Table::new());
+        for n in 0..5_000u64 {
+            up.put(&n.to_be_bytes(), &n.to_le_bytes());
+            down.put(&(4_999 - n).to_be_bytes(), b"an earlier value");
+        }
+        for n in 0..5_000u64 {
+            down.put(&n.to_be_bytes(), &n.to_le_bytes());
+        }
+        assert_eq!(written(&[up], 1_000), written(&[down], 1_000));
+    }
+
+    #[test]
+    fn any_flipped_byte_and_any_cut_is_found() {
+        let mut rng = Rng::new(3);
+        let tables = tables(&mut rng, &[600, 5]);
+        let bytes = written(&tables, 100);
+        let mut zeros = 0;
+        for _ in 0..3_000 {
+            let mut bent = bytes.clone();
+            let at = rng.below(bytes.len() as u64) as usize;
+            bent[at] ^= 1 << rng.below(8);
+            // Padding is nobody's: the only bytes without a checksum.
+            match load(&bent) {
+                Ok(loaded) => {
+                    zeros += 1;
+                    assert!(bytes[at] == 0 && loaded[0].2.digest() == tables[0].digest());
+                }
+                Err(_) => continue,
+            }
+        }
+        assert!(zeros < 600, "{zeros} of 3000 flips unseen");
+        for _ in 0..50 {
+            assert!(load(&bytes[..rng.below(bytes.len() as u64 - PAGE as u64) as usize]).is_err());
+        }
+        let mut other = Loader::new(Index(8));
+        assert_eq!(other.feed(&bytes), Err(Damaged::Misplaced { number: 0 }));
+    }
+
+    #[test]
+    fn a_chunk_left_out_or_repeated_is_found() {
+        let mut rng = Rng::new(4);
+        let tables = tables(&mut rng, &[9_000]);
+        let mut view = view(&tables);
+        let mut chunks = Vec::new();
+        loop {
+            match view.advance(5_000) {
+                Slice::More => {}
+                Slice::Chunk(block) => chunks.push(block.padded().to_vec()),
+                Slice::End => break,
+            }
+        }
+        assert!(chunks.len() > 3);
+        assert!(load(&chunks.concat()).is_ok());
+        let without: Vec<_> = [&chunks[..1], &chunks[2..]].concat();
+        assert!(matches!(load(&without.concat()), Err(Damaged::Misplaced { number: 1 })));
+        let twice: Vec<_> = [&chunks[..2], &chunks[1..]].concat();
+        assert!(matches!(load(&twice.concat()), Err(Damaged::Misplaced { number: 2 })));
+    }
+}
