@@ -5,6 +5,7 @@ pub mod kv;
 pub mod machine;
 pub mod register;
 pub mod reply;
+pub mod tree;
 
 use crate::base::{Index, Nanos};
 use crate::state::{Command, Table};
