@@ -2,6 +2,7 @@
 
 use super::core::{Admission, Core, Request};
 use super::register::Registers;
+use super::tree::Tree;
 use super::{Broken, Effects, Flow, Realm, Stamp, reply};
 use crate::base::sum::hash128;
 use crate::base::{Index, Nanos};
@@ -14,6 +15,7 @@ pub const FEATURE: u16 = 1;
 #[derive(Default)]
 pub struct Machine {
     core: Core,
+    tree: Tree,
     registers: Registers,
     /// A command is under way: where its reply begins, and whether its client is on this node.
     running: Option<Running>,
@@ -58,17 +60,22 @@ impl Machine {
     }
 
     /// In the order of digests and snapshots: by realm.
-    fn all(&self) -> [(RealmId, &dyn Realm); 2] {
-        [(RealmId::Core, &self.core), (RealmId::Register, &self.registers)]
+    fn all(&self) -> [(RealmId, &dyn Realm); 3] {
+        [(RealmId::Core, &self.core), (RealmId::Tree, &self.tree), (RealmId::Register, &self.registers)]
     }
 
-    fn all_mut(&mut self) -> [(RealmId, &mut dyn Realm); 2] {
-        [(RealmId::Core, &mut self.core), (RealmId::Register, &mut self.registers)]
+    fn all_mut(&mut self) -> [(RealmId, &mut dyn Realm); 3] {
+        [
+            (RealmId::Core, &mut self.core),
+            (RealmId::Tree, &mut self.tree),
+            (RealmId::Register, &mut self.registers),
+        ]
     }
 
     fn realm(&self, byte: u8) -> Option<&dyn Realm> {
         Some(match RealmId::from_byte(byte)? {
             RealmId::Core => &self.core,
+            RealmId::Tree => &self.tree,
             RealmId::Register => &self.registers,
             _ => return None,
         })
@@ -77,6 +84,7 @@ impl Machine {
     fn realm_mut(&mut self, byte: u8) -> Option<&mut dyn Realm> {
         Some(match RealmId::from_byte(byte)? {
             RealmId::Core => &mut self.core,
+            RealmId::Tree => &mut self.tree,
             RealmId::Register => &mut self.registers,
             _ => return None,
         })

@@ -6,6 +6,7 @@ use super::jute::{Malformed, Reader, Stat, Write};
 use super::node::{Head, Kind};
 use super::ops::{Change, SetAcl, SetData, Versioned, code, kind, op};
 use super::session::Session;
+use super::store::table;
 use super::{Settings, Tree, paths, quota};
 use crate::base::{Nanos, Origin};
 use crate::realms::{Effects, Stamp};
@@ -42,12 +43,11 @@ pub type Outcome = Result<Done, i32>;
 
 impl Tree {
     pub fn execute(&mut self, at: &Stamp, command: &Command<'_>, effects: &mut Effects) {
-        self.ticks = self.ticks.max(at.ticks);
         let (reply, changes) = (effects.reply.len(), effects.changes.len());
         effects.changes.extend_from_slice(&[0; 8]);
         let envelope = &command.envelope;
         let counted = match envelope.kind {
-            kind::ATTACH_SESSION => self.attach_session(command, effects),
+            kind::ATTACH_SESSION => self.attach_session(at, command, effects),
             kind::OPEN_SESSION => self.count(|tree| tree.open_session(at, command, effects)),
             kind::CLOSE_SESSION => self.count(|tree| {
                 tree.end_session(envelope.session, effects);
@@ -131,7 +131,7 @@ impl Tree {
 
     /// Whether this session exists and is spoken for by the edge that sent this.
     fn may_write(&self, envelope: &Envelope) -> Result<(), i32> {
-        match self.sessions.get(envelope.session) {
+        match self.sessions.find(envelope.session) {
             None => Err(code::SESSION_EXPIRED),
             Some(session) if session.owner != envelope.origin => Err(code::SESSION_MOVED),
             Some(_) => Ok(()),
@@ -259,14 +259,17 @@ impl Tree {
         let Ok(timeout_ms) = Reader::new(command.payload).i32() else {
             return self.reply(code::MARSHALLING_ERROR, effects);
         };
-        let id = self.sessions.open(timeout_ms.max(1) as u32, command.envelope.origin, at.wall_ms);
+        let owner = command.envelope.origin;
+        let id = self.sessions.next_id(owner, at.wall_ms);
+        let session = Session { timeout_ms: timeout_ms.max(1) as u32, owner };
+        self.sessions.put(&mut self.store.tables[table::SESSIONS], id, session, at.ticks);
         self.reply(code::OK, effects);
         effects.reply.put_i64(id as i64);
         effects.reply.put_i32(timeout_ms);
     }
 
     /// Changes no node, so it counts as no command of the tree's own order.
-    fn attach_session(&mut self, command: &Command<'_>, effects: &mut Effects) -> bool {
+    fn attach_session(&mut self, at: &Stamp, command: &Command<'_>, effects: &mut Effects) -> bool {
         let mut reader = Reader::new(command.payload);
         let (Ok(id), Ok(timeout_ms)) = (reader.i64(), reader.i32()) else {
             self.reply(code::MARSHALLING_ERROR, effects);
@@ -274,11 +277,11 @@ impl Tree {
         };
         let owner = command.envelope.origin;
         let session = Session { timeout_ms: timeout_ms.max(1) as u32, owner };
-        let Some(before) = self.sessions.get(id as u64) else {
+        let Some(before) = self.sessions.find(id as u64) else {
             self.reply(code::SESSION_EXPIRED, effects);
             return false;
         };
-        self.sessions.attach(id as u64, session);
+        self.sessions.put(&mut self.store.tables[table::SESSIONS], id as u64, session, at.ticks);
         if before.owner != owner {
             Event::Moved { session: id as u64, origin: owner.0 }.write(&mut effects.changes);
         }
@@ -290,7 +293,7 @@ impl Tree {
 
     /// Ends a session, and with it all its ephemerals, in one command.
     fn end_session(&mut self, id: u64, effects: &mut Effects) {
-        if !self.sessions.close(id) {
+        if !self.sessions.close(&mut self.store.tables[table::SESSIONS], id) {
             return;
         }
         let own: Vec<Vec<u8>> = self.store.ephemerals_of(id).map(<[u8]>::to_vec).collect();
@@ -335,7 +338,8 @@ impl Tree {
 
     /// A session that an import brings along: nobody speaks for it until its client comes back.
     pub fn import_session(&mut self, id: u64, timeout_ms: u32) {
-        self.sessions.insert(id, Session { timeout_ms, owner: Origin::default() });
+        let session = Session { timeout_ms, owner: Origin::default() };
+        self.sessions.put(&mut self.store.tables[table::SESSIONS], id, session, Nanos(0));
     }
 }
 

@@ -26,10 +26,14 @@ mod tests;
 pub use store::PATH_MAX;
 
 use crate::base::Nanos;
-use crate::realms::{Effects, Realm, Stamp};
+use crate::realms::{Broken, Effects, Flow, Realm, Stamp};
 use crate::state::{Command, Table};
+use ops::kind;
 use session::Sessions;
-use store::Store;
+use store::{Store, table};
+
+/// Bytes of the record of counters.
+const META: usize = 17;
 
 /// What must be the same on all replicas, and is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,20 +60,19 @@ impl Settings {
     }
 }
 
+/// Kinds of commands that the realm knows, besides those of clients.
+const OWN_KINDS: std::ops::RangeInclusive<u8> = kind::OPEN_SESSION..=kind::SETTINGS;
+
 pub struct Tree {
     store: Store,
     sessions: Sessions,
     settings: Settings,
     /// Of the last command.
     zxid: u64,
-    /// Cluster time of the last command.
-    ticks: Nanos,
-    /// Leader only: its own clock and cluster time when its reign began.
-    reign: Option<(Nanos, Nanos)>,
+    leading: bool,
     /// Leader only: when containers and TTL nodes are looked at next.
     reap_at: Nanos,
     pub reap_every: Nanos,
-    meta: Table,
     scratch: apply::Scratch,
 }
 
@@ -82,20 +85,14 @@ impl Default for Tree {
 impl Tree {
     /// The tree of a cluster that was just founded.
     pub fn new() -> Tree {
-        Tree::of(Store::founded(), Sessions::default(), Table::new())
-    }
-
-    fn of(store: Store, sessions: Sessions, meta: Table) -> Tree {
         Tree {
-            store,
-            sessions,
+            store: Store::founded(),
+            sessions: Sessions::default(),
             settings: Settings::default(),
             zxid: 0,
-            ticks: Nanos(0),
-            reign: None,
+            leading: false,
             reap_at: Nanos::MAX,
             reap_every: Nanos::from_millis(60_000),
-            meta,
             scratch: apply::Scratch::default(),
         }
     }
@@ -107,54 +104,69 @@ impl Tree {
     pub fn settings(&self) -> Settings {
         self.settings
     }
-
-    /// Writes down what is kept outside the tables between freezes.
-    pub fn settle(&mut self) {
-        let mut record = [0; 25];
-        record[..8].copy_from_slice(&self.zxid.to_le_bytes());
-        record[8..16].copy_from_slice(&self.sessions.last_id().to_le_bytes());
-        record[16..24].copy_from_slice(&self.ticks.0.to_le_bytes());
-        record[24] = self.settings.to_byte();
-        self.meta.put(b"tree", &record);
-    }
-
-    /// The tables after `settle`, in the order of the snapshot's sections: nodes, lists, sessions, the rest.
-    pub fn tables(&self) -> [&Table; 4] {
-        let [nodes, acls] = self.store.tables();
-        [nodes, acls, self.sessions.table(), &self.meta]
-    }
-
-    /// A tree from the tables of a snapshot.
-    pub fn load([nodes, acls, sessions, meta]: [Table; 4]) -> Option<Tree> {
-        let record: [u8; 25] = meta.get(b"tree")?.try_into().ok()?;
-        let u64_at = |at: usize| u64::from_le_bytes(record[at..at + 8].try_into().unwrap());
-        let sessions = Sessions::load(sessions, u64_at(8));
-        let mut tree = Tree::of(Store::load(nodes, acls), sessions, meta);
-        tree.zxid = u64_at(0);
-        tree.ticks = Nanos(u64_at(16));
-        tree.settings = Settings::from_byte(record[24]);
-        Some(tree)
-    }
-
-    /// Equal for equal state.
-    pub fn digest(&mut self) -> u128 {
-        self.settle();
-        self.tables().iter().fold(0, |sum: u128, table| sum.rotate_left(31).wrapping_add(table.digest()))
-    }
-
-    /// Cluster time now, at the least.
-    fn ticks_at(&self, now: Nanos) -> Option<Nanos> {
-        self.reign.map(|(began, ticks)| ticks.plus(now.since(began)))
-    }
 }
 
 impl Realm for Tree {
-    fn apply(&mut self, at: &Stamp, command: &Command<'_>, effects: &mut Effects) {
+    fn knows(&self, kind: u8) -> bool {
+        use ops::op::*;
+        const CLIENT: [i32; 10] = [
+            CREATE,
+            DELETE,
+            SET_DATA,
+            SET_ACL,
+            CHECK,
+            MULTI,
+            CREATE2,
+            CREATE_CONTAINER,
+            CREATE_TTL,
+            RECONFIG,
+        ];
+        OWN_KINDS.contains(&kind) || CLIENT.contains(&kind.into())
+    }
+
+    fn apply(&mut self, at: &Stamp, command: &Command<'_>, effects: &mut Effects) -> Flow {
         self.execute(at, command, effects);
+        Flow::Done
     }
 
     fn read(&self, query: &[u8], out: &mut Vec<u8>) {
         self.answer(query, out);
+    }
+
+    fn tables(&self) -> &[Table] {
+        &self.store.tables
+    }
+
+    fn tables_mut(&mut self) -> &mut [Table] {
+        &mut self.store.tables
+    }
+
+    fn settle(&mut self) {
+        let mut record = [0; META];
+        record[..8].copy_from_slice(&self.zxid.to_le_bytes());
+        record[8..16].copy_from_slice(&self.sessions.last_id.to_le_bytes());
+        record[16] = self.settings.to_byte();
+        self.store.tables[table::META].put(b"tree", &record);
+    }
+
+    fn rebuild(&mut self) -> Result<(), Broken> {
+        let broken = |what: &str| Broken { realm: "tree", what: what.into() };
+        let tables = &mut self.store.tables;
+        let Some(record) = tables[table::META].get(b"tree").and_then(|r| <[u8; META]>::try_from(r).ok())
+        else {
+            if tables.iter().all(Table::is_empty) {
+                *self = Tree::new();
+                return Ok(());
+            }
+            return Err(broken("its counters are missing"));
+        };
+        let u64_at = |at: usize| u64::from_le_bytes(record[at..at + 8].try_into().unwrap());
+        self.sessions =
+            Sessions::of(&tables[table::SESSIONS]).ok_or_else(|| broken("a session's record is short"))?;
+        self.sessions.last_id = u64_at(8);
+        self.zxid = u64_at(0);
+        self.settings = Settings::from_byte(record[16]);
+        self.store.rebuild().map_err(broken)
     }
 
     fn touch(&mut self, id: u64, now: Nanos) -> bool {
@@ -163,13 +175,12 @@ impl Realm for Tree {
 
     fn lead(&mut self, now: Nanos) {
         self.sessions.lead(now);
-        self.reign = Some((now, self.ticks));
+        self.leading = true;
         self.reap_at = now.plus(self.reap_every);
     }
 
     fn due(&mut self, now: Nanos, limit: usize, out: &mut Vec<(u8, Vec<u8>)>) {
-        self.sessions.due(now, limit, out);
-        let Some(ticks) = self.ticks_at(now) else { return };
+        self.sessions.due(now, limit, |id| out.push((kind::EXPIRE_SESSION, id.to_be_bytes().to_vec())));
         if now < self.reap_at || out.len() >= limit {
             return;
         }
@@ -178,15 +189,14 @@ impl Realm for Tree {
             if out.len() >= limit {
                 break;
             }
-            if self.is_due(path, ticks) {
-                out.push((ops::kind::REAP, path.clone()));
+            if self.is_due(path, now) {
+                out.push((kind::REAP, path.clone()));
             }
         }
     }
 
     fn next_due(&self) -> Nanos {
-        let reap =
-            if self.reign.is_some() && !self.store.mortals().is_empty() { self.reap_at } else { Nanos::MAX };
+        let reap = if self.leading && !self.store.mortals().is_empty() { self.reap_at } else { Nanos::MAX };
         self.sessions.next_due().min(reap)
     }
 }

@@ -66,6 +66,17 @@ impl<'a> Node<'a> {
         Node(record)
     }
 
+    /// As `new`, for records that came with a snapshot.
+    pub fn checked(record: &'a [u8]) -> Option<Node<'a>> {
+        let tail = match record.first()? {
+            0 | 2 => 0,
+            1 => 8,
+            3 => 16,
+            _ => return None,
+        };
+        (record.len() >= FIXED + tail).then_some(Node(record))
+    }
+
     fn u64_at(self, at: usize) -> u64 {
         u64::from_le_bytes(self.0[at..at + 8].try_into().unwrap())
     }

@@ -12,7 +12,8 @@ use super::jute::{Malformed, Reader, Write, strings};
 use super::multi::{end, failure, header};
 use super::node::Node;
 use super::ops::{Part, Parts, Watched, code, op};
-use super::{Tree, paths};
+use super::store::table;
+use super::{Tree, paths, session};
 
 /// Types of events on the wire.
 pub mod event {
@@ -121,10 +122,8 @@ impl Tree {
             }
             op::SET_WATCHES | op::SET_WATCHES2 => self.missed(code, &mut reader, out)?,
             own::FACTS => {
-                let sessions = self.sessions.len() as u64;
-                for fact in
-                    [self.store.nodes.len(), self.store.ephemeral_count(), self.store.nodes.bytes(), sessions]
-                {
+                let (nodes, sessions) = (&self.store.tables[table::NODES], self.sessions.len() as u64);
+                for fact in [nodes.len(), self.store.ephemeral_count(), nodes.bytes(), sessions] {
                     out.extend_from_slice(&fact.to_be_bytes());
                 }
             }
@@ -243,8 +242,8 @@ impl Tree {
         use std::io::Write;
         let mut text = Vec::new();
         let _ = writeln!(text, "SessionTracker dump:\nGlobal Sessions({}):", self.sessions.len());
-        for id in self.sessions.ids() {
-            let timeout = self.sessions.get(id).map_or(0, |session| session.timeout_ms);
+        for id in session::ids(&self.store.tables[table::SESSIONS]) {
+            let timeout = self.sessions.find(id).map_or(0, |session| session.timeout_ms);
             let _ = writeln!(text, "0x{id:x}\t{timeout}ms");
         }
         let _ = writeln!(

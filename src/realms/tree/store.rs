@@ -21,12 +21,24 @@ pub const PATH_MAX: usize = crate::state::table::KEY_MAX;
 /// A key, and the record that it had.
 type Undo = (Vec<u8>, Option<Vec<u8>>);
 
+/// Places of the realm's tables.
+pub mod table {
+    /// Key of a path to record of a node.
+    pub const NODES: usize = 0;
+    /// Number of a list (u32, big-endian) to how many nodes use it (u64, little-endian) and the list.
+    pub const ACLS: usize = 1;
+    /// See `session`.
+    pub const SESSIONS: usize = 2;
+    /// Counters and settings.
+    pub const META: usize = 3;
+    pub const COUNT: usize = 4;
+}
+
+use table::{ACLS, NODES};
+
 #[derive(Default)]
 pub struct Store {
-    /// Key of a path to record of a node.
-    pub nodes: Table,
-    /// Number of a list (u32, big-endian) to how many nodes use it (u64, little-endian) and the list.
-    acls: Table,
+    pub tables: [Table; table::COUNT],
     /// By session: paths of its ephemerals.
     ephemerals: BTreeMap<u64, BTreeSet<Vec<u8>>>,
     ephemeral_count: u64,
@@ -87,14 +99,14 @@ impl Store {
         if path.len() > PATH_MAX || path.first().is_some_and(|&b| b != b'/') {
             return None;
         }
-        with_key(path, |key| self.nodes.get(key)).map(Node::new)
+        with_key(path, |key| self.tables[NODES].get(key)).map(Node::new)
     }
 
     pub fn acl_list(&self, number: u32) -> &[u8] {
         match number {
             OPEN_ACL => acl::OPEN,
             READ_ONLY_ACL => acl::READ_ONLY,
-            _ => &self.acls.get(&number.to_be_bytes()).expect("a node's list is in the table")[8..],
+            _ => &self.tables[ACLS].get(&number.to_be_bytes()).expect("a node's list is in the table")[8..],
         }
     }
 
@@ -110,7 +122,7 @@ impl Store {
             return number;
         }
         let number = self.free_acl();
-        self.acls.put(&number.to_be_bytes(), &[&[0; 8], list].concat());
+        self.tables[ACLS].put(&number.to_be_bytes(), &[&[0; 8], list].concat());
         self.acl_numbers.insert(list.to_vec(), number);
         self.unused.push(number);
         number
@@ -118,13 +130,13 @@ impl Store {
 
     /// The number after the highest in use; once those are at an end, the first gap.
     fn free_acl(&self) -> u32 {
-        let highest = self.acls.descend(Bound::Unbounded).next().map(|(key, _)| acl_of(&key));
+        let highest = self.tables[ACLS].descend(Bound::Unbounded).next().map(|(key, _)| acl_of(&key));
         let Some(highest) = highest else { return FIRST_OWN_ACL };
         if highest < u32::MAX {
             return highest + 1;
         }
         let mut free = FIRST_OWN_ACL;
-        for (key, _) in self.acls.ascend(Bound::Unbounded) {
+        for (key, _) in self.tables[ACLS].ascend(Bound::Unbounded) {
             if acl_of(&key) != free {
                 break;
             }
@@ -137,7 +149,7 @@ impl Store {
         if number < FIRST_OWN_ACL {
             return;
         }
-        let value = self.acls.get(&number.to_be_bytes()).expect("a node's list is in the table");
+        let value = self.tables[ACLS].get(&number.to_be_bytes()).expect("a node's list is in the table");
         let mut value = value.to_vec();
         let users = u64::from_le_bytes(value[..8].try_into().unwrap());
         let users = if up { users + 1 } else { users - 1 };
@@ -145,17 +157,17 @@ impl Store {
             self.unused.push(number);
         }
         value[..8].copy_from_slice(&users.to_le_bytes());
-        self.acls.put(&number.to_be_bytes(), &value);
+        self.tables[ACLS].put(&number.to_be_bytes(), &value);
     }
 
     /// Forgets lists without users. Not before the end of a command: a multi may yet be taken back.
     pub fn sweep(&mut self) {
         while let Some(number) = self.unused.pop() {
             let key = number.to_be_bytes();
-            let Some(value) = self.acls.get(&key) else { continue };
+            let Some(value) = self.tables[ACLS].get(&key) else { continue };
             if value[..8] == [0; 8] {
                 self.acl_numbers.remove(&value[8..]);
-                self.acls.remove(&key);
+                self.tables[ACLS].remove(&key);
             }
         }
     }
@@ -163,13 +175,13 @@ impl Store {
     /// Writes a node, new or not, with all that depends on it but its parent.
     pub fn put(&mut self, path: &[u8], head: &Head, data: Option<&[u8]>) {
         with_key(path, |key| {
-            let old = self.nodes.get(key).map(Node::new);
+            let old = self.tables[NODES].get(key).map(Node::new);
             let (known, old_acl) = (old.is_some(), old.map(Node::acl));
             if let Some(undo) = &mut self.undo {
-                undo.push((key.to_vec(), self.nodes.get(key).map(<[u8]>::to_vec)));
+                undo.push((key.to_vec(), self.tables[NODES].get(key).map(<[u8]>::to_vec)));
             }
             head.write(data, &mut self.record);
-            self.nodes.put(key, &self.record);
+            self.tables[NODES].put(key, &self.record);
             if !known {
                 self.adopt(path, head.kind);
             }
@@ -185,23 +197,23 @@ impl Store {
     /// Writes the head of a node that is there; its data stays.
     pub fn put_head(&mut self, path: &[u8], head: &Head) {
         with_key(path, |key| {
-            let old = self.nodes.get(key).expect("the node is there");
+            let old = self.tables[NODES].get(key).expect("the node is there");
             if let Some(undo) = &mut self.undo {
                 undo.push((key.to_vec(), Some(old.to_vec())));
             }
             head.write(Node::new(old).data(), &mut self.record);
-            self.nodes.put(key, &self.record);
+            self.tables[NODES].put(key, &self.record);
         });
     }
 
     pub fn remove(&mut self, path: &[u8]) {
         with_key(path, |key| {
-            let node = Node::new(self.nodes.get(key).expect("the node is there"));
+            let node = Node::new(self.tables[NODES].get(key).expect("the node is there"));
             let (kind, list) = (node.kind(), node.acl());
             if let Some(undo) = &mut self.undo {
-                undo.push((key.to_vec(), self.nodes.get(key).map(<[u8]>::to_vec)));
+                undo.push((key.to_vec(), self.tables[NODES].get(key).map(<[u8]>::to_vec)));
             }
-            self.nodes.remove(key);
+            self.tables[NODES].remove(key);
             self.disown(path, kind);
             self.count_acl(list, false);
         });
@@ -257,16 +269,18 @@ impl Store {
         let mut path = Vec::new();
         for (key, old) in self.undo.take().expect("a multi is under way").into_iter().rev() {
             paths::path_of(&key, &mut path);
-            let new = self.nodes.get(&key).map(|record| (Node::new(record).kind(), Node::new(record).acl()));
+            let new = self.tables[NODES]
+                .get(&key)
+                .map(|record| (Node::new(record).kind(), Node::new(record).acl()));
             match (new, old) {
                 (Some((kind, list)), None) => {
-                    self.nodes.remove(&key);
+                    self.tables[NODES].remove(&key);
                     self.disown(&path, kind);
                     self.count_acl(list, false);
                 }
                 (new, Some(old)) => {
                     let node = Node::new(&old);
-                    self.nodes.put(&key, &old);
+                    self.tables[NODES].put(&key, &old);
                     match new {
                         None => {
                             self.adopt(&path, node.kind());
@@ -309,7 +323,7 @@ impl Store {
         let mut start = if paths::is_root(path) { Vec::new() } else { path.to_vec() };
         start.push(0);
         let mut name = Vec::new();
-        for (key, _) in self.nodes.prefixed(&start) {
+        for (key, _) in self.tables[NODES].prefixed(&start) {
             if key.len() > start.len() {
                 key.copy_to(&mut name);
                 each(&name[start.len()..]);
@@ -321,7 +335,7 @@ impl Store {
     pub fn below(&self, path: &[u8]) -> (u64, u64) {
         let (mut count, mut bytes) = (0, 0);
         let mut add = |start: &[u8]| {
-            for (key, record) in self.nodes.prefixed(start).filter(|(key, _)| key.len() > 1) {
+            for (key, record) in self.tables[NODES].prefixed(start).filter(|(key, _)| key.len() > 1) {
                 debug_assert!(!key.is_empty());
                 count += 1;
                 bytes += Node::new(record).data().map_or(0, <[u8]>::len) as u64;
@@ -336,25 +350,28 @@ impl Store {
         (count, bytes)
     }
 
-    /// The tables, in the order of the snapshot's sections.
-    pub fn tables(&self) -> [&Table; 2] {
-        [&self.nodes, &self.acls]
-    }
-
-    /// Takes tables from a snapshot and works out the rest.
-    pub fn load(nodes: Table, acls: Table) -> Store {
-        let mut store = Store { acls, ..Store::default() };
+    /// Works out again what the tables imply.
+    pub fn rebuild(&mut self) -> Result<(), &'static str> {
+        let tables = std::mem::take(&mut self.tables);
+        *self = Store::default();
         let (mut flat, mut path) = (Vec::new(), Vec::new());
-        for (key, record) in nodes.ascend(Bound::Unbounded) {
+        for (key, record) in tables[NODES].ascend(Bound::Unbounded) {
             key.copy_to(&mut flat);
+            if !flat.contains(&0) {
+                return Err("a key is no node's");
+            }
+            let node = Node::checked(record).ok_or("a node's record is short")?;
             paths::path_of(&flat, &mut path);
-            store.adopt(&path, Node::new(record).kind());
+            self.adopt(&path, node.kind());
         }
-        let numbers =
-            store.acls.ascend(Bound::Unbounded).map(|(key, value)| (value[8..].to_vec(), acl_of(&key)));
-        store.acl_numbers = numbers.collect();
-        store.nodes = nodes;
-        store
+        for (key, value) in tables[ACLS].ascend(Bound::Unbounded) {
+            if key.len() != 4 || value.len() < 12 {
+                return Err("an access list's record is short");
+            }
+            self.acl_numbers.insert(value[8..].to_vec(), acl_of(&key));
+        }
+        self.tables = tables;
+        Ok(())
     }
 }
 
