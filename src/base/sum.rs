@@ -23,3 +23,23 @@ pub fn link(prev: Chain, head: &[u8], body: &[u8]) -> Chain {
     joint[32..].copy_from_slice(&hash128(body).to_le_bytes());
     Chain(hash128(&joint))
 }
+
+/// `hash128` over bytes that come piece by piece.
+#[derive(Clone, Default)]
+pub struct Hasher(xxhash_rust::xxh3::Xxh3);
+
+impl Hasher {
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn digest(&self) -> u128 {
+        self.0.digest128()
+    }
+}
+
+impl std::fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hasher({:032x})", self.digest())
+    }
+}

@@ -141,15 +141,20 @@ impl Batch {
     /// Takes bytes from a disk or a peer. Head, length, body checksum and chain are all checked: after this
     /// the commands are what some leader sealed.
     pub fn open(block: Block) -> Result<Batch, Malformed> {
-        let head = BatchHead::decode(&block)?;
-        if head.length as usize != block.len() {
-            return Err(Malformed::Length { claimed: head.length as usize, present: block.len() });
+        Ok(Batch { head: Batch::check(&block)?, block })
+    }
+
+    /// The same checks, for bytes that are not kept.
+    pub fn check(bytes: &[u8]) -> Result<BatchHead, Malformed> {
+        let head = BatchHead::decode(bytes)?;
+        if head.length as usize != bytes.len() {
+            return Err(Malformed::Length { claimed: head.length as usize, present: bytes.len() });
         }
-        let body = &block[BATCH_HEAD..];
+        let body = &bytes[BATCH_HEAD..];
         if sum::crc32c(body) != head.body_crc || head.link(body) != head.chain {
             return Err(Malformed::BodySum);
         }
-        Ok(Batch { head, block })
+        Ok(head)
     }
 
     pub fn head(&self) -> &BatchHead {

@@ -11,3 +11,4 @@ pub mod parcel;
 pub mod peer;
 pub mod ports;
 pub mod station;
+pub mod store;

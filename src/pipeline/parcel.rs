@@ -114,6 +114,9 @@ pub enum StoreOut {
         offset: u64,
         block: Block,
     },
+    /// True: the last spare segment is in use and no other can be had (disk or quota is full). Whoever takes
+    /// writes refuses them until `false` comes; what remains is for finishing and for recycling.
+    Full(bool),
     /// The disk has failed. The store does nothing any more.
     Failed(DiskFault),
 }

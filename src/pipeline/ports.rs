@@ -122,10 +122,12 @@ pub enum DiskEvent {
 
 /// The disk of one loop. Offsets and lengths are whole pages. Requests under way together may land in any order.
 pub trait Disk {
-    /// Writes `block`'s pages at `offset`; the answer comes when they are on stable media.
+    /// Writes `block`'s pages at `offset`; the answer comes when they are on stable media. Only snapshot files
+    /// are written at their end, and grow by it.
     fn write(&mut self, token: u64, file: File, offset: u64, block: Block);
     fn read(&mut self, token: u64, file: File, offset: u64, len: usize);
-    /// Makes a file of exactly `len` bytes of written zeros, so that later writes move no metadata.
+    /// Makes a file of exactly `len` bytes of written zeros, so that later writes move no metadata. A file of
+    /// that name, left over from a crash, is replaced; a failure leaves none.
     fn create(&mut self, token: u64, file: File, len: u64);
     fn remove(&mut self, token: u64, file: File);
 }

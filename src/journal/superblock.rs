@@ -1,0 +1,252 @@
+//! The superblock: what a node must never forget, in four copies of two generations.
+//!
+//! A new generation goes to the pair that holds the last but one, one copy after the other, and names its
+//! predecessor by hash. So a crash leaves the previous generation whole, and at most one copy torn: damage of any
+//! single copy besides still leaves the newest generation readable. Writing both copies at once would save a
+//! flush and lose that: a torn pair and one rotten copy of the other leave nothing to decide by.
+
+use crate::base::{Block, BlockMut, Chain, ClusterId, Epoch, Incarnation, Index, NodeId, PAGE, sum};
+use crate::journal::OpenError;
+use crate::journal::layout::Params;
+use crate::pipeline::parcel::{Base, Marks};
+use crate::pipeline::ports::{File, Media};
+use crate::replica::Config;
+
+/// Bytes of one copy: 16 members with addresses of 255 bytes fit.
+pub const COPY: usize = 2 * PAGE;
+pub const COPIES: usize = 4;
+pub const FILE_BYTES: u64 = (COPY * COPIES) as u64;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"QSUP");
+pub const VERSION: u16 = 1;
+const FIXED: usize = 224;
+
+/// One generation's content.
+///
+/// ```text
+///   0 magic u32 | 4 crc u32 over all behind it | 8 version u16 | 10 copy u16 | 12 length u32 in use
+///  16 cluster u128 | 32 node u8, vote u8, zero | 40 generation u64 | 48 parent u128 | 64 era u64 | 72 after u64
+///  80 segment_bytes u64 | 88 header_slots u32 | 92 window_batches u32 | 96 promised u64 | 104 history u64
+/// 112 commit u64 | 120 base index u64 | 128 base epoch u64 | 136 base ticks u64 | 144 base chain u128
+/// 160 config_at u64 | 168 incarnation u64 | 176 recycled u64 | 184 watermark u64 |
+/// 192 zero | 224 configuration
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Super {
+    pub cluster: ClusterId,
+    pub node: NodeId,
+    pub generation: u64,
+    /// Hash of the generation before.
+    pub parent: u128,
+    /// See `Frame::era`; the newest, and where its log began.
+    pub era: u64,
+    pub after: Index,
+    pub segment_bytes: u64,
+    pub header_slots: u32,
+    pub window_batches: u32,
+    /// Batches up to here were given up; written with whatever else changes next.
+    pub recycled: Index,
+    /// All up to here has been durable: what is bad there was damaged later.
+    pub watermark: Index,
+    pub marks: Marks,
+}
+
+/// Why a copy cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadCopy {
+    Blank,
+    /// No magic number: torn, rotten, or never ours.
+    Strange,
+    Damaged,
+    Version(u16),
+}
+
+impl Super {
+    pub fn encode(&self, copy: u16) -> Block {
+        let mut config = Vec::new();
+        self.marks.config.encode(&mut config);
+        let length = FIXED + config.len();
+        assert!(length <= COPY, "a configuration of {} bytes does not fit the superblock", config.len());
+        let mut block = BlockMut::zeroed(COPY);
+        let out = block.bytes_mut();
+        let marks = &self.marks;
+        out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+        out[8..10].copy_from_slice(&VERSION.to_le_bytes());
+        out[10..12].copy_from_slice(&copy.to_le_bytes());
+        out[12..16].copy_from_slice(&(length as u32).to_le_bytes());
+        out[16..32].copy_from_slice(&self.cluster.0.to_le_bytes());
+        out[32] = self.node.0;
+        out[33] = marks.vote.map_or(0, |node| node.0);
+        out[48..64].copy_from_slice(&self.parent.to_le_bytes());
+        out[88..92].copy_from_slice(&self.header_slots.to_le_bytes());
+        out[92..96].copy_from_slice(&self.window_batches.to_le_bytes());
+        out[144..160].copy_from_slice(&marks.base.chain.0.to_le_bytes());
+        let numbers = [
+            (40, self.generation),
+            (64, self.era),
+            (72, self.after.0),
+            (80, self.segment_bytes),
+            (96, marks.promised.0),
+            (104, marks.history.0),
+            (112, marks.commit.0),
+            (120, marks.base.index.0),
+            (128, marks.base.epoch.0),
+            (136, marks.base.ticks.0),
+            (160, marks.config_at.0),
+            (168, marks.incarnation.0),
+            (176, self.recycled.0),
+            (184, self.watermark.0),
+        ];
+        for (at, number) in numbers {
+            out[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        }
+        out[FIXED..length].copy_from_slice(&config);
+        let crc = sum::crc32c(&out[8..]);
+        out[4..8].copy_from_slice(&crc.to_le_bytes());
+        block.freeze()
+    }
+
+    pub fn decode(bytes: &[u8], copy: u16) -> Result<Super, BadCopy> {
+        let Some(bytes) = bytes.first_chunk::<COPY>() else { return Err(BadCopy::Damaged) };
+        let u16_at = |at: usize| u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap());
+        let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        let u128_at = |at: usize| u128::from_le_bytes(bytes[at..at + 16].try_into().unwrap());
+        if u32_at(0) != MAGIC {
+            let blank = bytes.iter().all(|&byte| byte == 0);
+            return Err(if blank { BadCopy::Blank } else { BadCopy::Strange });
+        }
+        if u32_at(4) != sum::crc32c(&bytes[8..]) {
+            return Err(BadCopy::Damaged);
+        }
+        if u16_at(8) != VERSION {
+            return Err(BadCopy::Version(u16_at(8)));
+        }
+        let length = u32_at(12) as usize;
+        if u16_at(10) != copy || !(FIXED..=COPY).contains(&length) {
+            return Err(BadCopy::Damaged);
+        }
+        let mut rest = &bytes[FIXED..length];
+        let config = Config::decode(&mut rest).ok_or(BadCopy::Damaged)?;
+        Ok(Super {
+            cluster: ClusterId(u128_at(16)),
+            node: NodeId(bytes[32]),
+            generation: u64_at(40),
+            parent: u128_at(48),
+            era: u64_at(64),
+            after: Index(u64_at(72)),
+            segment_bytes: u64_at(80),
+            header_slots: u32_at(88),
+            window_batches: u32_at(92),
+            recycled: Index(u64_at(176)),
+            watermark: Index(u64_at(184)),
+            marks: Marks {
+                promised: Epoch(u64_at(96)),
+                vote: Some(NodeId(bytes[33])).filter(|node| node.0 != 0),
+                history: Epoch(u64_at(104)),
+                commit: Index(u64_at(112)),
+                base: Base {
+                    index: Index(u64_at(120)),
+                    epoch: Epoch(u64_at(128)),
+                    chain: Chain(u128_at(144)),
+                    ticks: crate::base::Nanos(u64_at(136)),
+                },
+                config,
+                config_at: Index(u64_at(160)),
+                incarnation: Incarnation(u64_at(168)),
+            },
+        })
+    }
+
+    /// Names this generation for its successor; the same for both copies.
+    pub fn hash(&self) -> u128 {
+        let block = self.encode(0);
+        sum::hash128(&block[12..])
+    }
+
+    /// The generation after this one, to be changed and written.
+    pub fn successor(&self) -> Super {
+        Super { generation: self.generation + 1, parent: self.hash(), ..self.clone() }
+    }
+
+    /// The two copies that this generation is written to: one after the other, never both at once.
+    pub fn copies(&self) -> [u16; 2] {
+        let pair = (self.generation % 2) as u16 * 2;
+        [pair, pair + 1]
+    }
+
+    pub fn offset(copy: u16) -> u64 {
+        u64::from(copy) * COPY as u64
+    }
+
+    /// Writes it while no loop runs yet.
+    pub fn write(&self, media: &mut impl Media) -> Result<(), OpenError> {
+        for copy in self.copies() {
+            media.write(File::Super, Super::offset(copy), &self.encode(copy))?;
+        }
+        Ok(())
+    }
+
+    pub fn params(&self, run: &Params) -> Params {
+        Params {
+            segment_bytes: self.segment_bytes,
+            header_slots: self.header_slots,
+            window_batches: self.window_batches,
+            ..*run
+        }
+    }
+}
+
+/// The four copies as found.
+pub type Copies = [Result<Super, BadCopy>; COPIES];
+
+/// Reads all copies. A copy on a bad sector counts as damaged.
+pub fn read(media: &mut impl Media) -> Copies {
+    std::array::from_fn(|copy| {
+        let mut block = BlockMut::zeroed(COPY);
+        match media.read(File::Super, Super::offset(copy as u16), block.bytes_mut()) {
+            Ok(()) => Super::decode(block.bytes(), copy as u16),
+            Err(_) => Err(BadCopy::Damaged),
+        }
+    })
+}
+
+/// Decides which generation counts: the newest, if both its copies are intact, or if one is and it continues an
+/// intact copy of the generation before. Then whatever is missing is what one torn write and one damaged copy can
+/// explain. A generation whose whole partner pair is unreadable may have had a successor there, and is refused.
+pub fn choose(copies: &Copies) -> Result<Super, OpenError> {
+    for (copy, found) in copies.iter().enumerate() {
+        if let Err(BadCopy::Version(found)) = found {
+            let offset = Super::offset(copy as u16);
+            return Err(OpenError::Newer { file: File::Super, offset, found: *found, known: VERSION });
+        }
+    }
+    if copies.iter().all(|copy| copy == &Err(BadCopy::Blank)) {
+        return Err(OpenError::Unfinished);
+    }
+    if copies.iter().all(|copy| matches!(copy, Err(BadCopy::Strange | BadCopy::Blank))) {
+        return Err(OpenError::Strange { file: File::Super, offset: 0 });
+    }
+    let good = || copies.iter().flatten();
+    let damaged = |why| OpenError::SuperDamaged { offset: first_bad(copies), why };
+    let newest = good().max_by_key(|copy| copy.generation).ok_or(damaged("no copy is intact"))?;
+    let same = good().filter(|copy| *copy == newest).count();
+    if good().any(|copy| copy.generation == newest.generation && copy != newest) {
+        return Err(damaged("two copies of one generation differ"));
+    }
+    let before = || good().filter(|copy| copy.generation + 1 == newest.generation);
+    if before().any(|copy| copy.hash() != newest.parent) {
+        return Err(damaged("the newest generation does not continue the one before"));
+    }
+    let partner = newest.copies()[0] as usize ^ 2;
+    let partner_known = copies[partner].is_ok() || copies[partner + 1].is_ok();
+    match same {
+        2 if partner_known => Ok(newest.clone()),
+        1 if before().next().is_some() => Ok(newest.clone()),
+        _ => Err(damaged("too few copies are intact to know which is the newest")),
+    }
+}
+
+fn first_bad(copies: &Copies) -> u64 {
+    Super::offset(copies.iter().position(Result::is_err).unwrap_or(0) as u16)
+}

@@ -1,0 +1,221 @@
+//! Snapshot files: chunks in order as they are given, then read back whole, then sealed.
+//!
+//! What is read back is hashed and compared with what was given, so a sealed file is one whose every byte the
+//! disk has returned right once.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::ops::{Op, Ops};
+use crate::base::{Block, BlockMut, ClusterId, Index, PAGE, sum};
+use crate::journal::snapshot::{Trailer, whole};
+use crate::pipeline::parcel::{StoreIn, StoreOut};
+use crate::pipeline::ports::{Disk, DiskFault, File};
+
+/// Chunk writes of one file in flight.
+const WRITES_MAX: usize = 4;
+
+/// Chunks of one file that wait for their writes.
+const CHUNKS_MAX: usize = 64;
+
+/// Read back in pieces of this.
+const PIECE: usize = 1 << 20;
+
+/// What an operation on a snapshot file was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Create,
+    Chunk,
+    /// Reading back for the seal.
+    Check,
+    Seal,
+    /// The seal itself, read back.
+    CheckSeal,
+    Read {
+        ticket: u64,
+        offset: u64,
+        len: usize,
+    },
+}
+
+#[derive(Debug)]
+pub struct Snapshots {
+    cluster: ClusterId,
+    files: BTreeSet<Index>,
+    writing: BTreeMap<Index, Writing>,
+}
+
+#[derive(Debug, Default)]
+struct Writing {
+    chunks: VecDeque<(u64, Block)>,
+    /// End of the chunks given so far, and their hash.
+    length: u64,
+    given: sum::Hasher,
+    created: bool,
+    under_way: usize,
+    sealing: Option<Sealing>,
+}
+
+#[derive(Debug)]
+struct Sealing {
+    seal: Block,
+    /// What has been read back so far.
+    checked: u64,
+    found: sum::Hasher,
+    tail: Option<Block>,
+}
+
+impl Snapshots {
+    pub fn new(cluster: ClusterId, files: Vec<Index>) -> Snapshots {
+        Snapshots { cluster, files: files.into_iter().collect(), writing: BTreeMap::new() }
+    }
+
+    /// Takes a parcel for snapshot files, or gives it back because it must wait.
+    pub fn accept(&mut self, parcel: StoreIn, ops: &mut Ops, disk: &mut impl Disk) -> Option<StoreIn> {
+        match parcel {
+            StoreIn::SnapshotChunk { index, offset, block } => {
+                if self.writing.get(&index).is_some_and(|file| file.chunks.len() >= CHUNKS_MAX) {
+                    return Some(StoreIn::SnapshotChunk { index, offset, block });
+                }
+                self.chunk(index, offset, block, ops, disk);
+            }
+            StoreIn::SnapshotSeal { index, length, seal } => {
+                let file = self.writing.get_mut(&index).expect("a seal comes after its chunks");
+                assert_eq!(file.length, length, "snapshot {index} is sealed at another length than it has");
+                let found = sum::Hasher::default();
+                file.sealing = Some(Sealing { seal, checked: 0, found, tail: None });
+                self.step(index, ops, disk);
+            }
+            StoreIn::SnapshotRead { ticket, index, offset, len } => {
+                let start = offset - offset % PAGE as u64;
+                let end = whole(offset + len as u64);
+                let step = Step::Read { ticket, offset, len };
+                ops.read(
+                    Op::Snapshot(index, step),
+                    File::Snapshot(index),
+                    start,
+                    (end - start) as usize,
+                    disk,
+                );
+            }
+            StoreIn::SnapshotRemove { index } => {
+                self.writing.remove(&index);
+                if self.files.remove(&index) {
+                    ops.remove(Op::Ignore, File::Snapshot(index), disk);
+                }
+            }
+            _ => unreachable!("only parcels for snapshots come here"),
+        }
+        None
+    }
+
+    fn chunk(&mut self, index: Index, offset: u64, block: Block, ops: &mut Ops, disk: &mut impl Disk) {
+        if offset == 0 {
+            // From the start: whatever was there before is replaced.
+            self.writing.insert(index, Writing::default());
+            self.files.insert(index);
+            ops.create(Op::Snapshot(index, Step::Create), File::Snapshot(index), 0, disk);
+        }
+        let file = self.writing.get_mut(&index).expect("a snapshot's first chunk is at offset 0");
+        assert_eq!(offset, file.length, "chunks of snapshot {index} come in order");
+        assert!(offset.is_multiple_of(PAGE as u64), "all chunks but the last are whole pages");
+        file.given.update(&block);
+        file.length += block.len() as u64;
+        file.chunks.push_back((offset, block));
+        self.step(index, ops, disk);
+    }
+
+    /// Does whatever can be done next for one file.
+    fn step(&mut self, index: Index, ops: &mut Ops, disk: &mut impl Disk) {
+        let (cluster, name) = (self.cluster, File::Snapshot(index));
+        let Some(file) = self.writing.get_mut(&index).filter(|file| file.created) else { return };
+        while file.under_way < WRITES_MAX {
+            let Some((offset, block)) = file.chunks.pop_front() else { break };
+            file.under_way += 1;
+            ops.write_at(Op::Snapshot(index, Step::Chunk), name, offset, block, disk);
+        }
+        let length = file.length;
+        let Some(sealing) = file.sealing.as_mut().filter(|_| file.under_way == 0) else { return };
+        file.under_way = 1;
+        if sealing.checked < length {
+            let count = (whole(length) - sealing.checked).min(PIECE as u64) as usize;
+            ops.read(Op::Snapshot(index, Step::Check), name, sealing.checked, count, disk);
+            return;
+        }
+        let trailer = Trailer {
+            cluster,
+            index,
+            length,
+            seal_length: sealing.seal.len() as u64,
+            data: sealing.found.digest(),
+            seal: sum::hash128(&sealing.seal),
+        };
+        let mut tail = BlockMut::with_capacity(sealing.seal.padded().len() + PAGE);
+        tail.extend(sealing.seal.padded());
+        tail.extend(&trailer.encode());
+        let tail = tail.freeze();
+        sealing.tail = Some(tail.clone());
+        ops.write_at(Op::Snapshot(index, Step::Seal), name, trailer.seal_offset(), tail, disk);
+    }
+
+    /// An operation has ended. `Err`: a write failed, which is final.
+    pub fn on_disk(
+        &mut self,
+        index: Index,
+        step: Step,
+        result: Result<Option<Block>, DiskFault>,
+        ops: &mut Ops,
+        disk: &mut impl Disk,
+        out: &mut VecDeque<StoreOut>,
+    ) -> Result<(), DiskFault> {
+        if let Step::Read { ticket, offset, len } = step {
+            // An empty block says that these bytes cannot be had from this disk.
+            let skip = offset as usize % PAGE;
+            let bytes = result.ok().flatten();
+            let bytes = bytes.as_ref().and_then(|block| block.get(skip..skip + len)).unwrap_or(&[]);
+            out.push_back(StoreOut::SnapshotBytes { ticket, index, offset, block: Block::copy_of(bytes) });
+            return Ok(());
+        }
+        let Some(file) = self.writing.get_mut(&index) else { return Ok(()) }; // Removed meanwhile.
+        let block = match (step, result) {
+            // What cannot be read back is not verified, and that is all.
+            (Step::Check | Step::CheckSeal, Err(_)) => return self.end(index, false, out),
+            (_, result) => result?,
+        };
+        match step {
+            Step::Create => file.created = true,
+            Step::Chunk => file.under_way -= 1,
+            Step::Check => {
+                file.under_way = 0;
+                let sealing = file.sealing.as_mut().expect("it is read back for the seal");
+                let block = block.expect("a read brings bytes");
+                let left = (file.length - sealing.checked).min(block.len() as u64) as usize;
+                sealing.found.update(&block[..left]);
+                sealing.checked += block.len() as u64;
+                if sealing.checked >= file.length && sealing.found.digest() != file.given.digest() {
+                    return self.end(index, false, out);
+                }
+            }
+            Step::Seal => {
+                let sealing = file.sealing.as_ref().expect("it was just written");
+                let len = sealing.tail.as_ref().map_or(0, |tail| tail.len());
+                let op = Op::Snapshot(index, Step::CheckSeal);
+                ops.read(op, File::Snapshot(index), whole(file.length), len, disk);
+                return Ok(());
+            }
+            Step::CheckSeal => {
+                let tail = file.sealing.as_ref().and_then(|sealing| sealing.tail.as_deref());
+                let verified = tail == block.as_deref();
+                return self.end(index, verified, out);
+            }
+            Step::Read { .. } => {}
+        }
+        self.step(index, ops, disk);
+        Ok(())
+    }
+
+    fn end(&mut self, index: Index, verified: bool, out: &mut VecDeque<StoreOut>) -> Result<(), DiskFault> {
+        self.writing.remove(&index);
+        out.push_back(StoreOut::SnapshotSealed { index, verified });
+        Ok(())
+    }
+}
