@@ -1,6 +1,6 @@
 //! Makes a data directory: segments first, the superblock last, so that an interrupted format is no directory.
 
-use crate::base::{ClusterId, Incarnation, Index, NodeId};
+use crate::base::{ClusterId, Index, NodeId};
 use crate::journal::OpenError;
 use crate::journal::layout::Params;
 use crate::journal::superblock::{FILE_BYTES, Super};
@@ -8,7 +8,8 @@ use crate::pipeline::parcel::Marks;
 use crate::pipeline::ports::{File, Media};
 use crate::replica::Config;
 
-/// Makes a new, empty log for `node`. `config` is the founding configuration, or empty for a node that joins.
+/// Makes a new, empty log for `node`. `config` is the founding configuration, or empty for a node that joins: it
+/// starts blank, since whoever had its id before may have voted already.
 pub fn format(
     media: &mut impl Media,
     cluster: ClusterId,
@@ -23,6 +24,7 @@ pub fn format(
     for nth in 0..params.segments {
         media.create(File::Segment(nth), params.segment_bytes)?;
     }
+    let blank = config.members().is_empty();
     let founding = Super {
         cluster,
         node,
@@ -35,7 +37,7 @@ pub fn format(
         window_batches: params.window_batches,
         recycled: Index(0),
         watermark: Index(0),
-        marks: Marks { config, incarnation: Incarnation(0), ..Marks::default() },
+        marks: Marks { blank, config, ..Marks::default() },
     };
     media.create(File::Super, FILE_BYTES)?;
     founding.write(media)?;

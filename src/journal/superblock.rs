@@ -25,7 +25,7 @@ const FIXED: usize = 224;
 ///
 /// ```text
 ///   0 magic u32 | 4 crc u32 over all behind it | 8 version u16 | 10 copy u16 | 12 length u32 in use
-///  16 cluster u128 | 32 node u8, vote u8, zero | 40 generation u64 | 48 parent u128 | 64 era u64 | 72 after u64
+///  16 cluster u128 | 32 node u8, vote u8, blank u8, zero | 40 generation u64 | 48 parent u128 | 64 era u64 | 72 after u64
 ///  80 segment_bytes u64 | 88 header_slots u32 | 92 window_batches u32 | 96 promised u64 | 104 history u64
 /// 112 commit u64 | 120 base index u64 | 128 base epoch u64 | 136 base ticks u64 | 144 base chain u128
 /// 160 config_at u64 | 168 incarnation u64 | 176 recycled u64 | 184 watermark u64 |
@@ -77,6 +77,7 @@ impl Super {
         out[16..32].copy_from_slice(&self.cluster.0.to_le_bytes());
         out[32] = self.node.0;
         out[33] = marks.vote.map_or(0, |node| node.0);
+        out[34] = u8::from(marks.blank);
         out[48..64].copy_from_slice(&self.parent.to_le_bytes());
         out[88..92].copy_from_slice(&self.header_slots.to_le_bytes());
         out[92..96].copy_from_slice(&self.window_batches.to_le_bytes());
@@ -154,6 +155,7 @@ impl Super {
                 config,
                 config_at: Index(u64_at(160)),
                 incarnation: Incarnation(u64_at(168)),
+                blank: bytes[34] != 0,
             },
         })
     }

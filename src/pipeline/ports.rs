@@ -126,8 +126,8 @@ pub trait Disk {
     /// are written at their end, and grow by it.
     fn write(&mut self, token: u64, file: File, offset: u64, block: Block);
     fn read(&mut self, token: u64, file: File, offset: u64, len: usize);
-    /// Makes a file of exactly `len` bytes of written zeros, so that later writes move no metadata. A file of
-    /// that name, left over from a crash, is replaced; a failure leaves none.
+    /// Makes a file of exactly `len` bytes of written zeros, so that later writes move no metadata. A failure
+    /// leaves none.
     fn create(&mut self, token: u64, file: File, len: u64);
     fn remove(&mut self, token: u64, file: File);
 }

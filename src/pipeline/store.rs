@@ -138,9 +138,9 @@ impl Store {
             (Op::Repair(index), Ok(_)) => self.on_repaired(index),
             (Op::Create, result) => self.on_created(now, result.map(|_| ())),
             (Op::Fetch(ticket), result) => self.on_fetched(ticket, result.ok().flatten(), disk),
-            (Op::Snapshot(index, step), result) => {
+            (Op::Snapshot(index, life, step), result) => {
                 if let Err(fault) =
-                    self.snapshots.on_disk(index, step, result, &mut self.ops, disk, &mut self.out)
+                    self.snapshots.on_disk(index, life, step, result, &mut self.ops, disk, &mut self.out)
                 {
                     self.fail(fault);
                 }

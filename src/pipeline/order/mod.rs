@@ -314,6 +314,7 @@ impl Order {
                     let part = Msg::Part { epoch, index, offset, bytes: block.padded().to_vec() };
                     self.outbox.push((NodeId(ticket as u8), part));
                 }
+                StoreOut::Full(full) => tracing::warn!(full, "no spare segment is left for the log"),
                 StoreOut::Failed(fault) => {
                     self.halt(format!("{fault}; the node stops, check the disk and start it again"));
                 }

@@ -16,7 +16,8 @@ pub enum Op {
     Repair(Index),
     Create,
     Fetch(u64),
-    Snapshot(Index, Step),
+    /// Of which file, which writing of it, which step.
+    Snapshot(Index, u32, Step),
     Ignore,
 }
 

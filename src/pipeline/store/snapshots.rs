@@ -23,6 +23,8 @@ const PIECE: usize = 1 << 20;
 /// What an operation on a snapshot file was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Of a file that was left over, before it is made anew; or for good.
+    Remove,
     Create,
     Chunk,
     /// Reading back for the seal.
@@ -42,10 +44,15 @@ pub struct Snapshots {
     cluster: ClusterId,
     files: BTreeSet<Index>,
     writing: BTreeMap<Index, Writing>,
+    lives: u32,
 }
 
 #[derive(Debug, Default)]
 struct Writing {
+    /// Tells this writing of a file from an earlier one of the same index.
+    life: u32,
+    /// Given up: removed as soon as nothing of it is under way.
+    leaving: bool,
     chunks: VecDeque<(u64, Block)>,
     /// End of the chunks given so far, and their hash.
     length: u64,
@@ -66,14 +73,19 @@ struct Sealing {
 
 impl Snapshots {
     pub fn new(cluster: ClusterId, files: Vec<Index>) -> Snapshots {
-        Snapshots { cluster, files: files.into_iter().collect(), writing: BTreeMap::new() }
+        Snapshots { cluster, files: files.into_iter().collect(), writing: BTreeMap::new(), lives: 0 }
     }
 
     /// Takes a parcel for snapshot files, or gives it back because it must wait.
     pub fn accept(&mut self, parcel: StoreIn, ops: &mut Ops, disk: &mut impl Disk) -> Option<StoreIn> {
         match parcel {
             StoreIn::SnapshotChunk { index, offset, block } => {
-                if self.writing.get(&index).is_some_and(|file| file.chunks.len() >= CHUNKS_MAX) {
+                let crowded = |file: &Writing| file.leaving || file.chunks.len() >= CHUNKS_MAX || offset == 0;
+                if self.writing.get(&index).is_some_and(crowded) {
+                    // From the start again: the writes of the first attempt must come back before.
+                    if offset == 0 {
+                        self.accept(StoreIn::SnapshotRemove { index }, ops, disk);
+                    }
                     return Some(StoreIn::SnapshotChunk { index, offset, block });
                 }
                 self.chunk(index, offset, block, ops, disk);
@@ -90,7 +102,7 @@ impl Snapshots {
                 let end = whole(offset + len as u64);
                 let step = Step::Read { ticket, offset, len };
                 ops.read(
-                    Op::Snapshot(index, step),
+                    Op::Snapshot(index, 0, step),
                     File::Snapshot(index),
                     start,
                     (end - start) as usize,
@@ -98,8 +110,11 @@ impl Snapshots {
                 );
             }
             StoreIn::SnapshotRemove { index } => {
-                self.writing.remove(&index);
-                if self.files.remove(&index) {
+                if let Some(file) = self.writing.get_mut(&index) {
+                    file.leaving = true;
+                    file.chunks.clear();
+                    self.step(index, ops, disk);
+                } else if self.files.remove(&index) {
                     ops.remove(Op::Ignore, File::Snapshot(index), disk);
                 }
             }
@@ -110,10 +125,14 @@ impl Snapshots {
 
     fn chunk(&mut self, index: Index, offset: u64, block: Block, ops: &mut Ops, disk: &mut impl Disk) {
         if offset == 0 {
-            // From the start: whatever was there before is replaced.
-            self.writing.insert(index, Writing::default());
-            self.files.insert(index);
-            ops.create(Op::Snapshot(index, Step::Create), File::Snapshot(index), 0, disk);
+            self.lives += 1;
+            let (life, name) = (self.lives, File::Snapshot(index));
+            self.writing.insert(index, Writing { life, under_way: 1, ..Writing::default() });
+            if self.files.insert(index) {
+                ops.create(Op::Snapshot(index, life, Step::Create), name, 0, disk);
+            } else {
+                ops.remove(Op::Snapshot(index, life, Step::Remove), name, disk);
+            }
         }
         let file = self.writing.get_mut(&index).expect("a snapshot's first chunk is at offset 0");
         assert_eq!(offset, file.length, "chunks of snapshot {index} come in order");
@@ -127,18 +146,28 @@ impl Snapshots {
     /// Does whatever can be done next for one file.
     fn step(&mut self, index: Index, ops: &mut Ops, disk: &mut impl Disk) {
         let (cluster, name) = (self.cluster, File::Snapshot(index));
-        let Some(file) = self.writing.get_mut(&index).filter(|file| file.created) else { return };
+        let Some(file) = self.writing.get_mut(&index) else { return };
+        let life = file.life;
+        if file.leaving && file.under_way == 0 {
+            self.writing.remove(&index);
+            self.files.remove(&index);
+            ops.remove(Op::Ignore, name, disk);
+            return;
+        }
+        if !file.created || file.leaving {
+            return;
+        }
         while file.under_way < WRITES_MAX {
             let Some((offset, block)) = file.chunks.pop_front() else { break };
             file.under_way += 1;
-            ops.write_at(Op::Snapshot(index, Step::Chunk), name, offset, block, disk);
+            ops.write_at(Op::Snapshot(index, life, Step::Chunk), name, offset, block, disk);
         }
         let length = file.length;
         let Some(sealing) = file.sealing.as_mut().filter(|_| file.under_way == 0) else { return };
         file.under_way = 1;
         if sealing.checked < length {
             let count = (whole(length) - sealing.checked).min(PIECE as u64) as usize;
-            ops.read(Op::Snapshot(index, Step::Check), name, sealing.checked, count, disk);
+            ops.read(Op::Snapshot(index, life, Step::Check), name, sealing.checked, count, disk);
             return;
         }
         let trailer = Trailer {
@@ -154,13 +183,14 @@ impl Snapshots {
         tail.extend(&trailer.encode());
         let tail = tail.freeze();
         sealing.tail = Some(tail.clone());
-        ops.write_at(Op::Snapshot(index, Step::Seal), name, trailer.seal_offset(), tail, disk);
+        ops.write_at(Op::Snapshot(index, life, Step::Seal), name, trailer.seal_offset(), tail, disk);
     }
 
     /// An operation has ended. `Err`: a write failed, which is final.
     pub fn on_disk(
         &mut self,
         index: Index,
+        life: u32,
         step: Step,
         result: Result<Option<Block>, DiskFault>,
         ops: &mut Ops,
@@ -175,17 +205,22 @@ impl Snapshots {
             out.push_back(StoreOut::SnapshotBytes { ticket, index, offset, block: Block::copy_of(bytes) });
             return Ok(());
         }
-        let Some(file) = self.writing.get_mut(&index) else { return Ok(()) }; // Removed meanwhile.
+        let Some(file) = self.writing.get_mut(&index).filter(|file| file.life == life) else { return Ok(()) };
         let block = match (step, result) {
             // What cannot be read back is not verified, and that is all.
             (Step::Check | Step::CheckSeal, Err(_)) => return self.end(index, false, out),
             (_, result) => result?,
         };
+        file.under_way -= 1;
         match step {
+            _ if file.leaving => {}
+            Step::Remove => {
+                file.under_way += 1;
+                ops.create(Op::Snapshot(index, life, Step::Create), File::Snapshot(index), 0, disk);
+            }
             Step::Create => file.created = true,
-            Step::Chunk => file.under_way -= 1,
+            Step::Chunk => out.push_back(StoreOut::SnapshotWritten { index }),
             Step::Check => {
-                file.under_way = 0;
                 let sealing = file.sealing.as_mut().expect("it is read back for the seal");
                 let block = block.expect("a read brings bytes");
                 let left = (file.length - sealing.checked).min(block.len() as u64) as usize;
@@ -198,7 +233,8 @@ impl Snapshots {
             Step::Seal => {
                 let sealing = file.sealing.as_ref().expect("it was just written");
                 let len = sealing.tail.as_ref().map_or(0, |tail| tail.len());
-                let op = Op::Snapshot(index, Step::CheckSeal);
+                let op = Op::Snapshot(index, life, Step::CheckSeal);
+                file.under_way += 1;
                 ops.read(op, File::Snapshot(index), whole(file.length), len, disk);
                 return Ok(());
             }
