@@ -3,6 +3,7 @@
 //! One contract, `pipeline::ports`, with two members: `ring`, our loop on io_uring, and `glommio`. A station sees
 //! no difference. No protocol is known here.
 
+pub mod admin;
 mod bell;
 mod clock;
 #[cfg(test)]

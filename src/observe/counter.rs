@@ -21,54 +21,79 @@ impl Counter {
     }
 }
 
+/// Whether a number only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Total,
+    Gauge,
+}
+
+/// Declares a struct of counters that can name and explain themselves.
+#[macro_export]
 macro_rules! counters {
-    ($(#[$doc:meta])* $name:ident { $($(#[doc = $help:literal])+ $field:ident,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $(#[doc = $help:literal] $field:ident: $kind:ident,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
         pub struct $name {
-            $($(#[doc = $help])+ pub $field: Counter,)*
+            $(#[doc = $help] pub $field: $crate::observe::Counter,)*
         }
 
         impl $name {
-            /// Name, help and value of each, in the order of their declaration.
-            pub fn all(&self) -> Vec<(&'static str, &'static str, u64)> {
-                vec![$((stringify!($field), concat!($($help),+).trim_ascii(), self.$field.read()),)*]
+            /// Each, in the order of their declaration.
+            pub fn all(&self) -> impl Iterator<Item = $crate::observe::Number> {
+                [$($crate::observe::Number {
+                    name: stringify!($field),
+                    help: $help.trim_ascii(),
+                    kind: $crate::observe::Kind::$kind,
+                    value: self.$field.read(),
+                },)*].into_iter()
             }
         }
     };
+}
+
+/// A counter's value, named and explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub kind: Kind,
+    pub value: u64,
 }
 
 counters!(
     /// What one loop has done since it began.
     LoopCounters {
         /// Times that the thread slept.
-        parks,
+        parks: Total,
         /// Rounds of events and turns.
-        rounds,
+        rounds: Total,
         /// System calls that handed requests to the kernel.
-        enters,
+        enters: Total,
         /// Connections taken.
-        accepted,
+        accepted: Total,
         /// Connections turned away because the table was full.
-        accepts_refused,
+        accepts_refused: Total,
         /// Failures of accept, such as too many open files.
-        accept_faults,
-        /// Connections that exist now.
-        connections,
+        accept_faults: Total,
+        /// Connections that exist.
+        connections: Gauge,
+        /// The bound of connections.
+        connections_max: Gauge,
         /// Bytes received from sockets.
-        bytes_in,
+        bytes_in: Total,
         /// Bytes sent to sockets.
-        bytes_out,
+        bytes_out: Total,
         /// Times that bytes arrived while no receive buffer was free.
-        buffers_out,
+        buffers_out: Total,
         /// Synced writes handed to the disk.
-        disk_writes,
-        /// Bytes of them.
-        disk_write_bytes,
+        disk_writes: Total,
+        /// Bytes of synced writes.
+        disk_write_bytes: Total,
         /// Reads handed to the disk.
-        disk_reads,
-        /// Disk requests under way now.
-        disk_pending,
+        disk_reads: Total,
+        /// Disk requests under way.
+        disk_pending: Gauge,
     }
 );
 
@@ -81,6 +106,8 @@ mod tests {
         let counters = LoopCounters::default();
         counters.parks.add(2);
         counters.parks.add(3);
-        assert_eq!(counters.all()[0], ("parks", "Times that the thread slept.", 5));
+        let first = counters.all().next().unwrap();
+        assert_eq!((first.name, first.help, first.value), ("parks", "Times that the thread slept.", 5));
+        assert_eq!(counters.all().find(|n| n.kind == Kind::Gauge).unwrap().name, "connections");
     }
 }

@@ -1,5 +1,9 @@
 //! What the server tells of itself: counters, histograms and their text forms. Nothing here reads a clock.
 
 mod counter;
+mod latency;
+mod text;
 
-pub use counter::{Counter, LoopCounters};
+pub use counter::{Counter, Kind, LoopCounters, Number};
+pub use latency::{Latency, Published};
+pub use text::Text;

@@ -68,8 +68,8 @@ pub fn run(args: Args) -> Result<(), String> {
     bell.stop();
     let (frames, cpu) = server.join().expect("the server does not panic").map_err(fault)?;
     print(&args, &seen, Some((frames, cpu)));
-    for (name, _, value) in counters.all() {
-        print!("{name} {value}  ");
+    for number in counters.all().filter(|number| number.value > 0) {
+        print!("{} {}  ", number.name, number.value);
     }
     println!();
     Ok(())

@@ -92,6 +92,7 @@ impl Ring {
             Some(dir) => Some(disk::Files::new(dir.clone(), Slow::start(dir, setup.bell.clone())?)),
             None => None,
         };
+        setup.counters.connections_max.set(setup.connections_max as u64);
         let mut ring = Ring {
             kernel,
             sockets: Sockets::new(setup.connections_max),

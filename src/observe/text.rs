@@ -1,0 +1,101 @@
+//! Prometheus' text form, version 0.0.4: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+
+use std::fmt::{Display, Write};
+
+use crate::observe::{Kind, Number, Published};
+
+/// Metrics as text. Samples of one name must be written one after the other.
+#[derive(Default)]
+pub struct Text {
+    out: String,
+    /// The name whose help and type stand above.
+    headed: String,
+}
+
+impl Text {
+    pub fn number(&mut self, prefix: &str, number: Number, labels: &[(&str, &str)]) {
+        match number.kind {
+            Kind::Total => {
+                let name = format!("quorate_{prefix}_{}_total", number.name);
+                self.head(&name, number.help, "counter");
+                self.sample(&name, labels, number.value);
+            }
+            Kind::Gauge => {
+                self.gauge(&format!("{prefix}_{}", number.name), number.help, labels, number.value)
+            }
+        }
+    }
+
+    pub fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: impl Display) {
+        let name = format!("quorate_{name}");
+        self.head(&name, help, "gauge");
+        self.sample(&name, labels, value);
+    }
+
+    /// A histogram as quantiles, in seconds.
+    pub fn latency(&mut self, name: &str, help: &str, labels: &[(&str, &str)], latency: &Published) {
+        let name = format!("quorate_{name}_seconds");
+        self.head(&name, help, "summary");
+        let histogram = latency.read();
+        let mut all = labels.to_vec();
+        for (quantile, text) in [(0.5, "0.5"), (0.9, "0.9"), (0.99, "0.99"), (0.999, "0.999"), (1.0, "1")] {
+            all.push(("quantile", text));
+            self.sample(&name, &all, histogram.value_at_quantile(quantile) as f64 / 1e9);
+            all.pop();
+        }
+        let sum: f64 =
+            histogram.iter_recorded().map(|v| v.value_iterated_to() as f64 * v.count_at_value() as f64).sum();
+        self.sample(&format!("{name}_sum"), labels, sum / 1e9);
+        self.sample(&format!("{name}_count"), labels, histogram.len());
+    }
+
+    pub fn finish(self) -> String {
+        self.out
+    }
+
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        if self.headed != name {
+            self.headed = name.to_owned();
+            writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a string takes all");
+        }
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.out.push_str(name);
+        for (n, (key, text)) in labels.iter().enumerate() {
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            write!(self.out, "{}{key}=\"{text}\"", if n == 0 { '{' } else { ',' })
+                .expect("a string takes all");
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        writeln!(self.out, "{end} {value}").expect("a string takes all");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Nanos;
+    use crate::observe::Latency;
+
+    #[test]
+    fn the_text_is_what_prometheus_reads() {
+        let mut text = Text::default();
+        let number = Number { name: "parks", help: "Times.", kind: Kind::Total, value: 3 };
+        text.number("loop", number, &[("loop", "a\"b")]);
+        text.number("loop", Number { value: 4, ..number }, &[("loop", "c")]);
+        text.gauge("epoch", "Reign.", &[], 7);
+        let mut latency = Latency::default();
+        latency.record_n(Nanos(2_000_000), 10);
+        latency.publish(Nanos(1));
+        text.latency("write", "Writes.", &[("door", "zk")], &latency.published());
+        let text = text.finish();
+        let wanted = "# HELP quorate_loop_parks_total Times.\n# TYPE quorate_loop_parks_total counter\n\
+                      quorate_loop_parks_total{loop=\"a\\\"b\"} 3\nquorate_loop_parks_total{loop=\"c\"} 4\n\
+                      # HELP quorate_epoch Reign.\n# TYPE quorate_epoch gauge\nquorate_epoch 7\n\
+                      # HELP quorate_write_seconds Writes.\n# TYPE quorate_write_seconds summary\n";
+        assert!(text.starts_with(wanted), "{text}");
+        assert!(text.contains("quorate_write_seconds{door=\"zk\",quantile=\"0.99\"} 0.002"), "{text}");
+        assert!(text.ends_with("quorate_write_seconds_count{door=\"zk\"} 10\n"), "{text}");
+    }
+}
