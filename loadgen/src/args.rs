@@ -22,8 +22,6 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check failed, 2 usage, 3 canno
 pub enum Command {
     /// Put load on a cluster and measure it
     Run(Box<Run>),
-    /// Check a stored history again
-    Verify(Verify),
     /// Answer a protocol validly from a constant: the ceiling of the client
     Null(Null),
 }
@@ -98,23 +96,7 @@ pub struct Run {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Record the history and check it: lost writes, revisions, real-time order, linearizability
-    #[arg(long)]
-    pub check: bool,
-    /// Keep the history here, for `loadgen verify`
-    #[arg(long, value_name = "FILE", requires = "check")]
-    pub history: Option<PathBuf>,
-
     /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Args, Debug)]
-pub struct Verify {
-    /// JSON lines: client, op, key, value, start_ns, end_ns, outcome, revision
-    pub file: PathBuf,
-    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }

@@ -8,7 +8,6 @@ use crate::clock::MILLI;
 use crate::plan::Plan;
 use crate::record::{Lane, code_name};
 use crate::run::Measured;
-use crate::verify::Report;
 
 /// More late sends than this make a run invalid.
 const LATE_SHARE_MAX: f64 = 0.001;
@@ -28,10 +27,7 @@ pub fn faults(plan: &Plan, measured: &Measured) -> Faults {
     let mut faults = Faults::default();
     let late = late_share(measured);
     if late > LATE_SHARE_MAX {
-        faults.invalid.push(format!(
-            "{:.2} % of the sends were more than 1 ms late; on a host shared with the servers run `chrt -f 1 loadgen ...`",
-            late * 100.0
-        ));
+        faults.invalid.push(format!("{:.2} % of the sends were more than 1 ms late", late * 100.0));
     }
     let busy = client_share(plan, measured);
     if busy > CLIENT_SHARE_MAX {
@@ -63,7 +59,7 @@ fn client_share(plan: &Plan, measured: &Measured) -> f64 {
     measured.client_cpu_us as f64 / (measured.secs * 1e6 * plan.threads as f64)
 }
 
-pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value {
+pub fn json(plan: &Plan, measured: &Measured) -> Value {
     let total = &measured.total;
     let server_cpu: Option<u64> = (!measured.servers.is_empty())
         .then(|| measured.servers.iter().map(|(_, before, after)| after.cpu_us - before.cpu_us).sum());
@@ -93,9 +89,6 @@ pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value 
     object.insert("error_codes".into(), codes.into());
     object.insert("servers".into(), servers_json(measured));
     object.insert("series".into(), series_json(measured));
-    if let Some(report) = report {
-        object.insert("check".into(), json!({ "passed": report.passed(), "report": report }));
-    }
     object.insert("plan".into(), json!(plan));
     Value::Object(object)
 }
@@ -188,8 +181,8 @@ fn round(value: f64) -> Value {
     json!((value * 1000.0).round() / 1000.0)
 }
 
-pub fn table(plan: &Plan, measured: &Measured, report: Option<&Report>) -> String {
-    let json = json(plan, measured, report);
+pub fn table(plan: &Plan, measured: &Measured) -> String {
+    let json = json(plan, measured);
     let mut text = String::new();
     let how = if plan.is_open() {
         format!("open loop at {}/s{}", plan.rate, if plan.poisson { ", Poisson" } else { "" })
@@ -247,9 +240,6 @@ pub fn table(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Strin
     {
         let list: Vec<String> = codes.iter().map(|(name, count)| format!("{name} {count}")).collect();
         let _ = writeln!(text, "errors: {}", list.join(", "));
-    }
-    if let Some(report) = report {
-        text.push_str(&report.text());
     }
     let faults = faults(plan, measured);
     for (word, list) in [("INVALID", faults.invalid), ("PARTIAL", faults.partial)] {

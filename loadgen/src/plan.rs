@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::args;
 use crate::clock::MILLI;
-use crate::driver::{Protocol, ReadMode, STAMPED, Shape};
+use crate::driver::{Protocol, ReadMode, Shape};
 use crate::keys::Dist;
 
 const DIGITS: usize = 8;
@@ -44,14 +44,6 @@ pub struct Plan {
 
 impl Plan {
     pub fn from_args(args: &args::Run) -> Result<Plan, String> {
-        if args.check && args.value_size < STAMPED {
-            return Err(format!("--check needs --value-size {STAMPED} or more: values carry their number"));
-        }
-        if args.check && args.no_preload {
-            return Err(
-                "--check needs the preload: every value must have been written within the history".into()
-            );
-        }
         let (servers, pids) = match &args.cluster {
             Some(file) => read_cluster(file, args.target)?,
             None => {

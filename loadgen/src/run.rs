@@ -420,6 +420,6 @@ impl<D: Driver> Worker<'_, D> {
     /// After the load: what is there now? An acknowledged write that is missing shows here.
     fn read_all(&mut self) -> Result<(), Trouble> {
         let mine = (self.thread as u64..self.plan.keys).step_by(self.plan.threads);
-        self.work_off(mine.map(|key| Op { kind: Kind::Audit, key, stamp: 0 }).collect())
+        self.work_off(mine.map(|key| Op { kind: Kind::Read, key, stamp: 0 }).collect())
     }
 }

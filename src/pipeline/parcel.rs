@@ -229,9 +229,9 @@ pub enum ApplyIn {
     /// Leader only: sessions and leases that a node's edges heard from.
     Touches { from: NodeId, ids: Vec<(u8, u64)> },
     /// Forget the state and load the snapshot at this base.
-    Load { base: Base },
+    Load { base: Base, length: u64 },
     /// Bytes of that snapshot, as asked for by `ApplyOut::Store`.
-    SnapshotBytes { offset: u64, block: Block },
+    SnapshotBytes { index: Index, offset: u64, block: Block },
     /// A chunk of the snapshot that apply writes is on the disk.
     SnapshotWritten { index: Index },
     /// A snapshot that apply wrote was read back.

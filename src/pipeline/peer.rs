@@ -269,6 +269,11 @@ impl Peers {
         }
     }
 
+    /// Something waits in a lane.
+    pub fn pending(&self) -> bool {
+        !self.rx.is_empty()
+    }
+
     pub fn turn(&mut self, now: Nanos, net: &mut impl Net) -> Turn {
         while self.tx.room() > 0
             && let Some(news) = self.backlog.pop_front()

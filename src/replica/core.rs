@@ -69,6 +69,7 @@ pub enum Effect {
     /// A verified snapshot lies on this disk: apply must start over from it, then call `installed`.
     Load {
         base: Base,
+        length: u64,
     },
     /// Something that no operator may overlook. The node stops.
     Halt(String),
@@ -92,6 +93,8 @@ pub struct Found {
     pub marks: Marks,
     /// From `marks.base.index + 1` on: the head where one is known, and whether the content is lost.
     pub heads: Vec<(Option<BatchHead>, bool)>,
+    /// The snapshot under the log is damaged here: the log stands, the state must come from a peer.
+    pub stateless: bool,
     /// Batches among them that hold a configuration.
     pub configs: Vec<Batch>,
 }
@@ -120,6 +123,8 @@ pub struct Replica {
     /// A cut under way: nothing is appended until the store answers.
     pub(super) cutting: Option<Index>,
     pub(super) install: Option<Install>,
+    /// No state until a peer's snapshot is loaded: this node votes and acknowledges, and does not lead.
+    pub(super) stateless: bool,
     /// Own snapshots that were read back and verified, oldest first, and how far a majority has come.
     pub(super) snapshots: Vec<Base>,
     pub(super) recycle: Index,
@@ -178,7 +183,8 @@ impl Replica {
             incarnation: marks.incarnation,
             blank: marks.blank,
             commit: marks.commit.max(marks.base.index).min(durable),
-            snapshots: if marks.base.index.0 > 0 { vec![marks.base] } else { Vec::new() },
+            stateless: found.stateless,
+            snapshots: if marks.base.index.0 > 0 && !found.stateless { vec![marks.base] } else { Vec::new() },
             recycle: Index(0),
             verified: Index(0),
             probe: 0,
@@ -317,6 +323,7 @@ impl Replica {
             Msg::Offer { epoch, base, length, config, config_at } => {
                 self.on_offer(now, from, epoch, Install::new(from, base, length, config, config_at));
             }
+            Msg::Need { epoch } => self.on_need(from, epoch),
             Msg::Want { .. } => {} // The order stage reads the snapshot for it.
             Msg::Part { epoch, index, offset, bytes } => {
                 self.on_part(now, from, epoch, index, offset, &bytes)

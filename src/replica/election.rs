@@ -31,6 +31,11 @@ impl Replica {
         self.log.claim(self.promised)
     }
 
+    /// Its whole log and the state under it are here.
+    fn may_lead(&self) -> bool {
+        self.log.first_unknown().is_none() && !self.stateless
+    }
+
     /// No leader for too long: look for one, perhaps here.
     pub(super) fn lose_patience(&mut self, now: Nanos) {
         self.be_patient(now);
@@ -120,7 +125,7 @@ impl Replica {
     fn stand(&mut self, now: Nanos, transfer: bool) {
         let epoch = Epoch(self.promised.0 + 1);
         self.raise(now, epoch);
-        let resolve = self.log.first_unknown().is_some();
+        let resolve = !self.may_lead();
         if !resolve {
             self.vote = Some(self.options.me);
         }
@@ -228,8 +233,7 @@ impl Replica {
     /// The old leader hands over.
     pub(super) fn on_take_over(&mut self, now: Nanos, from: NodeId, epoch: Epoch) {
         let follows = matches!(self.state, State::Follower { leader } if leader == Some(from));
-        let fit =
-            !self.blank && self.config().is_voter(self.options.me) && self.log.first_unknown().is_none();
+        let fit = !self.blank && self.config().is_voter(self.options.me) && self.may_lead();
         if epoch == self.promised && follows && fit && self.cutting.is_none() {
             self.stand(now, true);
         }

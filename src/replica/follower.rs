@@ -48,11 +48,13 @@ impl Replica {
         if !self.heed(now, from, epoch) {
             return;
         }
-        if self.cutting.is_some() || self.loading() {
-            // Once the store has answered, `point_out` says where to go on.
+        if self.stateless && self.install.is_none() {
+            self.say(from, Msg::Need { epoch });
+        }
+        if self.cutting.is_some() || self.installing(now) {
+            // When that is over, `point_out` says where to go on.
             return self.say(from, Msg::Alive { epoch, probe });
         }
-        self.nudge_install(now);
         let asked = probe > self.probe;
         self.probe = self.probe.max(probe);
         self.recycle = self.recycle.max(recycle);

@@ -2,7 +2,7 @@
 
 use crate::base::{Block, BlockMut, Epoch, Index, Nanos, NodeId, PAGE};
 use crate::pipeline::parcel::{Base, StoreIn};
-use crate::replica::core::{Effect, Replica, State};
+use crate::replica::core::{Effect, Replica};
 use crate::replica::peer::Mode;
 use crate::replica::{Config, Msg};
 
@@ -22,6 +22,8 @@ pub struct Install {
     offset: u64,
     stage: Stage,
     asked_at: Nanos,
+    /// Nobody answers any more: a new offer of the same snapshot goes on where this one stopped.
+    stalled: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,7 @@ impl Install {
             offset: 0,
             stage: Stage::Fetching,
             asked_at: Nanos(0),
+            stalled: false,
         }
     }
 }
@@ -97,6 +100,10 @@ impl Replica {
     /// Leader: this follower lacks what the log no longer has.
     pub(super) fn offer_snapshot(&mut self, place: usize) {
         let base = self.log.base();
+        self.offer(place, base);
+    }
+
+    fn offer(&mut self, place: usize, base: Base) {
         let (config_at, config) = self.log.config_of(base.index).clone();
         self.peers[place].mode = Mode::Snapshot(base.index);
         let (to, epoch) = (self.peers[place].id, self.promised);
@@ -104,17 +111,30 @@ impl Replica {
         self.say(to, Msg::Offer { epoch, base, length: 0, config, config_at });
     }
 
+    /// A follower without a state of its own.
+    pub(super) fn on_need(&mut self, from: NodeId, epoch: Epoch) {
+        let Some(newest) = self.snapshots.last().copied() else { return }; // It asks again.
+        if self.is_leader()
+            && epoch == self.promised
+            && let Some(place) = self.peers.iter().position(|peer| peer.id == from)
+        {
+            self.offer(place, newest);
+        }
+    }
+
     pub(super) fn on_offer(&mut self, now: Nanos, from: NodeId, epoch: Epoch, offer: Install) {
         if !self.heed(now, from, epoch) || self.cutting.is_some() || self.loading() {
             return;
         }
-        if offer.base.index <= self.commit || offer.base.index <= self.log.base().index {
+        let useful = offer.base.index > self.commit || self.stateless;
+        if !useful || offer.base.index < self.log.base().index {
             return self.point_out(); // It is not needed after all.
         }
         match &mut self.install {
             // The same snapshot, perhaps from a new leader: identical bytes, so go on where we were.
             Some(under_way) if under_way.base == offer.base && under_way.length == offer.length => {
                 under_way.from = from;
+                under_way.stalled = false;
             }
             _ => self.install = Some(offer),
         }
@@ -146,7 +166,9 @@ impl Replica {
         self.hear_leader(now);
         let Some(install) = &mut self.install else { return };
         let fits = install.from == from && install.base.index == index && install.stage == Stage::Fetching;
-        let whole = bytes.len().is_multiple_of(PAGE) && offset + bytes.len() as u64 <= install.length;
+        let end = offset + bytes.len() as u64;
+        // Whole pages, but for the end.
+        let whole = end == install.length || bytes.len().is_multiple_of(PAGE) && end < install.length;
         if !fits || offset != install.offset || bytes.is_empty() || !whole {
             return;
         }
@@ -160,7 +182,6 @@ impl Replica {
         }
         self.out.push(Effect::Store(StoreIn::SnapshotChunk { index, offset, block: block.freeze() }));
         if done {
-            // The file's own last page is its seal; it came with the parts.
             let seal = Block::copy_of(&[]);
             self.out.push(Effect::Store(StoreIn::SnapshotSeal { index, length, seal }));
         } else {
@@ -177,8 +198,8 @@ impl Replica {
         };
         if verified {
             install.stage = Stage::Loading;
-            let base = install.base;
-            self.out.push(Effect::Load { base });
+            let (base, length) = (install.base, install.length);
+            self.out.push(Effect::Load { base, length });
         } else {
             self.install = None; // Damaged on the way or on the disk: from the start.
             self.point_out();
@@ -187,14 +208,24 @@ impl Replica {
         true
     }
 
-    /// Apply has loaded it and its digest is right: the log begins anew behind it.
+    /// Apply has loaded it and its digest is right. The log begins anew behind it, unless it already continues it.
     pub fn on_loaded(&mut self, now: Nanos) {
         let Some(install) = self.install.as_mut().filter(|install| install.stage == Stage::Loading) else {
             return;
         };
         install.stage = Stage::Restarting;
         let base = install.base;
-        self.out.push(Effect::Store(StoreIn::Restart { epoch: self.promised, base }));
+        if self.log.chain(base.index) == Some(base.chain) {
+            // What is durable above it was acknowledged: it stays.
+            self.install = None;
+            self.counts.installs += 1;
+            self.stateless = false;
+            self.snapshots = vec![base];
+            self.raise_commit(base.index);
+            self.point_out();
+        } else {
+            self.out.push(Effect::Store(StoreIn::Restart { epoch: self.promised, base }));
+        }
         self.tidy(now);
     }
 
@@ -202,6 +233,7 @@ impl Replica {
         let Some(install) = self.install.take() else { return };
         let base = install.base;
         self.counts.installs += 1;
+        self.stateless = false;
         self.log = super::log::Log::new(base, install.config_at, install.config);
         self.durable = base.index;
         self.verified = Index(0);
@@ -213,20 +245,18 @@ impl Replica {
         self.tidy(now);
     }
 
+    /// An install goes on, and appends must wait. One whose source has fallen silent does not count.
+    pub(super) fn installing(&mut self, now: Nanos) -> bool {
+        let patience = self.options.timing.patience;
+        let Some(install) = &mut self.install else { return false };
+        if install.stage == Stage::Fetching && now.since(install.asked_at) > patience {
+            install.stalled = true;
+        }
+        !install.stalled
+    }
+
     /// Past the point of return of an install: the old log is as good as gone.
     pub(super) fn loading(&self) -> bool {
         self.install.as_ref().is_some_and(|install| install.stage != Stage::Fetching)
-    }
-
-    /// A fetch that got no answer for a while asks again, or is given up with its leader.
-    pub(super) fn nudge_install(&mut self, now: Nanos) {
-        let patience = self.options.timing.patience;
-        let leaderless = !matches!(self.state, State::Follower { leader: Some(_) });
-        let Some(install) = self.install.as_ref().filter(|install| install.stage == Stage::Fetching) else {
-            return;
-        };
-        if !leaderless && now.since(install.asked_at) > patience {
-            self.want(now);
-        }
     }
 }

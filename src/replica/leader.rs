@@ -228,9 +228,7 @@ impl Replica {
         peer.heard = now;
         peer.probe_acked = peer.probe_acked.max(probe);
         peer.moved_at = now;
-        if !matches!(peer.mode, Mode::Snapshot(_)) {
-            peer.probe_from(agree.next());
-        }
+        peer.probe_from(agree.next());
     }
 
     /// Commits what a majority of the configuration in force at each index holds, once the opening batch is

@@ -114,6 +114,10 @@ pub enum Msg {
     TakeOver {
         epoch: Epoch,
     },
+    /// My own snapshot is damaged: offer me your newest, even if your log reaches further back.
+    Need {
+        epoch: Epoch,
+    },
     /// Busy with my own disk, but alive, and yours.
     Alive {
         epoch: Epoch,
@@ -279,6 +283,7 @@ impl Msg {
             Msg::Gone { ids } => w.u8(18).ids(ids),
             Msg::Digest { index, digest } => w.u8(19).u64(index.0).u128(*digest),
             Msg::Leaving => w.u8(20),
+            Msg::Need { epoch } => w.u8(22).u64(epoch.0),
             Msg::Alive { epoch, probe } => w.u8(21).u64(epoch.0).u64(*probe),
         };
         let fixed = (out.len() - start - 12) as u32;
@@ -374,6 +379,7 @@ impl Msg {
             18 => Msg::Gone { ids: r.ids()? },
             19 => Msg::Digest { index: r.index()?, digest: r.u128()? },
             20 => Msg::Leaving,
+            22 => Msg::Need { epoch: r.epoch()? },
             21 => Msg::Alive { epoch: r.epoch()?, probe: r.u64()? },
             _ => return None,
         };

@@ -29,8 +29,11 @@ impl Small {
                     seed: u64::from(id),
                 };
                 let marks = Marks { config: config.clone(), ..Marks::default() };
-                let mut node =
-                    Replica::new(options, Found { marks, heads: vec![], configs: vec![] }, Nanos(0));
+                let mut node = Replica::new(
+                    options,
+                    Found { marks, heads: vec![], configs: vec![], stateless: false },
+                    Nanos(0),
+                );
                 for peer in (1..=count).filter(|&peer| peer != id) {
                     node.on_link_up(Nanos(0), NodeId(peer));
                 }

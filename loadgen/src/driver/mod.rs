@@ -47,14 +47,6 @@ pub enum Kind {
     Create,
     Write,
     Read,
-    /// A linearizable read, whatever the read mode: what is there after the load.
-    Audit,
-}
-
-impl Kind {
-    pub fn is_read(self) -> bool {
-        matches!(self, Kind::Read | Kind::Audit)
-    }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -98,8 +98,8 @@ impl Driver for Zk {
                 put_i32(out, -1);
                 frame
             }
-            Kind::Read | Kind::Audit => {
-                if op.kind == Kind::Audit || self.shape.read_mode == ReadMode::Linearizable {
+            Kind::Read => {
+                if self.shape.read_mode == ReadMode::Linearizable {
                     let sync = begin(out, xid | SYNC_BIT, SYNC);
                     self.put_path(op.key, out);
                     end(out, sync);
@@ -202,11 +202,11 @@ impl Zk {
         match kind {
             Kind::Root => {}
             Kind::Write => end.revision = mzxid(body.get(..STAT).ok_or_else(short)?),
-            Kind::Read | Kind::Audit | Kind::Create => {
+            Kind::Read | Kind::Create => {
                 let length = body.first_chunk().map(|head| i32::from_be_bytes(*head)).ok_or_else(short)?;
                 let (data, stat) = body[4..].split_at_checked(length.max(0) as usize).ok_or_else(short)?;
                 end.revision = mzxid(stat.get(..STAT).ok_or_else(short)?);
-                if kind.is_read() {
+                if kind == Kind::Read {
                     end.stamp = stamp_of(data);
                 }
             }

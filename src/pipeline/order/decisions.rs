@@ -33,7 +33,10 @@ impl Order {
                         self.homeless.push_back(waiting);
                     }
                 }
-                Effect::Load { base } => self.lanes.apply.0.send(ApplyIn::Load { base }),
+                Effect::Load { base, length } => {
+                    self.lengths.insert(base.index, length);
+                    self.lanes.apply.0.send(ApplyIn::Load { base, length });
+                }
                 Effect::Halt(why) => self.halt(why),
             }
         }

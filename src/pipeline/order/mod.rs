@@ -131,10 +131,18 @@ impl Order {
         lanes: OrderLanes,
         snapshots: impl IntoIterator<Item = (Index, u64)>,
     ) -> Order {
-        let base = replica.log().base().index;
+        let base = replica.log().base();
+        let lengths: BTreeMap<Index, u64> = snapshots.into_iter().collect();
+        let mut lanes = lanes;
+        if base.index.0 > 0 {
+            // The state begins with the snapshot that the log stands on; what is decided above it follows.
+            if let Some(&length) = lengths.get(&base.index) {
+                lanes.apply.0.send(ApplyIn::Load { base, length });
+            }
+        }
         Order {
-            fed: base,
-            applied: base,
+            fed: base.index,
+            applied: base.index,
             limits,
             lanes,
             queue: VecDeque::new(),
@@ -145,7 +153,7 @@ impl Order {
             next_ticket: 1,
             fresh_reads: Vec::new(),
             fetching: false,
-            lengths: snapshots.into_iter().collect(),
+            lengths,
             since_snapshot: 0,
             snapshot_asked: false,
             rebased: None,
@@ -189,6 +197,16 @@ impl Order {
             halted: self.halted.clone(),
             counts: self.replica.counts,
         }
+    }
+
+    /// Something waits in a lane.
+    pub fn pending(&self) -> bool {
+        let lanes = &self.lanes;
+        !(lanes.store.1.is_empty()
+            && lanes.apply.1.is_empty()
+            && lanes.peer.1.is_empty()
+            && lanes.asks.is_empty())
+            || lanes.edges.iter().any(|edge| !edge.rx.is_empty())
     }
 
     pub fn turn(&mut self, now: Nanos, wall_ms: u64) -> Turn {
@@ -306,12 +324,12 @@ impl Order {
                 StoreOut::SnapshotWritten { index } => {
                     self.lanes.apply.0.send(ApplyIn::SnapshotWritten { index });
                 }
-                StoreOut::SnapshotBytes { ticket: FOR_APPLY, offset, block, .. } => {
-                    self.lanes.apply.0.send(ApplyIn::SnapshotBytes { offset, block });
+                StoreOut::SnapshotBytes { ticket: FOR_APPLY, index, offset, block } => {
+                    self.lanes.apply.0.send(ApplyIn::SnapshotBytes { index, offset, block });
                 }
                 StoreOut::SnapshotBytes { ticket, index, offset, block } => {
                     let epoch = self.replica.promised();
-                    let part = Msg::Part { epoch, index, offset, bytes: block.padded().to_vec() };
+                    let part = Msg::Part { epoch, index, offset, bytes: block.to_vec() };
                     self.outbox.push((NodeId(ticket as u8), part));
                 }
                 StoreOut::Full(full) => tracing::warn!(full, "no spare segment is left for the log"),

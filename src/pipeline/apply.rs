@@ -1,0 +1,407 @@
+//! The apply stage: decided batches into the state, outcomes and changes to the edges, answers to reads, and
+//! snapshots out of and into the state. Every turn does a bounded slice of each.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::base::{Incarnation, Index, Nanos, NodeId};
+use crate::journal::{Batch, flag};
+use crate::pipeline::lane::{Rx, Tx};
+use crate::pipeline::parcel::{Answers, ApplyIn, ApplyOut, Base, Changes, EdgeOut, Outcomes, Reads};
+use crate::pipeline::ports::Turn;
+use crate::pipeline::snapshots::{Loading, Saving};
+use crate::realms::machine::{Applied, Machine};
+use crate::realms::{Effects, Stamp};
+use crate::state::{Command, Envelope};
+
+/// Commands applied in one turn. A turn of this many small writes takes about a millisecond.
+const COMMANDS_PER_TURN: usize = 2048;
+/// Reads answered in one turn.
+const READS_PER_TURN: usize = 4096;
+/// Timers' commands proposed at once.
+const DUE_PER_TURN: usize = 1000;
+/// Every so many batches the replicas compare digests.
+const DIGEST_EVERY: u64 = 1024;
+
+#[derive(Debug)]
+pub struct ApplyLanes {
+    pub order: (Tx<ApplyOut>, Rx<ApplyIn>),
+    /// One per edge, in order of their lane numbers.
+    pub edges: Vec<(Tx<EdgeOut>, Rx<Reads>)>,
+}
+
+pub struct Apply {
+    machine: Machine,
+    me: NodeId,
+    life: Incarnation,
+    lanes: ApplyLanes,
+    queue: VecDeque<Batch>,
+    /// How far the first batch of the queue is applied.
+    at: Cursor,
+    applied: Index,
+    /// Confirmed reads that wait for their index.
+    waiting: BTreeMap<Index, Vec<Reads>>,
+    leading: bool,
+    ticks: Nanos,
+    saving: Option<Saving>,
+    loading: Option<Loading>,
+    effects: Effects,
+    /// Outcomes of this turn by lane, changes of this turn, own sequences applied.
+    outcomes: Vec<Outcomes>,
+    changes: Changes,
+    own: Vec<(u8, u64)>,
+    stateless: bool,
+    halted: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    /// Offset of the next command in the body.
+    offset: usize,
+    /// The command there has begun and wants another turn.
+    again: bool,
+}
+
+impl Apply {
+    /// `stateless`: there is a base, and no snapshot of it here; a peer's will be loaded.
+    pub fn new(
+        machine: Machine,
+        me: NodeId,
+        life: Incarnation,
+        base: Base,
+        stateless: bool,
+        lanes: ApplyLanes,
+    ) -> Apply {
+        let outcomes = lanes.edges.iter().map(|_| Outcomes::default()).collect();
+        Apply {
+            machine,
+            me,
+            life,
+            lanes,
+            queue: VecDeque::new(),
+            at: Cursor::default(),
+            applied: base.index,
+            waiting: BTreeMap::new(),
+            leading: false,
+            ticks: base.ticks,
+            saving: None,
+            loading: None,
+            effects: Effects::default(),
+            outcomes,
+            changes: Changes::default(),
+            own: Vec::new(),
+            stateless,
+            halted: false,
+        }
+    }
+
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// Something waits in a lane.
+    pub fn pending(&self) -> bool {
+        !self.lanes.order.1.is_empty() || self.lanes.edges.iter().any(|(_, reads)| !reads.is_empty())
+    }
+
+    pub fn turn(&mut self, _now: Nanos) -> Turn {
+        if self.halted {
+            return Turn::IDLE;
+        }
+        self.take_order();
+        if self.loading.is_none() && !self.stateless {
+            self.apply_some();
+            self.answer_local();
+            self.answer_waiting();
+            self.propose_due();
+        }
+        self.save_some();
+        let more = !self.queue.is_empty() && self.loading.is_none() && self.edges_have_room();
+        let again = more && !self.halted || self.saving.as_ref().is_some_and(Saving::wants_a_turn);
+        Turn { again, deadline: Nanos::MAX }
+    }
+
+    fn take_order(&mut self) {
+        while let Some(parcel) = self.lanes.order.1.take() {
+            match parcel {
+                ApplyIn::Committed(batches) => self.queue.extend(batches),
+                ApplyIn::ReadAt { index, reads } => self.waiting.entry(index).or_default().extend(reads),
+                ApplyIn::Leading(leading) => {
+                    self.leading = leading;
+                    self.machine.lead(self.ticks);
+                }
+                ApplyIn::Clock(ticks) => self.ticks = self.ticks.max(ticks),
+                ApplyIn::Touches { from, mut ids } => {
+                    let (machine, now) = (&mut self.machine, self.ticks);
+                    ids.retain(|&(realm, id)| !machine.touch(realm, id, now));
+                    if !ids.is_empty() {
+                        self.lanes.order.0.send(ApplyOut::Gone { to: from, ids });
+                    }
+                }
+                ApplyIn::Load { base, length } => self.load(base, length),
+                ApplyIn::SnapshotBytes { index, offset, block } => {
+                    self.on_snapshot_bytes(index, offset, &block)
+                }
+                ApplyIn::SnapshotWritten { index } => {
+                    if let Some(saving) = self.saving.as_mut().filter(|saving| saving.base().index == index) {
+                        saving.on_written();
+                    }
+                }
+                ApplyIn::SnapshotSealed { index, verified } => self.on_sealed(index, verified),
+            }
+        }
+    }
+
+    // Commands.
+
+    fn edges_have_room(&self) -> bool {
+        // Outcomes, answers and news each take a slot; batches wait while an edge lags.
+        self.lanes.edges.iter().all(|(tx, _)| tx.room() > 4)
+    }
+
+    fn apply_some(&mut self) {
+        let mut budget = COMMANDS_PER_TURN;
+        let before = self.applied;
+        while budget > 0 && self.edges_have_room() {
+            let Some(batch) = self.queue.front().cloned() else { break };
+            assert_eq!(batch.index(), self.applied.next(), "batches are applied in order");
+            match self.apply_batch(&batch, &mut budget) {
+                Ok(true) => {
+                    self.queue.pop_front();
+                    self.at = Cursor::default();
+                    self.applied = batch.index();
+                    self.after_batch(&batch);
+                }
+                Ok(false) => {}
+                Err(why) => return self.halt(why),
+            }
+            self.hand_out(batch.index());
+        }
+        if self.applied > before {
+            let own = std::mem::take(&mut self.own);
+            self.lanes.order.0.send(ApplyOut::Applied { index: self.applied, own });
+        }
+    }
+
+    /// True: the batch is through.
+    fn apply_batch(&mut self, batch: &Batch, budget: &mut usize) -> Result<bool, String> {
+        let head = batch.head();
+        let stamp = Stamp { index: head.index, wall_ms: head.wall_ms, ticks: head.ticks };
+        self.ticks = self.ticks.max(head.ticks);
+        let body = batch.body();
+        while self.at.offset < body.len() {
+            if *budget == 0 {
+                return Ok(false);
+            }
+            *budget -= 1;
+            let mut rest = &body[self.at.offset..];
+            let command = Command::take(&mut rest).ok_or_else(|| broken(batch))?;
+            if !self.apply_command(&stamp, &command)? {
+                self.at.again = true;
+                *budget = 0;
+                return Ok(false);
+            }
+            self.at = Cursor { offset: body.len() - rest.len(), again: false };
+        }
+        Ok(true)
+    }
+
+    /// False: it wants another turn.
+    fn apply_command(&mut self, stamp: &Stamp, command: &Command<'_>) -> Result<bool, String> {
+        let Envelope { origin, sequence, realm, .. } = command.envelope;
+        let mine = origin.node() == self.me && origin.life() == self.life;
+        let lane = usize::from(origin.lane());
+        let mine = mine && lane < self.outcomes.len();
+        if !self.at.again {
+            self.effects.reply.clear();
+            self.effects.changes.clear();
+        }
+        self.effects.wanted = mine;
+        let fresh = match self.machine.apply(stamp, command, &mut self.effects) {
+            Ok(Applied::Again) => return Ok(false),
+            Ok(Applied::Done) => true,
+            Ok(Applied::Dropped(_)) => false, // Its first coming had the outcome.
+            Err(why) => return Err(why.to_string()),
+        };
+        if !self.effects.changes.is_empty() {
+            self.changes.bytes.extend_from_slice(&self.effects.changes);
+            self.changes.items.push((realm, self.changes.bytes.len() as u32));
+        }
+        if mine && fresh {
+            let outcomes = &mut self.outcomes[lane];
+            outcomes.replies.extend_from_slice(&self.effects.reply);
+            outcomes.items.push((sequence, outcomes.replies.len() as u32));
+            match self.own.iter_mut().find(|own| usize::from(own.0) == lane) {
+                Some(own) => own.1 = sequence,
+                None => self.own.push((lane as u8, sequence)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// One parcel to each edge that has something coming: changes first, then outcomes.
+    fn hand_out(&mut self, index: Index) {
+        let changes = Arc::new(std::mem::take(&mut self.changes));
+        for ((tx, _), outcomes) in self.lanes.edges.iter_mut().zip(&mut self.outcomes) {
+            if outcomes.items.is_empty() && changes.items.is_empty() {
+                continue;
+            }
+            let room = (outcomes.items.len(), outcomes.replies.len());
+            let mut parcel = std::mem::take(outcomes);
+            parcel.index = index;
+            parcel.changes = changes.clone();
+            tx.send(EdgeOut::Outcomes(parcel));
+            // The next turn is likely to be about as large.
+            outcomes.items.reserve(room.0);
+            outcomes.replies.reserve(room.1);
+        }
+    }
+
+    fn after_batch(&mut self, batch: &Batch) {
+        self.machine.end_batch();
+        let index = batch.index();
+        if index.0.is_multiple_of(DIGEST_EVERY) {
+            self.lanes.order.0.send(ApplyOut::Digest { index, digest: self.machine.digest() });
+        }
+        if batch.has(flag::SNAPSHOT) && self.saving.is_none() {
+            let head = batch.head();
+            let base = Base { index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
+            self.saving = Some(Saving::new(base, self.machine.freeze(index)));
+        }
+    }
+
+    fn propose_due(&mut self) {
+        if !self.leading || self.machine.next_due() > self.ticks || self.lanes.order.0.room() < 4 {
+            return;
+        }
+        let mut commands = Vec::new();
+        let count = self.machine.due(self.ticks, DUE_PER_TURN, &mut commands);
+        if count > 0 {
+            self.lanes.order.0.send(ApplyOut::Due { count: count as u32, commands });
+        }
+    }
+
+    // Reads.
+
+    fn answer_local(&mut self) {
+        for lane in 0..self.lanes.edges.len() {
+            let mut budget = READS_PER_TURN;
+            while budget > 0
+                && self.lanes.edges[lane].0.room() > 1
+                && let Some(reads) = self.lanes.edges[lane].1.take()
+            {
+                budget = budget.saturating_sub(reads.items.len());
+                self.answer(&reads);
+            }
+        }
+    }
+
+    fn answer_waiting(&mut self) {
+        while let Some(entry) = self.waiting.first_entry()
+            && *entry.key() <= self.applied
+        {
+            let fits = |reads: &Reads| self.lanes.edges[usize::from(reads.lane)].0.room() > 1;
+            if !entry.get().iter().all(fits) {
+                return;
+            }
+            for reads in entry.remove() {
+                self.answer(&reads);
+            }
+        }
+    }
+
+    fn answer(&mut self, reads: &Reads) {
+        let mut answers = Answers::default();
+        answers.items.reserve(reads.items.len());
+        let mut start = 0;
+        for item in &reads.items {
+            let query = &reads.queries[start..item.end as usize];
+            start = item.end as usize;
+            self.machine.read(item.realm, query, &mut answers.bytes);
+            answers.items.push((item.tag, answers.bytes.len() as u32));
+        }
+        self.lanes.edges[usize::from(reads.lane)].0.send(EdgeOut::Answers(answers));
+    }
+
+    // Snapshots.
+
+    fn save_some(&mut self) {
+        if let Some(saving) = &mut self.saving
+            && self.lanes.order.0.room() > 4
+            && let Some(work) = saving.step()
+        {
+            self.lanes.order.0.send(ApplyOut::Store(work));
+        }
+    }
+
+    fn on_sealed(&mut self, index: Index, verified: bool) {
+        let Some(saving) = self.saving.take_if(|saving| saving.base().index == index) else { return };
+        if verified {
+            let (base, length) = (saving.base(), saving.length());
+            self.lanes.order.0.send(ApplyOut::Snapshot { base, length });
+        } else {
+            tracing::error!(%index, "a snapshot could not be read back as written; it is dropped, the log stays");
+            self.lanes.order.0.send(ApplyOut::SnapshotLost { index });
+        }
+    }
+
+    fn load(&mut self, base: Base, length: u64) {
+        self.queue.clear();
+        self.at = Cursor::default();
+        self.saving = None;
+        let (loading, work) = Loading::new(base, length);
+        self.loading = Some(loading);
+        self.lanes.order.0.send(ApplyOut::Store(work));
+    }
+
+    fn on_snapshot_bytes(&mut self, index: Index, offset: u64, bytes: &[u8]) {
+        let Some(loading) = self.loading.as_mut().filter(|loading| loading.expects(index, offset)) else {
+            return;
+        };
+        match loading.take(bytes) {
+            Ok(Some(work)) => self.lanes.order.0.send(ApplyOut::Store(work)),
+            Ok(None) => {
+                let loading = self.loading.take().expect("just used");
+                let base = loading.base();
+                match loading.finish() {
+                    Ok(machine) => {
+                        self.machine = machine;
+                        self.stateless = false;
+                        self.applied = base.index;
+                        self.ticks = self.ticks.max(base.ticks);
+                        self.machine.lead(self.ticks);
+                        // What these lanes had in the log below has its effect in the snapshot.
+                        for (lane, (tx, _)) in self.lanes.edges.iter_mut().enumerate() {
+                            let origin = crate::base::Origin::new(self.me, lane as u8, self.life);
+                            let below = self.machine.core().applied_of(origin) + 1;
+                            if tx.room() > 0 {
+                                tx.send(EdgeOut::Unknown { below });
+                            }
+                            self.own.push((lane as u8, below - 1));
+                        }
+                        self.lanes.order.0.send(ApplyOut::Loaded { base });
+                    }
+                    Err(why) => self.halt(why),
+                }
+            }
+            Err(why) => self.halt(why),
+        }
+    }
+
+    fn halt(&mut self, why: String) {
+        self.halted = true;
+        self.lanes.order.0.send(ApplyOut::Halt(why));
+    }
+}
+
+fn broken(batch: &Batch) -> String {
+    format!(
+        "batch {} of epoch {} holds bytes that are no command; its leader runs another release",
+        batch.index(),
+        batch.epoch()
+    )
+}

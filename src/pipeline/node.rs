@@ -1,0 +1,219 @@
+//! A node's stages together: the core (order, store, apply, peers), and with an edge the whole of a one-loop node.
+
+use crate::base::{Index, Nanos, Origin};
+use crate::doors::Bounds;
+use crate::journal::{Opened, flag, snapshot};
+use crate::pipeline::apply::{Apply, ApplyLanes};
+use crate::pipeline::edge::{self, Doors, Edge, Limits};
+use crate::pipeline::lane::{Rx, Tx, lane};
+use crate::pipeline::order::{EdgeLanes, Order, OrderLanes, OrderLimits};
+use crate::pipeline::parcel::{Answer, Ask};
+use crate::pipeline::peer::Peers;
+use crate::pipeline::ports::{Disk, DiskEvent, DiskFault, Media, Net, NetEvent, Turn};
+use crate::pipeline::station::{Ports, Station};
+use crate::pipeline::store::Store;
+use crate::realms::machine::Machine;
+use crate::replica::{Found, Options, Replica, Timing};
+
+/// Everything but the edges.
+pub struct Core {
+    pub peers: Peers,
+    pub order: Order,
+    pub store: Store,
+    pub apply: Apply,
+}
+
+/// Sizes and times of a node; the defaults are those of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    pub timing: Timing,
+    pub order: OrderLimits,
+    /// Batches under way to one follower.
+    pub window_bytes: usize,
+    pub window_count: usize,
+    /// Batches kept in memory for followers that lag.
+    pub cache_bytes: usize,
+    pub seed: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning {
+            timing: Timing::default(),
+            order: OrderLimits::default(),
+            window_bytes: 8 << 20,
+            window_count: 64,
+            cache_bytes: 64 << 20,
+            seed: 0,
+        }
+    }
+}
+
+// Parcels per lane. A parcel is a turn's work, so these are turns that one stage may be ahead of another.
+const STORE_LANE: usize = 4096;
+const APPLY_LANE: usize = 256;
+const APPLY_NEWS: usize = 1024;
+const PEER_LANE: usize = 256;
+const PEER_NEWS: usize = 1024;
+const EDGE_LANE: usize = 64;
+const EDGE_NEWS: usize = 1024;
+const ADMIN_LANE: usize = 16;
+
+/// The operator's ends of the lanes to order.
+pub struct AdminEnd {
+    pub asks: Tx<(u64, Ask)>,
+    pub answers: Rx<(u64, Answer)>,
+}
+
+impl Core {
+    /// Wires the stages of a node whose directory was opened, with `edges` edge lanes, whose far ends it returns.
+    pub fn new(
+        now: Nanos,
+        opened: Opened,
+        media: &mut impl Media,
+        tuning: &Tuning,
+        edges: usize,
+    ) -> Result<(Core, Vec<edge::Lanes>, AdminEnd), DiskFault> {
+        let Opened { cluster, node, marks, log, snapshots, .. } = opened;
+        let life = marks.incarnation;
+        let base = marks.base;
+        let slots = || log.slots().filter(|slot| slot.index > base.index);
+        let heads = slots().map(|slot| (slot.head, !slot.is_present())).collect();
+        let mut configs = Vec::new();
+        for slot in slots().filter(|slot| slot.is_present()) {
+            if slot.head.is_some_and(|head| head.flags & flag::CONFIG != 0) {
+                configs.extend(log.read(media, slot.index, 1)?);
+            }
+        }
+        // A file that was never sealed, or that is damaged, is of no use; the store removes it.
+        let mut lengths: Vec<(Index, u64)> = Vec::new();
+        for &index in &snapshots {
+            match snapshot::check(media, cluster, index, |_| {}) {
+                Ok(checked) => lengths.push((index, checked.trailer.length)),
+                Err(why) => tracing::warn!("{why}"),
+            }
+        }
+        let stateless = base.index.0 > 0 && !lengths.iter().any(|(index, _)| *index == base.index);
+
+        let (order_to_store, store_from_order) = lane(STORE_LANE);
+        let (store_to_order, order_from_store) = lane(STORE_LANE);
+        let (order_to_apply, apply_from_order) = lane(APPLY_LANE);
+        let (apply_to_order, order_from_apply) = lane(APPLY_NEWS);
+        let (order_to_peer, peer_from_order) = lane(PEER_LANE);
+        let (peer_to_order, order_from_peer) = lane(PEER_NEWS);
+        let (asks, order_asks) = lane(ADMIN_LANE);
+        let (order_answers, answers) = lane(ADMIN_LANE);
+        let (mut order_edges, mut apply_edges, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..edges {
+            let (to_order, rx) = lane(EDGE_LANE);
+            let (tx, from_order) = lane(EDGE_NEWS);
+            order_edges.push(EdgeLanes { rx, tx });
+            let (to_apply, reads) = lane(EDGE_LANE);
+            let (outcomes, from_apply) = lane(EDGE_NEWS);
+            apply_edges.push((outcomes, reads));
+            ends.push(edge::Lanes { to_order, to_apply, from_order, from_apply });
+        }
+
+        let options = Options {
+            me: node,
+            cluster,
+            timing: tuning.timing,
+            window_bytes: tuning.window_bytes,
+            window_count: tuning.window_count,
+            cache_bytes: tuning.cache_bytes,
+            seed: tuning.seed,
+        };
+        let replica = Replica::new(options, Found { marks, heads, configs, stateless }, now);
+        let lanes = OrderLanes {
+            edges: order_edges,
+            store: (order_to_store, order_from_store),
+            apply: (order_to_apply, order_from_apply),
+            peer: (order_to_peer, order_from_peer),
+            answers: order_answers,
+            asks: order_asks,
+        };
+        let order = Order::new(replica, tuning.order, lanes, lengths);
+        let lanes = ApplyLanes { order: (apply_to_order, apply_from_order), edges: apply_edges };
+        let apply = Apply::new(Machine::new(), node, life, base, stateless, lanes);
+        let peers = Peers::new(node, cluster, life, peer_from_order, peer_to_order);
+        let store = Store::new(log, snapshots, store_from_order, store_to_order);
+        Ok((Core { peers, order, store, apply }, ends, AdminEnd { asks, answers }))
+    }
+
+    /// True if the event was the peers'.
+    pub fn on_net(&mut self, now: Nanos, event: &NetEvent<'_>, net: &mut impl Net) -> bool {
+        self.peers.on_net(now, event, net)
+    }
+
+    pub fn on_disk(&mut self, now: Nanos, event: DiskEvent, disk: &mut impl Disk) {
+        self.store.on_disk(now, event, disk);
+    }
+
+    /// Each stage once, in the order in which a write passes them.
+    pub fn turn<P: Net + Disk>(&mut self, now: Nanos, wall_ms: u64, ports: &mut P) -> Turn {
+        let store = self.store.turn(now, ports);
+        let order = self.order.turn(now, wall_ms);
+        let apply = self.apply.turn(now);
+        // What order and apply asked for goes out in this same turn.
+        let store = store.and(self.store.turn(now, ports));
+        let peers = self.peers.turn(now, ports);
+        let pending = self.order.pending() || self.apply.pending() || self.peers.pending();
+        let again = Turn { again: pending && self.order.halted().is_none(), ..Turn::IDLE };
+        store.and(order).and(apply).and(peers).and(again)
+    }
+}
+
+/// A whole node in one loop.
+pub struct Node {
+    pub core: Core,
+    pub edge: Edge,
+    stopping: bool,
+    done: bool,
+}
+
+impl Node {
+    pub fn new(core: Core, lanes: edge::Lanes, bounds: Bounds, limits: Limits, doors: Doors) -> Node {
+        let origin = Origin::new(core.order.replica().me(), 0, core.order.replica().incarnation());
+        Node { edge: Edge::new(origin, bounds, limits, doors, lanes), core, stopping: false, done: false }
+    }
+}
+
+impl Station for Node {
+    fn on_net<P: Ports>(&mut self, now: Nanos, event: NetEvent<'_>, ports: &mut P) {
+        if self.core.on_net(now, &event, ports) {
+            if let NetEvent::Sent { conn, buffer } = event {
+                self.core.peers.on_sent(conn, buffer);
+            }
+        } else {
+            self.edge.on_net(now, event, ports);
+        }
+    }
+
+    fn on_disk<P: Ports>(&mut self, now: Nanos, event: DiskEvent, ports: &mut P) {
+        self.core.on_disk(now, event, ports);
+    }
+
+    fn turn<P: Ports>(&mut self, now: Nanos, ports: &mut P) -> Turn {
+        // Twice the edge: what clients sent goes in first, what came of earlier requests goes out last.
+        let before = self.edge.turn(now, ports);
+        let core = self.core.turn(now, ports.wall_ms(), ports);
+        let after = self.edge.turn(now, ports);
+        if self.stopping && self.core.order.is_stopped(now) {
+            self.done = true;
+        }
+        if let Some(why) = self.core.order.halted() {
+            tracing::error!("stopping: {why}");
+            self.done = true;
+        }
+        before.and(core).and(after)
+    }
+
+    fn on_stop(&mut self, now: Nanos) {
+        self.stopping = true;
+        self.core.order.stop(now);
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+}
