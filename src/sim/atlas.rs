@@ -6,7 +6,7 @@
 //! in disjoint regions at once, which is the harder case. Worlds that break this rule do so by name.
 
 use crate::base::{NodeId, PAGE};
-use crate::journal::{BATCH_MAX, BatchHead};
+use crate::journal::{BATCH_MAX, BatchHead, COPIES, COPY, Frame, Kind};
 use crate::pipeline::ports::File;
 
 #[derive(Clone, Debug)]
@@ -66,28 +66,86 @@ impl Atlas {
 
     /// Whether what page `page` of this image holds may be lost here.
     pub fn allows_page(&self, file: File, image: &[u8], page: usize) -> bool {
-        match file {
-            File::Super => self.leave == Leave::Everything,
-            File::Snapshot(index) => self.allows(index.0 << 8 | 1),
-            File::Segment(_) => match batch_over(image, page) {
-                Some(head) => self.allows(head.index.0 << 8 | 2),
-                // Nothing there yet, or the rest of something recycled.
-                None => self.allows((page as u64) << 8 | 3),
-            },
+        match (self.leave, file) {
+            (Leave::Nothing, _) => false,
+            (Leave::Everything, _) => true,
+            (_, File::Super) => page / (COPY / PAGE) == self.spare_copy(),
+            (_, File::Snapshot(index)) => self.allows(index.0 << 8 | 1),
+            (_, File::Segment(_)) => {
+                let here = &image[page * PAGE..][..PAGE];
+                match region_of(here) {
+                    Some(region) => self.allows_region(region),
+                    None => match batch_over(image, page) {
+                        Some(head) => self.allows_region(Region::Body(head.index.0)),
+                        // Nothing there yet, or the rest of something recycled.
+                        None => self.zone() == Zone::Bodies && self.allows((page as u64) << 8 | 3),
+                    },
+                }
+            }
         }
     }
 
     /// Whether these bytes may be lost on their way to a file.
-    pub fn allows_bytes(&self, file: File, _offset: u64, bytes: &[u8]) -> bool {
-        match file {
-            File::Super => self.leave == Leave::Everything,
-            File::Snapshot(index) => self.allows(index.0 << 8 | 1),
-            File::Segment(_) => match BatchHead::decode(bytes) {
-                Ok(head) => self.allows(head.index.0 << 8 | 2),
-                Err(_) => self.leave == Leave::Everything,
-            },
+    pub fn allows_bytes(&self, file: File, offset: u64, bytes: &[u8]) -> bool {
+        match (self.leave, file) {
+            (Leave::Nothing, _) => false,
+            (Leave::Everything, _) => true,
+            (_, File::Super) => offset as usize / COPY == self.spare_copy(),
+            (_, File::Snapshot(index)) => self.allows(index.0 << 8 | 1),
+            (_, File::Segment(_)) => region_of(bytes).is_some_and(|region| self.allows_region(region)),
         }
     }
+
+    fn allows_region(&self, region: Region) -> bool {
+        match (region, self.zone()) {
+            // Beside a whole body a frame is not missed, on however many nodes.
+            (Region::Frame(index), Zone::Frames) => mix(self.seed ^ index) & 1 == 1,
+            (Region::State(sequence), Zone::States) => self.allows(sequence << 8 | 4),
+            (Region::Body(index), Zone::Bodies) => self.allows(index << 8 | 2),
+            _ => false,
+        }
+    }
+
+    /// One kind of copy per node: two of one batch lost on one node, where no watermark has passed it yet, look
+    /// like power loss, and no journal could tell.
+    fn zone(&self) -> Zone {
+        match mix(self.seed ^ u64::from(self.node.0) << 32) % 4 {
+            0 => Zone::Frames,
+            1 => Zone::States,
+            _ => Zone::Bodies,
+        }
+    }
+
+    /// The one superblock copy that may be damaged here.
+    fn spare_copy(&self) -> usize {
+        (mix(self.seed ^ u64::from(self.node.0) << 40) % COPIES as u64) as usize
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Zone {
+    Frames,
+    States,
+    Bodies,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Region {
+    Frame(u64),
+    State(u64),
+    Body(u64),
+}
+
+/// What begins here, if anything does.
+fn region_of(bytes: &[u8]) -> Option<Region> {
+    if let Ok(head) = BatchHead::decode(bytes) {
+        return Some(Region::Body(head.index.0));
+    }
+    let frame = Frame::decode(bytes.get(..PAGE)?).ok()?;
+    Some(match frame.kind {
+        Kind::Batch => Region::Frame(frame.index.0),
+        Kind::State => Region::State(frame.sequence),
+    })
 }
 
 /// The batch whose pages include this one.

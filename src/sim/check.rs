@@ -19,11 +19,11 @@ pub enum Ask {
     },
 }
 
-/// What was answered. Every answer tells what the register held before, so that each one is a witness.
+/// What was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// What the register held before the operation.
-    pub before: u64,
+    /// What the register held before the operation; of a plain write nothing is told.
+    pub before: Option<u64>,
     /// The realm's revision after a change, or at which the read was answered.
     pub revision: u64,
 }
@@ -89,12 +89,12 @@ pub fn linearizable(history: &[Operation]) -> Result<(), Box<Refusal>> {
     Ok(())
 }
 
-/// Unknown reads say nothing. An unknown change whose value nobody ever saw can be left out: every answer tells
-/// what was there before it, so an order with the change in it is still one without.
+/// Unknown reads say nothing. An unknown change whose value nobody ever saw can be left out: no answer depends on
+/// it, so an order with the change in it is still one without.
 fn relevant(history: &[Operation]) -> Vec<Operation> {
     let seen: HashSet<u64> = history
         .iter()
-        .filter_map(|op| op.reply.map(|reply| reply.before))
+        .filter_map(|op| op.reply.and_then(|reply| reply.before))
         .chain(history.iter().filter_map(|op| match op.ask {
             Ask::Swap { from, .. } => Some(from),
             _ => None,
@@ -115,7 +115,7 @@ fn relevant(history: &[Operation]) -> Vec<Operation> {
 
 /// The register after the operation, or `None` where the answer contradicts `value`.
 fn step(op: &Operation, value: u64) -> Option<u64> {
-    if op.reply.is_some_and(|reply| reply.before != value) {
+    if op.reply.and_then(|reply| reply.before).is_some_and(|before| before != value) {
         return None;
     }
     Some(match op.ask {
@@ -247,7 +247,8 @@ pub fn in_order_of_revisions(history: &[Operation]) -> Result<(), Box<Refusal>> 
     let mut last: std::collections::BTreeMap<u32, &Operation> = Default::default();
     for &(op, reply) in &known {
         let expected = last.get(&op.register).map_or(0, |op| to(op.ask));
-        if reply.before != expected && !perhaps.contains(&(op.register, reply.before)) {
+        if reply.before.is_some_and(|before| before != expected && !perhaps.contains(&(op.register, before)))
+        {
             let earlier = last.get(&op.register).copied().unwrap_or(op);
             return refuse("an answer contradicts the changes before its revision", earlier, op);
         }
@@ -269,7 +270,7 @@ fn changes(op: &Operation, reply: Reply) -> bool {
     match op.ask {
         Ask::Read => false,
         Ask::Write(_) => true,
-        Ask::Swap { from, .. } => from == reply.before,
+        Ask::Swap { from, .. } => reply.before == Some(from),
     }
 }
 
@@ -300,13 +301,14 @@ mod tests {
                     _ => Ask::Swap { from: if rng.chance(0.5) { held[register] } else { 1 }, to: n + 1 },
                 };
                 let before = held[register];
+                let told = (!matches!(ask, Ask::Write(_)) || rng.chance(0.5)).then_some(before);
                 let mut op = Operation {
                     client: client as u32,
                     register: register as u32,
                     ask,
                     start,
                     end: Some(end),
-                    reply: Some(Reply { before, revision }),
+                    reply: Some(Reply { before: told, revision }),
                 };
                 // Unknown outcomes: some took effect, some did not.
                 let unknown = rng.chance(0.1);
@@ -314,7 +316,7 @@ mod tests {
                     held[register] = step(&op, before).unwrap();
                     revision += u64::from(changes(&op, op.reply.unwrap()));
                 }
-                op.reply = Some(Reply { before, revision });
+                op.reply = Some(Reply { before: told, revision });
                 if unknown {
                     (op.end, op.reply) = (None, None);
                 }
@@ -365,7 +367,7 @@ mod tests {
                         1 => Ask::Write(n + 1),
                         _ => Ask::Swap { from: rng.below(7), to: n + 1 },
                     };
-                    let reply = end.map(|_| Reply { before: rng.below(3), revision: 0 });
+                    let reply = end.map(|_| Reply { before: Some(rng.below(3)), revision: 0 });
                     Operation { client: n as u32, register: 0, ask, start, end, reply }
                 })
                 .collect();
@@ -385,13 +387,16 @@ mod tests {
             let mut rng = Rng::new(seed ^ 0xbad);
             // A stale read: the answer of an operation long gone.
             let Some(late) = (100..history.len()).find(|&n| {
-                history[n].ask == Ask::Read && history[n].reply.is_some_and(|reply| reply.before > 20)
+                history[n].ask == Ask::Read && history[n].reply.is_some_and(|reply| reply.before > Some(20))
             }) else {
                 continue;
             };
             let register = history[late].register;
-            let old: Vec<Reply> =
-                history[..40].iter().filter(|op| op.register == register).filter_map(|op| op.reply).collect();
+            let old: Vec<Reply> = history[..40]
+                .iter()
+                .filter(|op| op.register == register && op.ask == Ask::Read)
+                .filter_map(|op| op.reply)
+                .collect();
             if old.is_empty() {
                 continue;
             }
@@ -412,7 +417,7 @@ mod tests {
             ask,
             start,
             end: Some(end),
-            reply: Some(Reply { before, revision: start }),
+            reply: Some(Reply { before: Some(before), revision: start }),
         };
         let lost = [op(Ask::Write(5), 1, 2, 0), op(Ask::Read, 3, 4, 0)];
         assert!(linearizable(&lost).is_err());

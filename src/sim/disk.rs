@@ -4,11 +4,12 @@
 //! flight vanishes, lands whole, or lands in any subset of its 512-byte sectors. Beyond that the disk lies only
 //! where the atlas permits, so that a good copy of everything stays on enough nodes and every loss is our bug.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Block, BlockMut, Nanos, PAGE, Rng};
 use crate::pipeline::ports::{Disk, DiskEvent, DiskFault, File, Media};
 use crate::sim::atlas::Atlas;
+use crate::sim::notes::Notes;
 
 /// What a disk writes or loses as one piece.
 pub const SECTOR: usize = 512;
@@ -100,6 +101,8 @@ enum Work {
 pub struct VirtualDisk {
     platter: BTreeMap<File, Vec<u8>>,
     flying: BTreeMap<u64, (u64, Work)>,
+    /// Pages that cannot be read until they are written again.
+    bad: BTreeSet<(File, usize)>,
     next: u64,
     rng: Rng,
     pub habits: Habits,
@@ -113,6 +116,8 @@ pub struct VirtualDisk {
     pub crash_in: Option<u32>,
     /// That crash has come: every call fails until the world restarts the node.
     pub crashed: bool,
+    /// What the disk has called durable, for oracles.
+    pub notes: Notes,
 }
 
 impl VirtualDisk {
@@ -120,6 +125,7 @@ impl VirtualDisk {
         VirtualDisk {
             platter: BTreeMap::new(),
             flying: BTreeMap::new(),
+            bad: BTreeSet::new(),
             next: 0,
             rng,
             habits: Habits::default(),
@@ -129,6 +135,7 @@ impl VirtualDisk {
             outbox: Vec::new(),
             crash_in: None,
             crashed: false,
+            notes: Notes::default(),
         }
     }
 
@@ -150,6 +157,13 @@ impl VirtualDisk {
     pub fn wipe(&mut self) {
         self.platter.clear();
         self.flying.clear();
+        self.bad.clear();
+        self.notes = Notes::default();
+    }
+
+    /// From here on this page cannot be read.
+    pub fn spoil(&mut self, file: File, page: usize) {
+        self.bad.insert((file, page));
     }
 
     /// The machine loses power, or (`power` false) only the process dies and the kernel finishes what it has.
@@ -204,11 +218,23 @@ impl VirtualDisk {
     /// Puts the chosen sectors on the platter. A write to a file that has gone meanwhile goes nowhere.
     fn land(&mut self, file: File, offset: u64, bytes: &[u8], chosen: impl Fn(usize) -> bool) {
         let Some(image) = self.platter.get_mut(&file) else { return };
+        if matches!(file, File::Snapshot(_)) && image.len() < offset as usize + bytes.len() {
+            image.resize(offset as usize + bytes.len(), 0);
+        }
+        let mut all = true;
         for (n, sector) in bytes.chunks(SECTOR).enumerate() {
             let at = offset as usize + n * SECTOR;
             if chosen(n) && at + sector.len() <= image.len() {
                 image[at..at + sector.len()].copy_from_slice(sector);
+            } else {
+                all = false;
             }
+        }
+        for page in offset as usize / PAGE..(offset as usize + bytes.len()) / PAGE {
+            self.bad.remove(&(file, page));
+        }
+        if all {
+            self.notes.take(file, offset, bytes);
         }
     }
 
@@ -263,6 +289,7 @@ impl VirtualDisk {
         }
         match self.platter.get(&file) {
             None => return Err(fault("no such file")),
+            Some(_) if matches!(file, File::Snapshot(_)) => {}
             Some(image) if offset as usize + bytes.len() > image.len() => {
                 return Err(fault("beyond the end of the file"));
             }
@@ -271,6 +298,7 @@ impl VirtualDisk {
         let lost = self.rng.chance(self.habits.lost_write);
         let misdirected = self.rng.chance(self.habits.misdirected_write);
         if (lost || misdirected) && self.may_lose(file, offset, bytes) {
+            self.notes.take(file, offset, bytes); // As far as anybody was told.
             if misdirected && let Some((file, offset)) = self.elsewhere(file, offset, bytes.len()) {
                 self.misdeeds.misdirected += 1;
                 self.land(file, offset, bytes, |_| true);
@@ -292,19 +320,23 @@ impl VirtualDisk {
             .get(offset as usize..offset as usize + into.len())
             .ok_or_else(|| fault("beyond the end of the file"))?;
         into.copy_from_slice(from);
-        if self.habits.dead || self.rng.chance(self.habits.read_error) {
+        let pages = offset as usize / PAGE..(offset as usize + into.len()) / PAGE;
+        let bad = self.bad.range((file, pages.start)..(file, pages.end)).next().is_some();
+        let error = self.rng.chance(self.habits.read_error) && self.may_damage(file, offset, into.len());
+        if self.habits.dead || bad || error {
             self.misdeeds.errors += 1;
             return Err(fault("input/output error"));
         }
-        let misdirected = self.rng.chance(self.habits.misdirected_read);
-        let flipped = self.rng.chance(self.habits.flipped_read);
-        if (misdirected || flipped) && self.may_damage(file, offset, into.len()) {
-            if misdirected && let Some((file, offset)) = self.elsewhere(file, offset, into.len()) {
-                self.misdeeds.misdirected += 1;
-                into.copy_from_slice(&self.platter[&file][offset as usize..offset as usize + into.len()]);
-            } else if flipped {
+        if self.rng.chance(self.habits.misdirected_read)
+            && self.may_damage(file, offset, into.len())
+            && let Some((file, offset)) = self.elsewhere(file, offset, into.len())
+        {
+            self.misdeeds.misdirected += 1;
+            into.copy_from_slice(&self.platter[&file][offset as usize..offset as usize + into.len()]);
+        } else if self.rng.chance(self.habits.flipped_read) {
+            let bit = self.rng.below(into.len() as u64 * 8) as usize;
+            if self.may_damage(file, offset + (bit / 8 / PAGE * PAGE) as u64, PAGE) {
                 self.misdeeds.flipped += 1;
-                let bit = self.rng.below(into.len() as u64 * 8) as usize;
                 into[bit / 8] ^= 1 << (bit % 8);
             }
         }
@@ -345,7 +377,9 @@ impl VirtualDisk {
                 let names: Vec<File> = self.platter.keys().copied().collect();
                 *self.rng.pick(&names)
             };
-            let pages = (self.platter[&other].len() / PAGE).checked_sub(len.div_ceil(PAGE))?;
+            let Some(pages) = (self.platter[&other].len() / PAGE).checked_sub(len.div_ceil(PAGE)) else {
+                continue;
+            };
             let at = self.rng.below(pages as u64 + 1) * PAGE as u64;
             if (other, at) != (file, offset) && self.may_damage(other, at, len) {
                 return Some((other, at));

@@ -5,6 +5,9 @@
 
 pub mod atlas;
 pub mod check;
+pub mod clients;
 pub mod disk;
+pub mod faults;
 pub mod net;
+pub mod notes;
 pub mod small;

@@ -1,0 +1,190 @@
+//! What goes wrong in one world: a random subset of faults, at random rates, drawn from the seed.
+//!
+//! A world that has every fault at once hides those that need calm around them, so each seed takes some and leaves
+//! the rest (swarm testing).
+
+use crate::base::{NodeId, Rng};
+use crate::journal::Params;
+use crate::sim::disk::Habits;
+use crate::sim::net::Weather;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident,)*) => {
+        /// Something that the world does to its nodes at a moment of its choice.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Fault {
+            pub const ALL: &'static [Fault] = &[$(Fault::$kind),*];
+        }
+    };
+}
+
+kinds! {
+    /// A process dies; its machine and page cache live on.
+    Crash,
+    /// A machine loses power: writes in flight vanish, land or tear.
+    PowerLoss,
+    /// All machines lose power at once.
+    CrashAll,
+    /// A machine loses power, and again while it recovers.
+    CrashInRecovery,
+    /// A process stands still for a while.
+    Pause,
+    /// A process gets a hundredth of its core for a while.
+    SlowCore,
+    /// One node, cut off.
+    Isolate,
+    IsolateLeader,
+    /// Any minority, cut off.
+    Minority,
+    /// Each node hears its two neighbours only.
+    Ring,
+    /// Two halves, and one node that hears both.
+    Bridge,
+    /// One direction of one link.
+    OneWay,
+    /// One link, cut and restored again and again.
+    Flap,
+    /// All links held one after the other, released in random order.
+    Swizzle,
+    /// The links of a living leader are closed.
+    CloseLeaderLinks,
+    /// Every link breaks, several times: everything is sent again.
+    Storm,
+    /// Bits at rest change: header zone, body, padding, superblock copy, snapshot.
+    Rot,
+    /// A sector at rest becomes unreadable.
+    BadSector,
+    /// A region returns to what it held a while ago.
+    Rollback,
+    /// A disk fails every request for a while.
+    DeadDisk,
+    /// No room for new files for a while.
+    FullDisk,
+    /// A disk a hundred times slower for a while.
+    SlowDisk,
+    /// A wall clock jumps by up to ten years.
+    WallJump,
+    /// A monotonic clock runs up to a tenth too fast or too slow.
+    Drift,
+    /// The leader is asked to hand over.
+    Transfer,
+    /// A member leaves, joins, or is replaced.
+    Members,
+    /// A disk is replaced by an empty one.
+    Wipe,
+    /// The leader is asked for a snapshot.
+    Snapshot,
+}
+
+/// One world's choice.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    pub voters: u8,
+    pub kinds: Vec<Fault>,
+    /// Mean time between two faults.
+    pub calm_us: u64,
+    pub params: Params,
+    pub habits: Habits,
+    pub weather: Weather,
+    pub heartbeat_ms: u64,
+    pub patience_ms: u64,
+    pub batch_bytes: usize,
+    pub in_flight: u64,
+    pub snapshot_bytes: u64,
+    pub keep: u64,
+    pub lanes: u8,
+    /// The node whose disk may vanish; in the minority of every region.
+    pub cursed: Option<NodeId>,
+    /// Faults at least, before the world heals.
+    pub faults: u64,
+}
+
+impl Swarm {
+    pub fn draw(rng: &mut Rng) -> Swarm {
+        let voters = *rng.pick(&[1, 3, 3, 3, 5, 5]);
+        let share = 0.15 + 0.5 * rng.unit();
+        let mut kinds: Vec<Fault> = Fault::ALL.iter().copied().filter(|_| rng.chance(share)).collect();
+        // Every world has a crash.
+        if !kinds.iter().any(|kind| matches!(kind, Fault::Crash | Fault::PowerLoss)) {
+            kinds.push(*rng.pick(&[Fault::Crash, Fault::PowerLoss]));
+        }
+        let cursed = kinds.contains(&Fault::Wipe) && voters > 1;
+        let cursed = cursed.then(|| NodeId(rng.between(1, u64::from(voters)) as u8));
+        kinds.retain(|&kind| cursed.is_some() || kind != Fault::Wipe);
+        if voters == 1 {
+            kinds.retain(|kind| !matches!(kind, Fault::Members));
+        }
+        let mut lies = |chance: f64| if rng.chance(0.3) { chance } else { 0.0 };
+        let habits = Habits {
+            lost_write: lies(0.01),
+            misdirected_write: lies(0.01),
+            misdirected_read: lies(0.05),
+            flipped_read: lies(0.05),
+            read_error: lies(0.05),
+            write_error: lies(0.000_5),
+            stall: lies(0.000_5),
+            latency_min_us: rng.between(5, 100),
+            latency_mean_us: rng.between(20, 600),
+            tear: rng.unit(),
+            ..Habits::default()
+        };
+        let mut storms = |chance: f64| if rng.chance(0.3) { chance } else { 0.0 };
+        let weather = Weather {
+            loss: storms(0.01),
+            reset: storms(0.002),
+            flip: storms(0.000_5),
+            delay_min_us: rng.between(5, 300),
+            delay_mean_us: rng.between(10, 2_000),
+        };
+        let window_batches = rng.between(2, 8) as u32;
+        let header_slots = 2 + rng.between(4, 12) as u32;
+        let params = Params {
+            segment_bytes: (u64::from(header_slots) + rng.between(12, 24)) * 4096,
+            header_slots,
+            window_batches,
+            window_bytes: 64 << 10,
+            segments: 2,
+            segments_max: 64,
+        };
+        let patience_ms = rng.between(100, 400);
+        Swarm {
+            voters,
+            calm_us: rng.between(20_000, 300_000),
+            params,
+            habits,
+            weather,
+            heartbeat_ms: (patience_ms / rng.between(4, 9)).max(10),
+            patience_ms,
+            batch_bytes: 1 << rng.between(8, 14),
+            in_flight: rng.between(1, 6),
+            snapshot_bytes: 1 << rng.between(13, 18),
+            keep: rng.below(40),
+            lanes: rng.between(1, 3) as u8,
+            cursed,
+            faults: rng.between(10, 25),
+            kinds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_drawn_and_every_world_has_a_crash() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..500 {
+            let swarm = Swarm::draw(&mut Rng::new(seed));
+            assert_eq!(swarm.params.check(), Ok(()));
+            assert!(swarm.kinds.contains(&Fault::Crash) || swarm.kinds.contains(&Fault::PowerLoss));
+            assert!(!swarm.kinds.contains(&Fault::Wipe) || swarm.voters > 1);
+            seen.extend(swarm.kinds);
+        }
+        assert_eq!(seen.len(), Fault::ALL.len());
+    }
+}
