@@ -100,6 +100,12 @@ impl<T> Ranges<T> {
         self.nodes.get_mut(handle.0 as usize)?.value.as_mut()
     }
 
+    /// Where it begins and ends.
+    pub fn range(&self, handle: Handle) -> Option<(&[u8], Option<&[u8]>)> {
+        let node = self.nodes.get(handle.0 as usize).filter(|node| node.value.is_some())?;
+        Some((&node.start, node.end.as_deref()))
+    }
+
     /// Calls `found` for every range that holds `key`, in the order of their beginnings.
     pub fn find(&self, key: &[u8], mut found: impl FnMut(Handle, &T)) {
         self.find_under(self.root, key, &mut found);
@@ -216,7 +222,7 @@ mod tests {
         for seed in 0..40 {
             let mut rng = Rng::new(seed);
             let mut ranges = Ranges::default();
-            let mut list: Vec<(Handle, Vec<u8>, Option<Vec<u8>>, u64)> = Vec::new();
+            let mut list = Vec::<(Handle, Vec<u8>, Option<Vec<u8>>, u64)>::new();
             for step in 0..300 {
                 if list.is_empty() || rng.chance(0.6) {
                     let start = key(&mut rng);

@@ -8,6 +8,7 @@ use crate::base::{Incarnation, Index, NodeId};
 use crate::doors::native::wire::{self, Ask, Front, Hello, Say};
 use crate::pipeline::lane::lane;
 use crate::pipeline::ports::{Door, Ended};
+use crate::realms::kv::ops::{Op, Put, Query, Range};
 use crate::state::Command;
 
 /// What the stage asked of the network.
@@ -134,6 +135,15 @@ fn frame(ask: Ask, request: u64, body: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A write of this value.
+fn put(value: &[u8]) -> Vec<u8> {
+    Op::Put(Put { key: b"k".to_vec(), value: value.to_vec(), ..Put::default() }).encode()
+}
+
+fn get(key: &[u8]) -> Vec<u8> {
+    Query::Range(Range { key: key.to_vec(), ..Range::default() }).encode()
+}
+
 fn payloads(intake: &Intake) -> Vec<Vec<u8>> {
     Command::all(&intake.commands).map(|c| c.payload.to_vec()).collect()
 }
@@ -144,13 +154,13 @@ fn a_turns_writes_are_one_parcel_and_its_replies_one_send() {
     w.client(0);
     w.client(1);
     for n in 0..3 {
-        w.bytes(0, &frame(Ask::Write, 10 + n, &[n as u8; 20]));
+        w.bytes(0, &frame(Ask::Write, 10 + n, &put(&[n as u8; 20])));
     }
-    w.bytes(1, &frame(Ask::Write, 99, b"x"));
+    w.bytes(1, &frame(Ask::Write, 99, &put(b"x")));
     w.turn();
     let intake = w.intake().unwrap();
     assert_eq!((intake.first, intake.count, intake.origin.lane()), (1, 4, 2));
-    assert_eq!(payloads(&intake), [vec![0; 20], vec![1; 20], vec![2; 20], b"x".to_vec()]);
+    assert_eq!(payloads(&intake), [put(&[0; 20]), put(&[1; 20]), put(&[2; 20]), put(b"x")]);
     let sequences: Vec<u64> = Command::all(&intake.commands).map(|c| c.envelope.sequence).collect();
     assert_eq!(sequences, [1, 2, 3, 4]);
     assert!(w.intake().is_none());
@@ -167,7 +177,7 @@ fn a_turns_writes_are_one_parcel_and_its_replies_one_send() {
 fn frames_cut_anywhere_are_put_together() {
     let mut stream = Vec::new();
     for n in 0..20u64 {
-        stream.extend(frame(Ask::Write, n, &vec![n as u8; (n * 37 % 90) as usize]));
+        stream.extend(frame(Ask::Write, n, &put(&vec![n as u8; (n * 37 % 90) as usize])));
     }
     for step in [1, 2, 7, 15, 16, 17, 64, 333] {
         let mut w = World::new(Bounds::default(), Limits::default());
@@ -175,7 +185,7 @@ fn frames_cut_anywhere_are_put_together() {
         stream.chunks(step).for_each(|piece| w.bytes(0, piece));
         w.turn();
         let got = payloads(&w.intake().unwrap());
-        let want: Vec<Vec<u8>> = (0..20u64).map(|n| vec![n as u8; (n * 37 % 90) as usize]).collect();
+        let want: Vec<Vec<u8>> = (0..20u64).map(|n| put(&vec![n as u8; (n * 37 % 90) as usize])).collect();
         assert_eq!(got, want, "in pieces of {step}");
     }
 }
@@ -185,22 +195,23 @@ fn without_permits_a_connection_waits_and_goes_on() {
     let mut w = World::new(Bounds { writes: 2, ..Bounds::default() }, Limits::default());
     w.client(0);
     w.client(1);
-    let burst: Vec<u8> = (0..5).flat_map(|n| frame(Ask::Write, n, b"x")).collect();
+    let burst: Vec<u8> = (0..5).flat_map(|n| frame(Ask::Write, n, &put(b"x"))).collect();
     w.bytes(0, &burst);
-    w.bytes(1, &frame(Ask::Write, 77, b"y"));
+    w.bytes(1, &frame(Ask::Write, 77, &put(b"y")));
     w.turn();
     assert_eq!(w.intake().unwrap().count, 2);
     assert_eq!(w.net.paused.get(&0), Some(&true));
-    assert_eq!(w.edge.gauges(), (2, 2, 128, 0, 2));
+    let bytes = 2 * crate::state::command::size_of_command(put(b"x").len());
+    assert_eq!(w.edge.gauges(), (2, 2, bytes, 0, 2));
     w.turn();
     assert!(w.intake().is_none(), "nothing enters without a permit");
     // Two come back: both go to the connection that waits longest, which then stands behind the other.
     w.outcomes(&[(1, b""), (2, b"")]);
     w.turn();
-    assert_eq!(payloads(&w.intake().unwrap()), [b"x", b"x"]);
+    assert_eq!(payloads(&w.intake().unwrap()), [put(b"x"), put(b"x")]);
     w.outcomes(&[(3, b""), (4, b"")]);
     w.turn();
-    assert_eq!(payloads(&w.intake().unwrap()), [b"y", b"x"]);
+    assert_eq!(payloads(&w.intake().unwrap()), [put(b"y"), put(b"x")]);
     assert_eq!(w.net.paused.get(&0), Some(&false), "all of its input is taken");
     assert_eq!(w.edge.counters().parked, 3);
 }
@@ -209,7 +220,7 @@ fn without_permits_a_connection_waits_and_goes_on() {
 fn outcomes_for_the_gone_give_their_permits_back() {
     let mut w = World::new(Bounds { writes: 1, ..Bounds::default() }, Limits::default());
     w.client(0);
-    w.bytes(0, &frame(Ask::Write, 1, b"x"));
+    w.bytes(0, &frame(Ask::Write, 1, &put(b"x")));
     w.turn();
     w.edge.on_net(w.now, NetEvent::Ended { conn: at(0), why: Ended::Closed }, &mut w.net);
     // The slot's next owner must not get the reply.
@@ -229,7 +240,7 @@ fn outcomes_for_the_gone_give_their_permits_back() {
 fn what_no_outcome_tells_is_unknown() {
     let mut w = World::new(Bounds::default(), Limits::default());
     w.client(0);
-    (0..4).for_each(|n| w.bytes(0, &frame(Ask::Write, n, b"x")));
+    (0..4).for_each(|n| w.bytes(0, &frame(Ask::Write, n, &put(b"x"))));
     w.turn();
     w.from_apply.send(EdgeOut::Unknown { below: 2 });
     // A jump over 2; a repeat of 1; then all is told.
@@ -246,14 +257,17 @@ fn what_no_outcome_tells_is_unknown() {
 fn local_reads_go_to_apply_and_linearizable_ones_to_order() {
     let mut w = World::new(Bounds::default(), Limits::default());
     w.client(0);
-    w.bytes(0, &frame(Ask::ReadLocal, 1, b"one"));
-    w.bytes(0, &frame(Ask::Read, 2, b"two"));
-    w.bytes(0, &frame(Ask::ReadLocal, 3, b"three"));
+    w.bytes(0, &frame(Ask::ReadLocal, 1, &get(b"one")));
+    w.bytes(0, &frame(Ask::Read, 2, &get(b"two")));
+    w.bytes(0, &frame(Ask::ReadLocal, 3, &get(b"three")));
     w.turn();
     let local = w.apply.take().unwrap();
-    assert_eq!((local.lane, &local.queries[..], local.items.len()), (2, &b"onethree"[..], 2));
+    assert_eq!(
+        (local.lane, &local.queries[..], local.items.len()),
+        (2, &[get(b"one"), get(b"three")].concat()[..], 2)
+    );
     let Some(EdgeIn::Reads(linear)) = w.order.take() else { panic!("no reads for order") };
-    assert_eq!(&linear.queries, b"two");
+    assert_eq!(linear.queries, get(b"two"));
     let mut answers = Answers::default();
     for item in &local.items {
         answers.bytes.push(b'!');
@@ -282,7 +296,7 @@ fn a_client_that_does_not_read_is_not_read_from_and_then_cut() {
     assert_eq!(w.net.paused.get(&0), Some(&false));
     assert_eq!(w.frames(0).len(), 20);
     // Now the network takes one send and no more, while answers keep coming.
-    w.bytes(0, &frame(Ask::Write, 5, b"x").repeat(30));
+    w.bytes(0, &frame(Ask::Write, 5, &put(b"x")).repeat(30));
     w.turn();
     for sequence in 1..=30 {
         w.outcomes(&[(sequence, &[0; 64])]);
@@ -342,16 +356,16 @@ fn a_full_lane_holds_the_turns_work_back() {
     let mut w = World::new(Bounds::default(), Limits::default());
     w.client(0);
     for n in 0..4 {
-        w.bytes(0, &frame(Ask::Write, n, b"x"));
+        w.bytes(0, &frame(Ask::Write, n, &put(b"x")));
         assert!(w.turn().deadline > Nanos::from_millis(1_000));
     }
-    w.bytes(0, &frame(Ask::Write, 4, b"y"));
+    w.bytes(0, &frame(Ask::Write, 4, &put(b"y")));
     assert!(w.turn().deadline < Nanos::from_millis(1), "it looks again soon");
-    w.bytes(0, &frame(Ask::Write, 5, b"z"));
+    w.bytes(0, &frame(Ask::Write, 5, &put(b"z")));
     (0..4).for_each(|_| assert_eq!(w.intake().unwrap().count, 1));
     w.turn();
     let intake = w.intake().unwrap();
-    assert_eq!((intake.first, payloads(&intake)), (5, vec![b"y".to_vec(), b"z".to_vec()]));
+    assert_eq!((intake.first, payloads(&intake)), (5, vec![put(b"y"), put(b"z")]));
 }
 
 #[test]
@@ -365,9 +379,9 @@ fn too_many_connections_are_turned_away() {
 fn idle_connections_own_no_buffers() {
     let mut w = World::new(Bounds::default(), Limits::default());
     (0..2000).for_each(|slot| w.client(slot));
-    w.bytes(7, &frame(Ask::Write, 1, b"x")[..9]);
+    w.bytes(7, &frame(Ask::Write, 1, &put(b"x"))[..9]);
     assert_eq!(w.edge.floor.buffers(), 1, "one has half a frame");
-    w.bytes(7, &frame(Ask::Write, 1, b"x")[9..]);
+    w.bytes(7, &frame(Ask::Write, 1, &put(b"x"))[9..]);
     w.turn();
     w.outcomes(&[(1, b"")]);
     w.turn();
