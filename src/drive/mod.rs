@@ -8,19 +8,24 @@ mod bell;
 mod clock;
 #[cfg(test)]
 mod contract;
+mod crew;
 mod dir;
 mod media;
 mod ring;
+mod serve;
 mod setup;
 mod slow;
 mod socket;
+mod start;
 
 pub use bell::Doorbell;
 pub use clock::{now, wall_ms};
+pub use crew::Crew;
 pub use dir::{Dir, DirError};
 pub use media::Files;
-pub use ring::footprint;
+pub use serve::{format, serve};
 pub use setup::Setup;
+pub use start::StartError;
 
 use std::io;
 

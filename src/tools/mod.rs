@@ -1,1 +1,29 @@
-//! placeholder
+//! The commands: one file each, with its arguments and what it prints. Errors are for people: one line that says
+//! what, where, and what to do next.
+
+mod format;
+mod serve;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "quorate", version, about = "A replicated coordination server for Linux")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one node.
+    Serve(serve::Args),
+    /// Make the data directory of a new node.
+    Format(format::Args),
+}
+
+pub fn run(cli: Cli) -> Result<(), String> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Format(args) => format::run(args),
+    }
+}

@@ -41,6 +41,12 @@ pub const fn footprint(count: u16) -> usize {
     Buffers::footprint(count) + kernel::QUEUES
 }
 
+/// Whether this machine gives what a ring needs.
+pub fn probe() -> io::Result<()> {
+    let kernel = Kernel::new(Arc::default())?;
+    Buffers::register(kernel.ring(), 1).map(drop)
+}
+
 /// An event that came without the kernel.
 enum Ready {
     Sent(Conn, Vec<u8>),

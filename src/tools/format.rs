@@ -1,0 +1,33 @@
+//! `quorate format`: the data directory of a new node.
+//!
+//! A founding member may vote from the start. A node that joins, or that takes the place of one whose disk is
+//! lost, must not: its predecessor may have voted already. It starts blank and learns.
+
+use std::path::PathBuf;
+
+use crate::config;
+use crate::drive;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The node's configuration file.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The cluster exists already, or did: this node joins it, or takes the place of a member that lost its disk.
+    #[arg(long)]
+    join: bool,
+    #[command(flatten)]
+    keys: config::Args,
+}
+
+pub fn run(args: Args) -> Result<(), String> {
+    let plan = super::serve::plan(args.config.as_deref(), args.keys)?;
+    if args.join && plan.cluster.is_none() {
+        return Err(
+            "cluster: a node that joins needs its name; `quorate status --json` of a member shows it".into(),
+        );
+    }
+    let cluster = drive::format(&plan, args.join).map_err(|e| e.to_string())?;
+    println!("node {} of cluster {cluster} can start in {}", plan.node, plan.data.display());
+    Ok(())
+}
