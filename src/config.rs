@@ -19,6 +19,7 @@ pub enum Runtime {
 /// Every key of the file is a flag too, and a flag wins. What is given in neither has the default that its help
 /// names.
 #[derive(Clone, Debug, Default, clap::Args, serde::Deserialize)]
+#[group(skip)] // It is part of several commands' own `Args`.
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Args {
     /// This node's id, 1 to 255, unique in the cluster.

@@ -27,3 +27,13 @@ pub fn run(cli: Cli) -> Result<(), String> {
         Command::Format(args) => format::run(args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}
