@@ -20,6 +20,7 @@
 mod desk;
 pub mod native;
 pub mod watch;
+pub mod zk;
 
 use std::net::SocketAddr;
 

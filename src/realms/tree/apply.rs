@@ -96,7 +96,7 @@ impl Tree {
         let envelope = &command.envelope;
         let parsed = Ids::take(command.payload).ok_or(Malformed::Short).and_then(|(ids, record)| {
             let change = match i32::from(envelope.kind) {
-                op::MULTI => None,
+                op::MULTI | op::RECONFIG => None,
                 code => Some(Change::read(code, &mut Reader::new(record))?.ok_or(Malformed::Multi(code))?),
             };
             Ok((ids, record, change))
@@ -114,6 +114,8 @@ impl Tree {
         let request =
             Request { ids, session: envelope.session, zxid: self.zxid, wall_ms: at.wall_ms, ticks: at.ticks };
         match change {
+            // Members are changed by the operator's own tool.
+            None if i32::from(envelope.kind) == op::RECONFIG => self.reply(code::RECONFIG_DISABLED, effects),
             None => self.multi(&request, record, effects),
             Some(change) => {
                 let outcome = self.change(&request, &change, &mut effects.changes);

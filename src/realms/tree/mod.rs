@@ -85,7 +85,7 @@ impl Default for Tree {
 impl Tree {
     /// The tree of a cluster that was just founded.
     pub fn new() -> Tree {
-        Tree {
+        let mut tree = Tree {
             store: Store::founded(),
             sessions: Sessions::default(),
             settings: Settings::default(),
@@ -94,7 +94,9 @@ impl Tree {
             reap_at: Nanos::MAX,
             reap_every: Nanos::from_millis(60_000),
             scratch: apply::Scratch::default(),
-        }
+        };
+        tree.settle();
+        tree
     }
 
     pub fn zxid(&self) -> u64 {

@@ -1,0 +1,256 @@
+//! The ZooKeeper door: what unmodified ZooKeeper clients speak, over the tree realm.
+//!
+//! `wire` is the bytes, `session` one connection's requests in their order, `watches` who is to be told of what,
+//! `words` the four-letter commands, `board` what they show. A session of the protocol outlives connections: it
+//! lives in the realm, and a connection only speaks for it.
+
+mod auth;
+mod board;
+mod session;
+#[cfg(test)]
+mod tests;
+mod watches;
+pub mod wire;
+mod words;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::base::{Index, Nanos, Origin};
+use crate::doors::{Answer, Crowd, Cx, Door, Outcome, Seat, Taken};
+use crate::realms::tree::acl::{self, perm};
+use crate::realms::tree::changes::{self, Change};
+use crate::realms::tree::{paths, read::event};
+use crate::state::RealmId;
+use crate::state::timers::ById;
+
+pub use board::{Board, Lane, Mode};
+pub use session::Session;
+use watches::{Kind, Watches};
+
+/// What an operator may set; the same for all lanes of a node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bounds of what a client may ask for as its session's timeout.
+    pub timeout_ms: (i32, i32),
+    /// Bytes of a frame's body at most (`jute.maxbuffer`).
+    pub frame_max: u32,
+    /// Connections from one address on one lane; 0 for any number.
+    pub per_address_max: u32,
+    /// Four-letter words that are answered; the others are known but refused.
+    pub words: Vec<String>,
+    /// `user:hash` of who may do everything.
+    pub super_digest: Option<String>,
+    /// Shown by `conf`, in order.
+    pub shown: Vec<(String, String)>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            timeout_ms: (4_000, 40_000),
+            frame_max: wire::FRAME_MAX,
+            per_address_max: 60,
+            words: vec!["srvr".into()],
+            super_digest: None,
+            shown: Vec::new(),
+        }
+    }
+}
+
+/// What the ZooKeeper sessions of one edge lane share.
+pub struct Zk {
+    origin: Origin,
+    config: Arc<Config>,
+    board: Arc<Board>,
+    watches: Watches,
+    /// The connection that speaks for a session here.
+    seats: ById<Seat>,
+    /// Where connections come from, and for which session they speak.
+    peers: BTreeMap<Seat, (SocketAddr, u64)>,
+    addresses: BTreeMap<IpAddr, u32>,
+    /// The highest that this lane has seen applied.
+    zxid: u64,
+    told: Vec<Seat>,
+}
+
+impl Zk {
+    /// `origin` is the lane's: sessions are owned by it.
+    pub fn new(origin: Origin, config: Arc<Config>, board: Arc<Board>) -> Zk {
+        Zk {
+            origin,
+            config,
+            board,
+            watches: Watches::default(),
+            seats: ById::default(),
+            peers: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            zxid: 0,
+            told: Vec::new(),
+        }
+    }
+
+    fn lane(&self) -> &Lane {
+        self.board.lane(self.origin.lane())
+    }
+
+    fn session_of(&self, seat: Seat) -> u64 {
+        self.peers.get(&seat).map_or(0, |peer| peer.1)
+    }
+
+    fn peers(&self) -> impl Iterator<Item = (SocketAddr, u64)> {
+        self.peers.values().copied()
+    }
+
+    /// A reply or change of the realm shows how far it is.
+    fn saw(&mut self, reply: &[u8]) -> u64 {
+        let zxid = reply.first_chunk::<8>().map_or(0, |head| u64::from_be_bytes(*head));
+        self.zxid = self.zxid.max(zxid);
+        zxid
+    }
+
+    /// Tells those who watch `path` in one table, if they may read it.
+    fn tell(
+        &mut self,
+        crowd: &mut impl Crowd<Session>,
+        zxid: u64,
+        kind: Kind,
+        what: u8,
+        path: &[u8],
+        list: &[u8],
+    ) {
+        self.told.clear();
+        self.watches.fire(kind, path, &mut self.told);
+        self.send(crowd, zxid, what, path, list);
+    }
+
+    fn send(&mut self, crowd: &mut impl Crowd<Session>, zxid: u64, what: u8, path: &[u8], list: &[u8]) {
+        for &seat in &self.told {
+            crowd.visit(seat, |session, cx| {
+                if acl::allows(list, perm::READ, session.ids()) {
+                    wire::write_event(cx.out(), zxid as i64, what, path);
+                }
+            });
+        }
+        self.lane().events.add(self.told.len() as u64);
+    }
+
+    /// A deletion is told in both tables, but once to each connection.
+    fn tell_deleted(&mut self, crowd: &mut impl Crowd<Session>, zxid: u64, path: &[u8], list: &[u8]) {
+        self.told.clear();
+        self.watches.fire(Kind::Data, path, &mut self.told);
+        self.watches.fire(Kind::Child, path, &mut self.told);
+        self.told.sort_unstable();
+        self.told.dedup();
+        self.send(crowd, zxid, event::DELETED, path, list);
+    }
+
+    fn tell_parent(&mut self, crowd: &mut impl Crowd<Session>, zxid: u64, path: &[u8], list: &[u8]) {
+        let parent = paths::split(path).0;
+        let parent = if parent.is_empty() { b"/" } else { parent };
+        self.tell(crowd, zxid, Kind::Child, event::CHILDREN_CHANGED, parent, list);
+    }
+
+    fn hang_up_on(&mut self, id: u64, why: &'static str, crowd: &mut impl Crowd<Session>) {
+        if let Some(&seat) = self.seats.get(&id) {
+            crowd.visit(seat, |session, cx| session.lose(cx, why));
+        }
+    }
+}
+
+impl Door for Zk {
+    type Session = Session;
+
+    fn open(&mut self, cx: &mut Cx<'_>, from: SocketAddr) -> Session {
+        let ip = from.ip().to_canonical();
+        let count = self.addresses.entry(ip).or_default();
+        *count += 1;
+        let max = self.config.per_address_max;
+        if max > 0 && *count > max {
+            self.lane().rejected.add(1);
+            cx.hang_up("too many connections from this address");
+        }
+        self.lane().connections.add(1);
+        self.peers.insert(cx.seat, (from, 0));
+        Session::new(cx, from)
+    }
+
+    fn on_bytes(&mut self, session: &mut Session, cx: &mut Cx<'_>, bytes: &[u8]) -> Taken {
+        session.on_bytes(self, cx, bytes)
+    }
+
+    fn on_outcome(&mut self, session: &mut Session, cx: &mut Cx<'_>, token: u64, outcome: Outcome<'_>) {
+        session.on_outcome(self, cx, token, outcome);
+    }
+
+    fn on_answer(&mut self, session: &mut Session, cx: &mut Cx<'_>, token: u64, answer: Answer<'_>) {
+        session.on_answer(self, cx, token, answer);
+    }
+
+    fn on_alarm(&mut self, session: &mut Session, cx: &mut Cx<'_>) {
+        session.on_alarm(cx);
+    }
+
+    fn on_serving(&mut self, _: &mut Session, cx: &mut Cx<'_>) {
+        // As the reference does: clients look for a server that hears a leader, and keep their sessions.
+        if !cx.serving {
+            cx.hang_up("no leader that a quorum follows");
+        }
+    }
+
+    fn on_ended(&mut self, session: &mut Session, seat: Seat) {
+        self.watches.forget(seat);
+        self.peers.remove(&seat);
+        if self.seats.get(&session.id()) == Some(&seat) {
+            self.seats.remove(&session.id());
+        }
+        let ip = session.from().ip().to_canonical();
+        if let Some(count) = self.addresses.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&ip);
+            }
+        }
+        self.lane().connections.sub(1);
+        self.lane().watches.set(self.watches.len() as u64);
+    }
+
+    fn on_changes(&mut self, _: Index, changes: &[u8], crowd: &mut impl Crowd<Session>) {
+        let zxid = self.saw(changes);
+        for change in changes::all(changes).1 {
+            match change {
+                Change::Created { path, list, parent_list } if !self.watches.is_empty() => {
+                    self.tell(crowd, zxid, Kind::Data, event::CREATED, path, list);
+                    self.tell_parent(crowd, zxid, path, parent_list);
+                }
+                Change::Deleted { path, list, parent_list } if !self.watches.is_empty() => {
+                    self.tell_deleted(crowd, zxid, path, list);
+                    self.tell_parent(crowd, zxid, path, parent_list);
+                }
+                Change::Data { path, list } if !self.watches.is_empty() => {
+                    self.tell(crowd, zxid, Kind::Data, event::DATA_CHANGED, path, list);
+                }
+                Change::Created { .. } | Change::Deleted { .. } | Change::Data { .. } => {}
+                Change::Ended { session } => self.hang_up_on(session, "its session has ended", crowd),
+                Change::Moved { session, origin } if origin != self.origin.0 => {
+                    self.hang_up_on(session, "its session is served elsewhere", crowd);
+                }
+                Change::Moved { .. } => {}
+            }
+        }
+    }
+
+    fn on_gone(&mut self, _: RealmId, id: u64, crowd: &mut impl Crowd<Session>) {
+        self.hang_up_on(id, "its session has expired", crowd);
+    }
+
+    fn serves(&self, realm: RealmId) -> bool {
+        realm == RealmId::Tree
+    }
+}
+
+/// Nobody hears of a session for longer than its timeout: its connection is dead, whatever the network says.
+fn silence(timeout_ms: i32) -> Nanos {
+    Nanos::from_millis(timeout_ms.max(1) as u64)
+}

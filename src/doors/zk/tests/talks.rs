@@ -1,0 +1,423 @@
+//! What a client hears.
+
+use super::bench::Bench;
+use crate::base::{Incarnation, Nanos, NodeId, Origin};
+use crate::doors::Seat;
+use crate::doors::zk::{Config, wire};
+use crate::realms::tree::acl;
+use crate::realms::tree::jute::{Reader, Stat, Write};
+use crate::realms::tree::ops::{code, kind, op};
+use crate::state::{Command, Envelope};
+
+/// A frame from the server.
+#[derive(Debug, PartialEq, Eq)]
+struct Frame {
+    xid: i32,
+    zxid: i64,
+    err: i32,
+    body: Vec<u8>,
+}
+
+struct Client {
+    seat: Seat,
+    xid: i32,
+    session: u64,
+}
+
+fn bench() -> Bench {
+    Bench::new(Config { words: vec!["*".into()], ..Config::default() })
+}
+
+fn connect_frame(last_zxid: i64, session: u64, password: &[u8; 16]) -> Vec<u8> {
+    let mut out = Vec::new();
+    wire::framed(&mut out, |out| {
+        out.put_i32(0);
+        out.put_i64(last_zxid);
+        out.put_i32(10_000);
+        out.put_i64(session as i64);
+        out.put_bytes(password);
+        out.put_bool(false);
+    });
+    out
+}
+
+fn frames(bytes: &[u8]) -> Vec<Frame> {
+    let mut rest = bytes;
+    let mut frames = Vec::new();
+    while let Some((body, size)) = wire::take_frame(rest, u32::MAX >> 1).unwrap() {
+        let mut reader = Reader::new(body);
+        frames.push(Frame {
+            xid: reader.i32().unwrap(),
+            zxid: reader.i64().unwrap(),
+            err: reader.i32().unwrap(),
+            body: reader.rest().to_vec(),
+        });
+        rest = &rest[size..];
+    }
+    assert!(rest.is_empty(), "half a frame");
+    frames
+}
+
+impl Client {
+    fn new(bench: &mut Bench) -> Client {
+        let seat = bench.connect("10.0.0.7:999".parse().unwrap());
+        bench.bytes(seat, &connect_frame(0, 0, &[0; 16]));
+        bench.settle();
+        let (out, closing) = bench.take(seat);
+        assert!(!closing);
+        assert_eq!(out.len(), 4 + 37);
+        let session = u64::from_be_bytes(out[12..20].try_into().unwrap());
+        assert_eq!(out[24..40], wire::password(session));
+        Client { seat, xid: 0, session }
+    }
+
+    /// Sends without waiting; returns the xid.
+    fn send(&mut self, bench: &mut Bench, code: i32, record: &[u8]) -> i32 {
+        self.xid += 1;
+        self.send_as(bench, self.xid, code, record)
+    }
+
+    fn send_as(&mut self, bench: &mut Bench, xid: i32, code: i32, record: &[u8]) -> i32 {
+        let mut out = Vec::new();
+        wire::framed(&mut out, |out| {
+            out.put_i32(xid);
+            out.put_i32(code);
+            out.extend_from_slice(record);
+        });
+        bench.bytes(self.seat, &out);
+        xid
+    }
+
+    fn hear(&self, bench: &mut Bench) -> Vec<Frame> {
+        frames(&bench.take(self.seat).0)
+    }
+
+    /// Sends, lets everything happen, and takes the one reply.
+    fn call(&mut self, bench: &mut Bench, code: i32, record: &[u8]) -> Frame {
+        let xid = self.send(bench, code, record);
+        bench.settle();
+        let mut heard = self.hear(bench);
+        let reply = heard.pop().expect("a reply");
+        assert_eq!((reply.xid, heard), (xid, vec![]));
+        reply
+    }
+}
+
+fn create(path: &str) -> Vec<u8> {
+    let mut record = Vec::new();
+    record.put_bytes(path.as_bytes());
+    record.put_bytes(b"v");
+    record.extend_from_slice(acl::OPEN);
+    record.put_i32(0);
+    record
+}
+
+fn set(path: &str) -> Vec<u8> {
+    let mut record = Vec::new();
+    record.put_bytes(path.as_bytes());
+    record.put_bytes(b"w");
+    record.put_i32(-1);
+    record
+}
+
+fn path(path: &str) -> Vec<u8> {
+    let mut record = Vec::new();
+    record.put_bytes(path.as_bytes());
+    record
+}
+
+fn number(text: &str, number: i32) -> Vec<u8> {
+    let mut record = path(text);
+    record.put_i32(number);
+    record
+}
+
+fn read(text: &str, watch: bool) -> Vec<u8> {
+    let mut record = path(text);
+    record.put_bool(watch);
+    record
+}
+
+fn events(heard: &[Frame]) -> Vec<(i64, i32, String)> {
+    let events = heard.iter().filter(|frame| frame.xid == -1).map(|frame| {
+        let mut reader = Reader::new(&frame.body);
+        let kind = reader.i32().unwrap();
+        assert_eq!(reader.i32(), Ok(3));
+        (frame.zxid, kind, String::from_utf8(reader.bytes().unwrap().unwrap().to_vec()).unwrap())
+    });
+    events.collect()
+}
+
+#[test]
+fn replies_leave_in_the_order_of_requests_whatever_they_wait_for() {
+    let mut bench = bench();
+    let mut client = Client::new(&mut bench);
+    client.send(&mut bench, op::CREATE, &create("/a"));
+    client.send(&mut bench, op::GET_DATA, &read("/a", false));
+    client.send_as(&mut bench, -2, op::PING, &[]);
+    client.send(&mut bench, op::SET_DATA, &set("/a"));
+    client.send(&mut bench, op::GET_DATA, &read("/a", false));
+    client.send(&mut bench, op::SYNC, &path("/x"));
+    client.send(&mut bench, op::EXISTS, &read("/a", false));
+    client.send(&mut bench, op::WHO_AM_I, &[]);
+    assert!(client.hear(&mut bench).is_empty(), "the ping waits behind the write");
+    bench.settle();
+    let heard = client.hear(&mut bench);
+    assert_eq!(heard.iter().map(|f| f.xid).collect::<Vec<_>>(), [1, 2, -2, 3, 4, 5, 6, 7]);
+    assert!(heard.iter().all(|f| f.err == 0));
+    assert_eq!(
+        &heard[1].body[..5],
+        b"\0\0\0\x01v",
+        "the read sees the write before it and not the one behind"
+    );
+    assert_eq!(&heard[4].body[..5], b"\0\0\0\x01w");
+    assert_eq!(heard[5].body, path("/x"));
+    assert_eq!(Stat::read(&mut Reader::new(&heard[6].body)).unwrap().version, 1);
+    assert!(heard.windows(2).all(|two| two[0].zxid <= two[1].zxid));
+}
+
+#[test]
+fn an_event_comes_before_the_reply_that_caused_it() {
+    let mut bench = bench();
+    let (mut one, mut two) = (Client::new(&mut bench), Client::new(&mut bench));
+    assert_eq!(one.call(&mut bench, op::EXISTS, &read("/w", true)).err, code::NO_NODE);
+    assert_eq!(one.call(&mut bench, op::GET_CHILDREN, &read("/", true)).err, 0);
+    assert_eq!(one.call(&mut bench, op::GET_DATA, &read("/w", true)).err, code::NO_NODE);
+    one.send(&mut bench, op::CREATE, &create("/w"));
+    bench.settle();
+    let heard = one.hear(&mut bench);
+    let zxid = heard[2].zxid;
+    assert_eq!(events(&heard), [(zxid, 1, "/w".into()), (zxid, 4, "/".into())]);
+    assert_eq!(heard[2].err, 0);
+    assert!(two.call(&mut bench, op::SET_DATA, &set("/w")).err == 0);
+    assert!(one.hear(&mut bench).is_empty(), "once is once");
+    one.call(&mut bench, op::GET_DATA, &read("/w", true));
+    one.call(&mut bench, op::GET_CHILDREN2, &read("/w", true));
+    two.send(&mut bench, op::DELETE, &number("/w", -1));
+    bench.settle();
+    let kinds: Vec<_> = events(&one.hear(&mut bench)).into_iter().map(|e| (e.1, e.2)).collect();
+    assert_eq!(kinds, [(2, "/w".to_string())], "a deletion is told once");
+}
+
+#[test]
+fn persistent_watches_stay_until_removed() {
+    let mut bench = bench();
+    let mut client = Client::new(&mut bench);
+    assert_eq!(client.call(&mut bench, op::ADD_WATCH, &number("/r", 1)).body, [0; 4]);
+    assert_eq!(client.call(&mut bench, op::ADD_WATCH, &number("/p", 0)).err, 0);
+    assert_eq!(client.call(&mut bench, op::ADD_WATCH, &number("/p", 2)).err, code::MARSHALLING_ERROR);
+    for path in ["/r", "/r/x", "/p", "/p/x"] {
+        client.send(&mut bench, op::CREATE, &create(path));
+    }
+    bench.settle();
+    let kinds: Vec<_> = events(&client.hear(&mut bench)).into_iter().map(|e| (e.1, e.2)).collect();
+    let expected = [(1, "/r"), (1, "/r/x"), (1, "/p"), (4, "/p")];
+    assert_eq!(kinds, expected.map(|(kind, path)| (kind, path.to_string())));
+    assert_eq!(client.call(&mut bench, op::CHECK_WATCHES, &number("/p", 1)).err, code::NO_WATCHER);
+    assert_eq!(client.call(&mut bench, op::CHECK_WATCHES, &number("/p", 4)).err, 0);
+    assert_eq!(client.call(&mut bench, op::REMOVE_WATCHES, &number("/p", 3)).err, 0);
+    assert_eq!(client.call(&mut bench, op::REMOVE_WATCHES, &number("/p", 3)).err, code::NO_WATCHER);
+    assert_eq!(client.call(&mut bench, op::REMOVE_WATCHES, &number("/r", 5)).err, 0);
+    assert_eq!(client.call(&mut bench, op::SET_DATA, &set("/r/x")).err, 0);
+}
+
+#[test]
+fn events_go_only_to_those_who_may_read() {
+    let mut bench = bench();
+    let (mut one, mut two) = (Client::new(&mut bench), Client::new(&mut bench));
+    let mut auth = Vec::new();
+    auth.put_i32(0);
+    auth.put_bytes(b"digest");
+    auth.put_bytes(b"u:p");
+    one.send_as(&mut bench, -4, op::AUTH, &auth);
+    assert_eq!(one.hear(&mut bench), [Frame { xid: -4, zxid: 0, err: 0, body: vec![] }]);
+    for client in [&mut one, &mut two] {
+        client.call(&mut bench, op::EXISTS, &read("/mine", true));
+    }
+    let mut record = path("/mine");
+    record.put_nullable(None);
+    record.put_i32(1);
+    record.put_i32(31);
+    record.put_bytes(b"auth");
+    record.put_bytes(b"");
+    record.put_i32(0);
+    one.send(&mut bench, op::CREATE, &record);
+    bench.settle();
+    assert_eq!(events(&one.hear(&mut bench)).len(), 1);
+    assert!(two.hear(&mut bench).is_empty());
+    assert_eq!(two.call(&mut bench, op::GET_DATA, &read("/mine", false)).err, code::NO_AUTH);
+    let who = one.call(&mut bench, op::WHO_AM_I, &[]).body;
+    assert!(who.ends_with(b"digest\0\0\0\x01u"));
+}
+
+#[test]
+fn a_session_moves_with_its_password_and_its_old_connection_goes() {
+    let mut bench = bench();
+    let mut old = Client::new(&mut bench);
+    old.call(&mut bench, op::CREATE, &create("/a"));
+    let reattach = |bench: &mut Bench, session, password: [u8; 16], last| {
+        let seat = bench.connect("10.0.0.8:1".parse().unwrap());
+        bench.bytes(seat, &connect_frame(last, session, &password));
+        bench.settle();
+        (seat, bench.take(seat))
+    };
+    let zeros = {
+        let mut out = Vec::new();
+        wire::write_connected(&mut out, 0, 0, &[0; 16], true);
+        out
+    };
+    let (_, heard) = reattach(&mut bench, old.session, [1; 16], 0);
+    assert_eq!(heard, (zeros.clone(), true), "a wrong password");
+    let unknown = old.session + 99;
+    let (_, heard) = reattach(&mut bench, unknown, wire::password(unknown), 0);
+    assert_eq!(heard, (zeros, true), "an unknown session");
+    let (_, heard) = reattach(&mut bench, old.session, wire::password(old.session), 1 << 40);
+    assert_eq!(heard, (vec![], true), "a client ahead of us hears nothing");
+    let (seat, (out, closing)) = reattach(&mut bench, old.session, wire::password(old.session), 2);
+    assert_eq!((out.len(), closing), (41, false));
+    assert!(bench.take(old.seat).1, "the old connection ends");
+    bench.end(old.seat);
+    let mut new = Client { seat, xid: 0, session: old.session };
+    assert_eq!(new.call(&mut bench, op::SET_DATA, &set("/a")).err, 0);
+
+    // Another edge takes the session.
+    let mut payload = new.session.to_be_bytes().to_vec();
+    payload.extend_from_slice(&5000i32.to_be_bytes());
+    let origin = Origin::new(NodeId(2), 0, Incarnation(1));
+    let envelope =
+        Envelope { realm: 2, kind: kind::ATTACH_SESSION, origin, sequence: 1, ..Envelope::default() };
+    bench.command(&Command { envelope, payload: &payload });
+    assert!(bench.take(new.seat).1);
+}
+
+#[test]
+fn goodbye_is_answered_and_expiry_is_not() {
+    let mut bench = bench();
+    let (mut one, two) = (Client::new(&mut bench), Client::new(&mut bench));
+    one.send(&mut bench, op::CLOSE_SESSION, &[]);
+    one.send(&mut bench, op::CREATE, &create("/late"));
+    bench.settle();
+    let (out, closing) = bench.take(one.seat);
+    let heard = frames(&out);
+    assert_eq!((heard.len(), heard[0].err, closing), (1, 0, true));
+    let envelope = Envelope { realm: 2, kind: kind::EXPIRE_SESSION, ..Envelope::default() };
+    bench.command(&Command { envelope, payload: &two.session.to_be_bytes() });
+    assert_eq!(bench.take(two.seat), (vec![], true));
+}
+
+#[test]
+fn a_client_catches_up_with_its_watches() {
+    let mut bench = bench();
+    let mut client = Client::new(&mut bench);
+    client.call(&mut bench, op::CREATE, &create("/old"));
+    let since = client.call(&mut bench, op::CREATE, &create("/same")).zxid;
+    client.call(&mut bench, op::SET_DATA, &set("/old"));
+    let mut record = Vec::new();
+    record.put_i64(since);
+    for paths in [&["/old", "/same"][..], &["/not"], &[], &["/keep"], &[]] {
+        record.put_i32(paths.len() as i32);
+        paths.iter().for_each(|path| record.put_bytes(path.as_bytes()));
+    }
+    client.send_as(&mut bench, -8, op::SET_WATCHES2, &record);
+    bench.settle();
+    let heard = client.hear(&mut bench);
+    assert_eq!(events(&heard), [(-1, 3, "/old".into())]);
+    assert_eq!((heard[1].xid, heard[1].err, heard[1].body.len()), (-8, 0, 0));
+    client.send(&mut bench, op::SET_DATA, &set("/same"));
+    client.send(&mut bench, op::CREATE, &create("/not"));
+    client.send(&mut bench, op::CREATE, &create("/keep"));
+    client.send(&mut bench, op::CREATE, &create("/keep/x"));
+    bench.settle();
+    let kinds: Vec<_> = events(&client.hear(&mut bench)).into_iter().map(|e| (e.1, e.2)).collect();
+    assert_eq!(
+        kinds,
+        [(3, "/same"), (1, "/not"), (1, "/keep"), (4, "/keep")].map(|(kind, path)| (kind, path.to_string()))
+    );
+}
+
+#[test]
+fn bad_input_gets_the_answer_that_it_is_due() {
+    let ask = |code: i32, record: &[u8]| {
+        let mut bench = bench();
+        let mut client = Client::new(&mut bench);
+        client.send(&mut bench, code, record);
+        bench.settle();
+        let (out, closing) = bench.take(client.seat);
+        (frames(&out).first().map(|frame| frame.err), closing)
+    };
+    for code in [op::CHECK, op::DELETE_CONTAINER, 0, 999, -10] {
+        assert_eq!(ask(code, &number("/a", 0)), (Some(code::UNIMPLEMENTED), true), "operation {code}");
+    }
+    assert_eq!(ask(op::CREATE, &path("/a")), (Some(code::MARSHALLING_ERROR), false), "a short record");
+    assert_eq!(ask(op::GET_DATA, &[0xff, 0xff, 0xff, 0xf0]), (None, true), "a negative length");
+    assert_eq!(ask(op::GET_DATA, &[0x7f, 0, 0, 0]), (None, true), "a length beyond the frame");
+    assert_eq!(ask(op::MULTI, &[0, 0, 0, 14, 0]), (Some(code::MARSHALLING_ERROR), false), "half a header");
+    let mut trailing = read("/", false);
+    trailing.extend_from_slice(b"more");
+    assert_eq!(ask(op::GET_DATA, &trailing), (Some(0), false), "what follows a record is ignored");
+    let mut huge = Vec::new();
+    huge.put_i64(0);
+    huge.put_i32(i32::MAX);
+    assert_eq!(ask(op::SET_WATCHES, &huge), (None, true), "a vector longer than the frame");
+    assert_eq!(ask(op::SASL, &(-1i32).to_be_bytes()), (Some(0), false));
+    let mut auth = Vec::new();
+    auth.put_i32(0);
+    auth.put_bytes(b"nosuch");
+    auth.put_bytes(b"");
+    assert_eq!(ask(op::AUTH, &auth), (Some(code::AUTH_FAILED), true));
+}
+
+#[test]
+fn nothing_but_a_handshake_or_a_word_opens_a_connection() {
+    for bytes in [&b"\xff\xff\xff\xff"[..], b"\0\x20\0\0", b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\x04\0\0\0\0"] {
+        let mut bench = bench();
+        let seat = bench.connect("10.0.0.7:999".parse().unwrap());
+        bench.bytes(seat, bytes);
+        bench.settle();
+        assert_eq!(bench.take(seat), (vec![], true), "{bytes:?}");
+    }
+}
+
+#[test]
+fn words_are_answered_if_they_are_allowed() {
+    let say = |words: &str, word: &str, serving: bool| {
+        let mut bench = Bench::new(Config { words: vec![words.into()], ..Config::default() });
+        let seat = bench.connect("10.0.0.7:999".parse().unwrap());
+        bench.set_serving(serving);
+        if !serving {
+            bench.end(seat);
+        }
+        let seat = bench.connect("10.0.0.7:999".parse().unwrap());
+        bench.bytes(seat, word.as_bytes());
+        bench.settle();
+        let (out, closing) = bench.take(seat);
+        assert!(closing, "{word} ends the connection");
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(say("*", "ruok", false), "imok");
+    assert_eq!(say("srvr", "ruok", true), "ruok is not executed because it is not in the whitelist.\n");
+    assert_eq!(say("*", "srvr", false), "This ZooKeeper instance is not currently serving requests\n");
+    let srvr = say("srvr", "srvr", true);
+    assert!(srvr.starts_with("Zookeeper version: 3.9.5-"), "{srvr}");
+    assert!(srvr.contains("\nZxid: 0x0\nMode: standalone\nNode count: 5\n"), "{srvr}");
+    assert!(say("*", "mntr", true).contains("zk_znode_count\t5\n"));
+    assert!(say("*", "envi", true).contains("zookeeper.version=3.9.5"));
+    assert_eq!(say("*", "wchs", true), "0 connections watching 0 paths\nTotal watches:0\n");
+}
+
+#[test]
+fn without_a_leader_nobody_is_served_and_the_silent_are_cut() {
+    let mut bench = bench();
+    let client = Client::new(&mut bench);
+    bench.set_now(Nanos::from_millis(9_999));
+    bench.alarm(client.seat);
+    assert!(!bench.take(client.seat).1);
+    bench.set_now(Nanos::from_millis(10_000));
+    bench.alarm(client.seat);
+    assert!(bench.take(client.seat).1);
+
+    let mut client2 = Client::new(&mut bench);
+    bench.set_serving(false);
+    client2.send_as(&mut bench, -2, op::PING, &[]);
+    assert_eq!(bench.take(client2.seat), (vec![], true), "no ping is answered as alive");
+}

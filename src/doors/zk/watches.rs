@@ -1,0 +1,294 @@
+//! Who watches which paths: two tables by path and connection, as the protocol has them.
+//!
+//! A registration is the connection's, not the session's, and goes with it. One connection gets one event per
+//! change and table, however many ways it watches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::doors::Seat;
+use crate::realms::tree::paths;
+
+/// How a path is watched; several may hold at once.
+pub mod mode {
+    /// Until it fires.
+    pub const ONCE: u8 = 1;
+    pub const PERSISTENT: u8 = 2;
+    /// With all that lies below.
+    pub const RECURSIVE: u8 = 4;
+    pub const ANY: u8 = 7;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Data,
+    Child,
+}
+
+/// The watchers of one path. Most paths have one.
+#[derive(Debug)]
+enum Watchers {
+    One(Seat, u8),
+    Many(BTreeMap<Seat, u8>),
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    paths: BTreeMap<Arc<[u8]>, Watchers>,
+}
+
+#[derive(Debug, Default)]
+pub struct Watches {
+    data: Table,
+    child: Table,
+    /// Recursive registrations: without any, nobody looks at the paths above.
+    recursive: usize,
+    /// Which paths a connection watches in either table.
+    by_seat: BTreeMap<Seat, BTreeSet<Arc<[u8]>>>,
+    count: usize,
+}
+
+impl Watchers {
+    fn modes(&self, seat: Seat) -> u8 {
+        match self {
+            Watchers::One(one, modes) if *one == seat => *modes,
+            Watchers::One(..) => 0,
+            Watchers::Many(many) => many.get(&seat).copied().unwrap_or(0),
+        }
+    }
+
+    /// Sets the modes of a connection; true if nobody is left.
+    fn set(&mut self, seat: Seat, modes: u8) -> bool {
+        match self {
+            Watchers::One(one, old) if *one == seat => {
+                *old = modes;
+                modes == 0
+            }
+            Watchers::One(one, old) => {
+                if modes != 0 {
+                    *self = Watchers::Many(BTreeMap::from([(*one, *old), (seat, modes)]));
+                }
+                false
+            }
+            Watchers::Many(many) => {
+                if modes == 0 {
+                    many.remove(&seat);
+                } else {
+                    many.insert(seat, modes);
+                }
+                many.is_empty()
+            }
+        }
+    }
+
+    fn each(&self, mut f: impl FnMut(Seat, u8)) {
+        match self {
+            Watchers::One(seat, modes) => f(*seat, *modes),
+            Watchers::Many(many) => many.iter().for_each(|(&seat, &modes)| f(seat, modes)),
+        }
+    }
+}
+
+impl Table {
+    fn modes(&self, path: &[u8], seat: Seat) -> u8 {
+        self.paths.get(path).map_or(0, |watchers| watchers.modes(seat))
+    }
+
+    fn set(&mut self, path: Arc<[u8]>, seat: Seat, modes: u8) {
+        match self.paths.get_mut(&path) {
+            Some(watchers) => {
+                watchers.set(seat, modes);
+            }
+            None => {
+                self.paths.insert(path, Watchers::One(seat, modes));
+            }
+        }
+    }
+
+    fn clear(&mut self, path: &[u8], seat: Seat) {
+        if let Some(watchers) = self.paths.get_mut(path)
+            && watchers.set(seat, 0)
+        {
+            self.paths.remove(path);
+        }
+    }
+}
+
+impl Watches {
+    /// Registrations, each path and connection counting once per table.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Connections that watch anything, and paths watched.
+    pub fn breadth(&self) -> (usize, usize) {
+        let child_only = self.child.paths.keys().filter(|path| !self.data.paths.contains_key(*path)).count();
+        (self.by_seat.len(), self.data.paths.len() + child_only)
+    }
+
+    fn table(&self, kind: Kind) -> &Table {
+        match kind {
+            Kind::Data => &self.data,
+            Kind::Child => &self.child,
+        }
+    }
+
+    pub fn modes(&self, kind: Kind, path: &[u8], seat: Seat) -> u8 {
+        self.table(kind).modes(path, seat)
+    }
+
+    fn set(&mut self, kind: Kind, path: &[u8], seat: Seat, modes: u8) {
+        let old = self.modes(kind, path, seat);
+        if old == modes {
+            return;
+        }
+        self.recursive += usize::from(modes & mode::RECURSIVE != 0);
+        self.recursive -= usize::from(old & mode::RECURSIVE != 0);
+        self.count += usize::from(old == 0);
+        self.count -= usize::from(modes == 0);
+        let own = self.by_seat.entry(seat).or_default();
+        let table = if kind == Kind::Data { &mut self.data } else { &mut self.child };
+        if modes != 0 {
+            let shared: Arc<[u8]> = own.get(path).cloned().unwrap_or_else(|| path.into());
+            own.insert(shared.clone());
+            return table.set(shared, seat, modes);
+        }
+        table.clear(path, seat);
+        if self.data.modes(path, seat) == 0 && self.child.modes(path, seat) == 0 {
+            own.remove(path);
+            if own.is_empty() {
+                self.by_seat.remove(&seat);
+            }
+        }
+    }
+
+    /// Adds a way of watching to those that the connection has.
+    pub fn add(&mut self, kind: Kind, path: &[u8], seat: Seat, modes: u8) {
+        self.set(kind, path, seat, self.modes(kind, path, seat) | modes);
+    }
+
+    /// True: the connection watched in one of these ways.
+    pub fn remove(&mut self, kind: Kind, path: &[u8], seat: Seat, modes: u8) -> bool {
+        let old = self.modes(kind, path, seat);
+        self.set(kind, path, seat, old & !modes);
+        old & modes != 0
+    }
+
+    /// The connection is gone.
+    pub fn forget(&mut self, seat: Seat) {
+        for path in self.by_seat.get(&seat).cloned().unwrap_or_default() {
+            self.set(Kind::Data, &path, seat, 0);
+            self.set(Kind::Child, &path, seat, 0);
+        }
+    }
+
+    /// Who is to be told of a change at `path`: appended to `told`, each once. Registrations for one time are
+    /// used up.
+    pub fn fire(&mut self, kind: Kind, path: &[u8], told: &mut Vec<Seat>) {
+        if self.is_empty() {
+            return;
+        }
+        let start = told.len();
+        let mut spent = Vec::new();
+        if let Some(watchers) = self.table(kind).paths.get(path) {
+            watchers.each(|seat, modes| {
+                told.push(seat);
+                if modes & mode::ONCE != 0 {
+                    spent.push((seat, modes & !mode::ONCE));
+                }
+            });
+        }
+        for (seat, modes) in spent {
+            self.set(kind, path, seat, modes);
+        }
+        if kind == Kind::Data && self.recursive > 0 {
+            self.fire_above(path, told);
+            let mut once = told.split_off(start);
+            once.sort_unstable();
+            once.dedup();
+            told.append(&mut once);
+        }
+    }
+
+    fn fire_above(&self, path: &[u8], told: &mut Vec<Seat>) {
+        let mut at = path;
+        while !paths::is_root(at) {
+            at = paths::split(at).0;
+            let name = if at.is_empty() { b"/" } else { at };
+            if let Some(watchers) = self.data.paths.get(name) {
+                watchers.each(|seat, modes| {
+                    if modes & mode::RECURSIVE != 0 {
+                        told.push(seat);
+                    }
+                });
+            }
+        }
+    }
+
+    /// By connection: the paths that it watches in the data table.
+    pub fn by_seat(&self) -> impl Iterator<Item = (Seat, impl Iterator<Item = &[u8]>)> {
+        self.by_seat.iter().map(move |(&seat, own)| {
+            (seat, own.iter().map(|path| &path[..]).filter(move |path| self.data.modes(path, seat) != 0))
+        })
+    }
+
+    /// By path of the data table: the connections that watch it.
+    pub fn by_path(&self) -> impl Iterator<Item = (&[u8], Vec<Seat>)> {
+        self.data.paths.iter().map(|(path, watchers)| {
+            let mut seats = Vec::new();
+            watchers.each(|seat, _| seats.push(seat));
+            (&path[..], seats)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seat(slot: u32) -> Seat {
+        Seat { slot, generation: 1 }
+    }
+
+    fn fire(watches: &mut Watches, kind: Kind, path: &str) -> Vec<u32> {
+        let mut told = Vec::new();
+        watches.fire(kind, path.as_bytes(), &mut told);
+        told.iter().map(|seat| seat.slot).collect()
+    }
+
+    #[test]
+    fn once_is_once_and_persistent_stays() {
+        let mut watches = Watches::default();
+        watches.add(Kind::Data, b"/a", seat(1), mode::ONCE);
+        watches.add(Kind::Data, b"/a", seat(1), mode::ONCE);
+        watches.add(Kind::Data, b"/a", seat(2), mode::ONCE);
+        watches.add(Kind::Data, b"/a", seat(2), mode::PERSISTENT);
+        assert_eq!(watches.len(), 2);
+        assert_eq!(fire(&mut watches, Kind::Child, "/a"), [0; 0]);
+        assert_eq!(fire(&mut watches, Kind::Data, "/a"), [1, 2]);
+        assert_eq!(fire(&mut watches, Kind::Data, "/a"), [2]);
+        assert!(watches.remove(Kind::Data, b"/a", seat(2), mode::PERSISTENT));
+        assert!(!watches.remove(Kind::Data, b"/a", seat(2), mode::ANY));
+        assert!(watches.is_empty() && watches.by_seat.is_empty() && watches.data.paths.is_empty());
+    }
+
+    #[test]
+    fn recursive_watchers_hear_of_all_below_and_once() {
+        let mut watches = Watches::default();
+        watches.add(Kind::Data, b"/", seat(1), mode::RECURSIVE);
+        watches.add(Kind::Data, b"/a", seat(1), mode::RECURSIVE);
+        watches.add(Kind::Data, b"/a", seat(2), mode::PERSISTENT);
+        assert_eq!(fire(&mut watches, Kind::Data, "/a/b/c"), [1]);
+        assert_eq!(fire(&mut watches, Kind::Data, "/ab"), [1]);
+        assert_eq!(fire(&mut watches, Kind::Data, "/a"), [1, 2]);
+        assert_eq!(fire(&mut watches, Kind::Data, "/"), [1]);
+        watches.forget(seat(1));
+        assert_eq!(watches.recursive, 0);
+        assert_eq!(fire(&mut watches, Kind::Data, "/a/b"), [0; 0]);
+        assert_eq!(watches.len(), 1);
+    }
+}
