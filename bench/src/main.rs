@@ -1,6 +1,7 @@
 //! Floor programs and instruments: what the machine gives before the server takes its share.
 
 mod append;
+mod core;
 mod echo;
 
 use clap::{Parser, Subcommand};
@@ -18,12 +19,15 @@ enum Command {
     Append(append::Args),
     /// Send every frame back, on the server's own loop with nothing behind it: the floor under every door.
     Echo(echo::Args),
+    /// Send commands through three nodes without doors: what agreement, log and state cost.
+    Core(core::Args),
 }
 
 fn main() {
     let result = match Args::parse().command {
         Command::Append(args) => append::run(args),
         Command::Echo(args) => echo::run(args),
+        Command::Core(args) => core::run(args),
     };
     if let Err(text) = result {
         eprintln!("bench: {text}");
