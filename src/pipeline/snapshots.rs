@@ -69,7 +69,7 @@ impl Saving {
             Slice::More => None,
             Slice::Chunk(block) => {
                 let offset = self.offset;
-                self.offset += block.padded().len() as u64;
+                self.offset += block.len() as u64;
                 self.in_flight += 1;
                 Some(StoreIn::SnapshotChunk { index, offset, block })
             }

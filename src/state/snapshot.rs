@@ -148,6 +148,8 @@ impl View {
         head[36..40].copy_from_slice(&crc.to_le_bytes());
         self.number += 1;
         self.records = 0;
+        let padding = chunk.len().next_multiple_of(PAGE) - chunk.len();
+        chunk.grow(padding); // Chunks lie end to end on whole pages.
         chunk.freeze()
     }
 }
