@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quorate::base::{ClusterId, Nanos, NodeId, Origin};
-use quorate::drive::{self, Dir, Doorbell, Files, Setup};
 use quorate::config::Runtime;
+use quorate::drive::{self, Dir, Doorbell, Files, Setup};
 use quorate::journal::{Expect, Params, format, open};
 use quorate::pipeline::edge::Lanes;
 use quorate::pipeline::node::{Core, Tuning};
