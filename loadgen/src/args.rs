@@ -22,6 +22,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check failed, 2 usage, 3 canno
 pub enum Command {
     /// Put load on a cluster and measure it
     Run(Box<Run>),
+    /// Check a stored history again
+    Verify(Verify),
     /// Answer a protocol validly from a constant: the ceiling of the client
     Null(Null),
 }
@@ -61,7 +63,7 @@ pub struct Run {
     /// How many keys
     #[arg(long, default_value_t = 10_000)]
     pub keys: u64,
-    /// What keys begin with [default: /loadgen/k for zk]
+    /// What keys begin with [default: /loadgen/k for zk, else loadgen/k]
     #[arg(long)]
     pub prefix: Option<String>,
     /// Length of a key in bytes, prefix included [default: prefix and 8 digits]
@@ -76,9 +78,12 @@ pub struct Run {
     /// Percentage of reads
     #[arg(long, default_value_t = 0.0)]
     pub reads: f64,
-    /// What a read promises (zk linearizable: sync, then get)
-    #[arg(long, value_enum, default_value_t = ReadMode::Local)]
-    pub read_mode: ReadMode,
+    /// What a read promises; zk linearizable: sync, then get [default: local for zk, linearizable for native]
+    #[arg(long, value_enum)]
+    pub read_mode: Option<ReadMode>,
+    /// native: writes in one request, to neighbouring keys; each counts as an operation
+    #[arg(long, default_value_t = 1)]
+    pub batch: usize,
     /// The keys are there already: do not create them
     #[arg(long)]
     pub no_preload: bool,
@@ -96,7 +101,23 @@ pub struct Run {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
+    /// Record the history and check it: lost writes, revisions, real-time order, linearizability
+    #[arg(long)]
+    pub check: bool,
+    /// Keep the history here, for `loadgen verify`
+    #[arg(long, value_name = "FILE", requires = "check")]
+    pub history: Option<PathBuf>,
+
     /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// JSON lines: client, op, key, value, start_ns, end_ns, outcome, revision
+    pub file: PathBuf,
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }

@@ -108,7 +108,7 @@ impl Book {
             Verdict::Ok => {
                 // The warm-up's rate is shown as well, but not its latencies.
                 lane.ok += 1;
-                if over && ended.op.kind != Kind::Read {
+                if over && !ended.op.kind.is_read() {
                     self.gap.on_write(ended.now);
                 }
             }
@@ -163,7 +163,7 @@ impl Book {
 }
 
 fn lane(tally: &mut Tally, kind: Kind) -> &mut Lane {
-    if kind == Kind::Read { &mut tally.read } else { &mut tally.write }
+    if kind.is_read() { &mut tally.read } else { &mut tally.write }
 }
 
 #[cfg(test)]

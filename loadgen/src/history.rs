@@ -59,11 +59,20 @@ impl Scribe {
     }
 
     pub fn on_end(&mut self, ended: &Ended) {
+        if self.failed.is_some() {
+            return;
+        }
         let line = Line {
             client: ended.client,
-            op: if ended.op.kind == Kind::Read { self.read } else { Deed::Write },
+            op: match ended.op.kind {
+                Kind::Write => Deed::Write,
+                Kind::Read => self.read,
+                Kind::Audit => Deed::Read,
+                // Values of the preparation are overwritten before anybody reads.
+                Kind::Root | Kind::Create => return,
+            },
             key: ended.op.key,
-            value: if ended.op.kind == Kind::Read { ended.stamp } else { ended.op.stamp },
+            value: if ended.op.kind.is_read() { ended.stamp } else { ended.op.stamp },
             start_ns: ended.sent,
             end_ns: ended.now,
             outcome: match ended.verdict {
@@ -73,9 +82,6 @@ impl Scribe {
             },
             revision: ended.revision,
         };
-        if ended.op.kind == Kind::Root || self.failed.is_some() {
-            return;
-        }
         self.text.clear();
         let written = serde_json::to_writer(&mut self.text, &line).map_err(io::Error::from).and_then(|()| {
             self.text.push(b'\n');

@@ -20,9 +20,13 @@ mod progress;
 mod record;
 mod run;
 mod source;
+mod verify;
+mod wgl;
 
+use std::fs::File;
 use std::io::Write;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::args::Command;
@@ -56,6 +60,7 @@ impl Failure {
 pub fn main(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run_command(&args),
+        Command::Verify(args) => verify_command(&args),
         Command::Null(args) => null_command(&args),
     }
 }
@@ -63,16 +68,27 @@ pub fn main(command: Command) -> Result<Exit, Failure> {
 fn run_command(args: &args::Run) -> Result<Exit, Failure> {
     let plan = Plan::from_args(args).map_err(|why| Failure::new(Exit::Usage, why))?;
     let mut progress = Progress::new();
-    let measured = run::run(&plan, None, &mut progress);
+    let history = args.check.then(|| {
+        let name = format!("loadgen-{}.jsonl", std::process::id());
+        args.history.clone().unwrap_or_else(|| std::env::temp_dir().join(name))
+    });
+    let measured = run::run(&plan, history.as_ref(), &mut progress);
     progress.clear();
     let measured = measured.map_err(|trouble| match trouble {
         Trouble::Connect(why) => Failure::new(Exit::CannotConnect, why),
         Trouble::Prepare(why) | Trouble::Local(why) => Failure::new(Exit::Partial, why),
     })?;
+    let report = match &history {
+        Some(path) => Some(check_history(path, &measured.history, args.history.is_some())?),
+        None => None,
+    };
     if args.json {
-        println!("{}", output::json(&plan, &measured));
+        println!("{}", output::json(&plan, &measured, report.as_ref()));
     } else {
-        print!("{}", output::table(&plan, &measured));
+        print!("{}", output::table(&plan, &measured, report.as_ref()));
+    }
+    if report.is_some_and(|report| !report.passed()) {
+        return Ok(Exit::CheckFailed);
     }
     let faults = output::faults(&plan, &measured);
     Ok(match (faults.partial.is_empty(), faults.invalid.is_empty()) {
@@ -80,6 +96,32 @@ fn run_command(args: &args::Run) -> Result<Exit, Failure> {
         (true, false) => Exit::Invalid,
         (true, true) => Exit::Done,
     })
+}
+
+/// Puts the threads' parts together and verifies the whole.
+fn check_history(path: &Path, parts: &[PathBuf], keep: bool) -> Result<verify::Report, Failure> {
+    let local = |error: std::io::Error| Failure::new(Exit::Partial, format!("{}: {error}", path.display()));
+    let mut whole = File::create(path).map_err(local)?;
+    for part in parts {
+        std::io::copy(&mut File::open(part).map_err(local)?, &mut whole).map_err(local)?;
+        std::fs::remove_file(part).map_err(local)?;
+    }
+    let lines = verify::load(path).map_err(|why| Failure::new(Exit::Partial, why))?;
+    if !keep {
+        std::fs::remove_file(path).map_err(local)?;
+    }
+    Ok(verify::verify(lines))
+}
+
+fn verify_command(args: &args::Verify) -> Result<Exit, Failure> {
+    let lines = verify::load(&args.file).map_err(|why| Failure::new(Exit::Usage, why))?;
+    let report = verify::verify(lines);
+    if args.json {
+        println!("{}", serde_json::json!(report));
+    } else {
+        print!("{}", report.text());
+    }
+    Ok(if report.passed() { Exit::Done } else { Exit::CheckFailed })
 }
 
 fn null_command(args: &args::Null) -> Result<Exit, Failure> {

@@ -8,6 +8,7 @@ use crate::clock::MILLI;
 use crate::plan::Plan;
 use crate::record::{Lane, code_name};
 use crate::run::Measured;
+use crate::verify::Report;
 
 /// More late sends than this make a run invalid.
 const LATE_SHARE_MAX: f64 = 0.001;
@@ -27,7 +28,10 @@ pub fn faults(plan: &Plan, measured: &Measured) -> Faults {
     let mut faults = Faults::default();
     let late = late_share(measured);
     if late > LATE_SHARE_MAX {
-        faults.invalid.push(format!("{:.2} % of the sends were more than 1 ms late", late * 100.0));
+        faults.invalid.push(format!(
+            "{:.2} % of the sends were more than 1 ms late; on a host shared with the servers run `chrt -f 1 loadgen ...`",
+            late * 100.0
+        ));
     }
     let busy = client_share(plan, measured);
     if busy > CLIENT_SHARE_MAX {
@@ -59,15 +63,16 @@ fn client_share(plan: &Plan, measured: &Measured) -> f64 {
     measured.client_cpu_us as f64 / (measured.secs * 1e6 * plan.threads as f64)
 }
 
-pub fn json(plan: &Plan, measured: &Measured) -> Value {
+pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value {
     let total = &measured.total;
     let server_cpu: Option<u64> = (!measured.servers.is_empty())
         .then(|| measured.servers.iter().map(|(_, before, after)| after.cpu_us - before.cpu_us).sum());
     let faults = faults(plan, measured);
-    let all = Cost { ops: total.ok(), server_cpu, client_cpu: Some(measured.client_cpu_us) };
+    let all =
+        Cost { ops: total.ok() * plan.batch as u64, server_cpu, client_cpu: Some(measured.client_cpu_us) };
     // What a mixed load cost cannot be split between its kinds.
     let pure = |lane: &Lane| {
-        if lane.ok == total.ok() { all } else { Cost { ops: lane.ok, server_cpu: None, client_cpu: None } }
+        if lane.ok == total.ok() { all } else { Cost { ops: 0, server_cpu: None, client_cpu: None } }
     };
     let gap = measured.max_gap.map(|gap| gap as f64 / MILLI as f64);
     let mut object = lane_json(plan, measured, &total.all(), all, gap);
@@ -89,6 +94,9 @@ pub fn json(plan: &Plan, measured: &Measured) -> Value {
     object.insert("error_codes".into(), codes.into());
     object.insert("servers".into(), servers_json(measured));
     object.insert("series".into(), series_json(measured));
+    if let Some(report) = report {
+        object.insert("check".into(), json!({ "passed": report.passed(), "report": report }));
+    }
     object.insert("plan".into(), json!(plan));
     Value::Object(object)
 }
@@ -125,9 +133,10 @@ fn lane_json(
             round(lane.latency.value_at_quantile(quantile) as f64 / 1e3)
         }
     };
+    let ops = lane.ok * plan.batch as u64;
     let mut object = Map::new();
-    object.insert("ops_per_s".into(), round(lane.ok as f64 / measured.secs));
-    object.insert("ops".into(), lane.ok.into());
+    object.insert("ops_per_s".into(), round(ops as f64 / measured.secs));
+    object.insert("ops".into(), ops.into());
     object.insert("p50_us".into(), at(0.5));
     object.insert("p90_us".into(), at(0.9));
     object.insert("p99_us".into(), at(0.99));
@@ -181,8 +190,8 @@ fn round(value: f64) -> Value {
     json!((value * 1000.0).round() / 1000.0)
 }
 
-pub fn table(plan: &Plan, measured: &Measured) -> String {
-    let json = json(plan, measured);
+pub fn table(plan: &Plan, measured: &Measured, report: Option<&Report>) -> String {
+    let json = json(plan, measured, report);
     let mut text = String::new();
     let how = if plan.is_open() {
         format!("open loop at {}/s{}", plan.rate, if plan.poisson { ", Poisson" } else { "" })
@@ -191,7 +200,8 @@ pub fn table(plan: &Plan, measured: &Measured) -> String {
     };
     let _ = writeln!(
         text,
-        "{} x {} on {} server(s), {} keys, {} B values, {} % reads ({:?}), {} s; {how}",
+        "{:?}, {} x {} on {} server(s), {} keys, {} B values, {} % reads ({:?}), {} s; {how}",
+        plan.target,
         plan.conns,
         plan.depth,
         plan.servers.len(),
@@ -240,6 +250,9 @@ pub fn table(plan: &Plan, measured: &Measured) -> String {
     {
         let list: Vec<String> = codes.iter().map(|(name, count)| format!("{name} {count}")).collect();
         let _ = writeln!(text, "errors: {}", list.join(", "));
+    }
+    if let Some(report) = report {
+        text.push_str(&report.text());
     }
     let faults = faults(plan, measured);
     for (word, list) in [("INVALID", faults.invalid), ("PARTIAL", faults.partial)] {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::args;
 use crate::clock::MILLI;
-use crate::driver::{Protocol, ReadMode, Shape};
+use crate::driver::{Protocol, ReadMode, STAMPED, Shape};
 use crate::keys::Dist;
 
 const DIGITS: usize = 8;
@@ -35,6 +35,7 @@ pub struct Plan {
     pub dist: Dist,
     pub reads: f64,
     pub read_mode: ReadMode,
+    pub batch: usize,
     pub preload: bool,
     pub secs: u64,
     pub warmup: u64,
@@ -44,6 +45,17 @@ pub struct Plan {
 
 impl Plan {
     pub fn from_args(args: &args::Run) -> Result<Plan, String> {
+        if args.check && args.value_size < STAMPED {
+            return Err(format!("--check needs --value-size {STAMPED} or more: values carry their number"));
+        }
+        if args.check && args.batch != 1 {
+            return Err("--check and --batch exclude each other: a history has one key a line".into());
+        }
+        if args.check && args.no_preload {
+            return Err(
+                "--check needs the preload: every value must have been written within the history".into()
+            );
+        }
         let (servers, pids) = match &args.cluster {
             Some(file) => read_cluster(file, args.target)?,
             None => {
@@ -67,7 +79,8 @@ impl Plan {
             value_size: args.value_size,
             dist: args.dist,
             reads: args.reads,
-            read_mode: args.read_mode,
+            read_mode: args.read_mode.unwrap_or(args.target.read_mode()),
+            batch: args.batch,
             preload: !args.no_preload,
             secs: args.secs,
             warmup: args.warmup,
@@ -108,6 +121,9 @@ impl Plan {
                 self.key_size, self.prefix
             ));
         }
+        if self.batch != 1 && (self.target != Protocol::Native || self.reads > 0.0 || self.batch == 0) {
+            return no("--batch is for native writes alone: --target native --reads 0".into());
+        }
         if self.target == Protocol::Zk && (!self.prefix.starts_with('/') || self.prefix.contains("//")) {
             return no(format!("--prefix {:?}: a ZooKeeper path begins with one /", self.prefix));
         }
@@ -129,9 +145,11 @@ impl Plan {
             protocol: self.target,
             prefix: self.prefix.clone(),
             digits: self.key_size - self.prefix.len(),
+            keys: self.keys,
             value,
             read_mode: self.read_mode,
             checked,
+            batch: self.batch,
         })
     }
 }

@@ -11,6 +11,7 @@ use quorate::base::Rng;
 
 use crate::book::{Book, Tick};
 use crate::clock::{Clock, MILLI, SECOND};
+use crate::driver::native::Native;
 use crate::driver::zk::Zk;
 use crate::driver::{Driver, Kind, Op, Protocol, Shape, Verdict};
 use crate::engine::{Engine, Settings};
@@ -92,6 +93,7 @@ pub trait Watch {
 pub fn run(plan: &Plan, history: Option<&PathBuf>, watch: &mut dyn Watch) -> Result<Measured, Trouble> {
     match plan.target {
         Protocol::Zk => run_with::<Zk>(plan, history, watch),
+        Protocol::Native => run_with::<Native>(plan, history, watch),
     }
 }
 
@@ -420,6 +422,6 @@ impl<D: Driver> Worker<'_, D> {
     /// After the load: what is there now? An acknowledged write that is missing shows here.
     fn read_all(&mut self) -> Result<(), Trouble> {
         let mine = (self.thread as u64..self.plan.keys).step_by(self.plan.threads);
-        self.work_off(mine.map(|key| Op { kind: Kind::Read, key, stamp: 0 }).collect())
+        self.work_off(mine.map(|key| Op { kind: Kind::Audit, key, stamp: 0 }).collect())
     }
 }

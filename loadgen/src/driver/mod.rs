@@ -1,6 +1,7 @@
 //! The contract between the event loop and a protocol. A driver is one connection's protocol state: it
 //! writes requests into a buffer and finds completions in what arrives. It owns no socket and no clock.
 
+pub mod native;
 pub mod zk;
 
 use std::fmt;
@@ -11,7 +12,10 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
+    /// ZooKeeper and whatever speaks its protocol
     Zk,
+    /// quorate's own protocol
+    Native,
 }
 
 impl Protocol {
@@ -19,6 +23,7 @@ impl Protocol {
     pub fn key(self) -> &'static str {
         match self {
             Protocol::Zk => "zk",
+            Protocol::Native => "native",
         }
     }
 
@@ -26,6 +31,15 @@ impl Protocol {
     pub fn prefix(self) -> &'static str {
         match self {
             Protocol::Zk => "/loadgen/k",
+            Protocol::Native => "loadgen/k",
+        }
+    }
+
+    /// What a read promises unless `--read-mode` says otherwise: what the system's own clients do.
+    pub fn read_mode(self) -> ReadMode {
+        match self {
+            Protocol::Zk => ReadMode::Local,
+            Protocol::Native => ReadMode::Linearizable,
         }
     }
 }
@@ -47,6 +61,14 @@ pub enum Kind {
     Create,
     Write,
     Read,
+    /// A linearizable read, whatever the read mode: what is there after the load.
+    Audit,
+}
+
+impl Kind {
+    pub fn is_read(self) -> bool {
+        matches!(self, Kind::Read | Kind::Audit)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,10 +116,13 @@ pub struct Shape {
     pub prefix: String,
     /// Digits of the key's number, so that every key has the same length.
     pub digits: usize,
+    pub keys: u64,
     pub value: Vec<u8>,
     pub read_mode: ReadMode,
     /// Answers must carry revisions and stamps, for a history.
     pub checked: bool,
+    /// Writes in one request, to neighbouring keys, where the protocol has such requests.
+    pub batch: usize,
 }
 
 /// A value this long carries its stamp.
@@ -168,9 +193,11 @@ mod tests {
             protocol: Protocol::Zk,
             prefix: "/p/".into(),
             digits: 6,
+            keys: 10_000,
             value: vec![b'v'; 12],
             read_mode: ReadMode::Local,
             checked: false,
+            batch: 1,
         };
         let mut out = Vec::new();
         shape.push_key(0, &mut out);

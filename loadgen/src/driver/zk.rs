@@ -98,8 +98,8 @@ impl Driver for Zk {
                 put_i32(out, -1);
                 frame
             }
-            Kind::Read => {
-                if self.shape.read_mode == ReadMode::Linearizable {
+            Kind::Read | Kind::Audit => {
+                if op.kind == Kind::Audit || self.shape.read_mode == ReadMode::Linearizable {
                     let sync = begin(out, xid | SYNC_BIT, SYNC);
                     self.put_path(op.key, out);
                     end(out, sync);
@@ -202,11 +202,11 @@ impl Zk {
         match kind {
             Kind::Root => {}
             Kind::Write => end.revision = mzxid(body.get(..STAT).ok_or_else(short)?),
-            Kind::Read | Kind::Create => {
+            Kind::Read | Kind::Audit | Kind::Create => {
                 let length = body.first_chunk().map(|head| i32::from_be_bytes(*head)).ok_or_else(short)?;
                 let (data, stat) = body[4..].split_at_checked(length.max(0) as usize).ok_or_else(short)?;
                 end.revision = mzxid(stat.get(..STAT).ok_or_else(short)?);
-                if kind == Kind::Read {
+                if kind.is_read() {
                     end.stamp = stamp_of(data);
                 }
             }
@@ -298,9 +298,11 @@ mod tests {
             protocol: Protocol::Zk,
             prefix: "/a/b/k".into(),
             digits: 4,
+            keys: 100,
             value: vec![b'v'; 8],
             read_mode,
             checked: true,
+            batch: 1,
         };
         Zk::new(&Arc::new(shape), 4)
     }

@@ -1,5 +1,6 @@
 //! Null servers: valid answers from a constant, so that what is measured against them is the client.
 
+mod native;
 mod zk;
 
 use std::io;
@@ -37,6 +38,7 @@ pub fn serve(
 ) -> io::Result<()> {
     match protocol {
         Protocol::Zk => serve_with::<zk::Zk>(listener, value_size, stall),
+        Protocol::Native => serve_with::<native::Native>(listener, value_size, stall),
     }
 }
 
