@@ -71,7 +71,7 @@ impl Driver for Native {
 
     fn hello(&mut self, out: &mut Vec<u8>) {
         self.ready = false;
-        wire::put_frame(out, Ask::Hello as u8, 0, &Hello { session: 0 }.encode());
+        wire::put_frame(out, Ask::Hello as u8, 0, &Hello::default().encode());
     }
 
     fn ready(&self) -> bool {
@@ -113,7 +113,7 @@ impl Driver for Native {
     }
 
     fn beat(&mut self, out: &mut Vec<u8>) {
-        wire::put_frame(out, Ask::Ping as u8, u64::MAX, &[]);
+        wire::put_frame(out, Ask::Ping as u8, self.kinds.len() as u64, &[]);
     }
 }
 
@@ -148,11 +148,10 @@ impl Native {
             }
         } else if head.kind == Say::Error as u8 {
             let code = body.first_chunk().map_or(0, |code| u16::from_le_bytes(*code));
-            let code_shown = -i32::from(code);
             end.verdict = if code == Fault::Unknown as u16 {
-                Verdict::Unknown(code_shown)
+                Verdict::Unknown(i32::from(code))
             } else {
-                Verdict::Failed(code_shown)
+                Verdict::Failed(i32::from(code))
             };
         } else {
             return Err(Malformed(format!("a frame of kind {}, which nobody asked for", head.kind)));
@@ -246,9 +245,16 @@ mod tests {
         }
         wire::put_frame_with(&mut input, Say::Reply as u8, 2, |body| reply::bare(body, Status::Ok, 77));
         wire::put_frame(&mut input, Say::Error as u8, 0, &(Fault::Unknown as u16).to_le_bytes());
-        wire::put_frame(&mut input, Say::Error as u8, 1, &(Fault::Busy as u16).to_le_bytes());
+        wire::put_frame(&mut input, Say::Error as u8, 1, &(Fault::Unconfirmed as u16).to_le_bytes());
         assert_eq!(native.decode(&input, &mut out, &mut done), Ok(input.len()));
         let ends: Vec<_> = done.iter().map(|end| (end.tag, end.verdict, end.revision)).collect();
-        assert_eq!(ends, [(2, Verdict::Ok, 77), (0, Verdict::Unknown(-4), 0), (1, Verdict::Failed(-7), 0)]);
+        assert_eq!(
+            ends,
+            [
+                (2, Verdict::Ok, 77),
+                (0, Verdict::Unknown(Fault::Unknown as i32), 0),
+                (1, Verdict::Failed(Fault::Unconfirmed as i32), 0)
+            ]
+        );
     }
 }
