@@ -1,6 +1,7 @@
 //! All realms together: what `apply` drives, what a snapshot holds, what replicas compare.
 
 use super::core::{Admission, Core, Request};
+use super::kv::Kv;
 use super::register::Registers;
 use super::tree::Tree;
 use super::{Broken, Effects, Flow, Realm, Stamp, reply};
@@ -15,6 +16,7 @@ pub const FEATURE: u16 = 1;
 #[derive(Default)]
 pub struct Machine {
     core: Core,
+    kv: Kv,
     tree: Tree,
     registers: Registers,
     /// A command is under way: where its reply begins, and whether its client is on this node.
@@ -60,13 +62,19 @@ impl Machine {
     }
 
     /// In the order of digests and snapshots: by realm.
-    fn all(&self) -> [(RealmId, &dyn Realm); 3] {
-        [(RealmId::Core, &self.core), (RealmId::Tree, &self.tree), (RealmId::Register, &self.registers)]
+    fn all(&self) -> [(RealmId, &dyn Realm); 4] {
+        [
+            (RealmId::Core, &self.core),
+            (RealmId::Kv, &self.kv),
+            (RealmId::Tree, &self.tree),
+            (RealmId::Register, &self.registers),
+        ]
     }
 
-    fn all_mut(&mut self) -> [(RealmId, &mut dyn Realm); 3] {
+    fn all_mut(&mut self) -> [(RealmId, &mut dyn Realm); 4] {
         [
             (RealmId::Core, &mut self.core),
+            (RealmId::Kv, &mut self.kv),
             (RealmId::Tree, &mut self.tree),
             (RealmId::Register, &mut self.registers),
         ]
@@ -75,6 +83,7 @@ impl Machine {
     fn realm(&self, byte: u8) -> Option<&dyn Realm> {
         Some(match RealmId::from_byte(byte)? {
             RealmId::Core => &self.core,
+            RealmId::Kv => &self.kv,
             RealmId::Tree => &self.tree,
             RealmId::Register => &self.registers,
             _ => return None,
@@ -84,6 +93,7 @@ impl Machine {
     fn realm_mut(&mut self, byte: u8) -> Option<&mut dyn Realm> {
         Some(match RealmId::from_byte(byte)? {
             RealmId::Core => &mut self.core,
+            RealmId::Kv => &mut self.kv,
             RealmId::Tree => &mut self.tree,
             RealmId::Register => &mut self.registers,
             _ => return None,
@@ -92,6 +102,14 @@ impl Machine {
 
     pub fn core(&self) -> &Core {
         &self.core
+    }
+
+    pub fn kv(&self) -> &Kv {
+        &self.kv
+    }
+
+    pub fn kv_mut(&mut self) -> &mut Kv {
+        &mut self.kv
     }
 
     /// Applies one command of the log, at most once for each stamp of its origin and each request of its session.

@@ -28,7 +28,8 @@
 //! ```text
 //! 0 revision u64 | 8 events u32 | 12 length u32: of all events | events
 //! ```
-//! An event is a record: a put as it was written, a deletion with version, create, lease and value zero. Where
+//! A group of more than `GROUP_BYTES` comes without its events, and their number is `EVENTS_UNTOLD`: `History`
+//! tells them. An event is a record: a put as it was written, a deletion with version, create, lease and value zero. Where
 //! `BEFORE` is set in its flags, another record follows that says what it replaced.
 
 use rkyv::rancor::Failure;
@@ -49,6 +50,10 @@ pub const BUDGET: u8 = 4;
 pub const KEY_MAX: usize = 16_000;
 /// Compares, and operations of either branch, on one level of a transaction.
 pub const TXN_MAX: usize = 128;
+/// Changes of one revision that are told at once.
+pub const GROUP_BYTES: usize = 1 << 20;
+/// Stands for the number of events in a group that had more.
+pub const EVENTS_UNTOLD: u32 = u32::MAX;
 /// Longest time to live that a lease may ask for, in seconds.
 pub const TTL_S_MAX: u64 = 9_000_000_000;
 /// The shortest that it is given.
@@ -459,6 +464,21 @@ impl<'a> Record<'a> {
     /// All records of a reply or a group.
     pub fn all(mut input: &'a [u8]) -> impl Iterator<Item = Record<'a>> {
         std::iter::from_fn(move || Record::take(&mut input))
+    }
+
+    /// Appends the record, with or without its value.
+    pub fn write(&self, with_value: bool, out: &mut Vec<u8>) {
+        let value = if with_value { self.value } else { &[] };
+        for word in [self.modified, self.create, self.version, self.lease] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.extend_from_slice(&(self.key.len() as u16).to_le_bytes());
+        out.extend_from_slice(&self.flags.to_le_bytes());
+        out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(value);
+        let body = self.key.len() + value.len();
+        out.resize(out.len() + body.next_multiple_of(8) - body, 0);
     }
 
     pub fn is_deletion(&self) -> bool {

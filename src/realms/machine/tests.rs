@@ -1,8 +1,9 @@
 use super::*;
-use crate::base::{Incarnation, NodeId, Origin};
+use crate::base::{Incarnation, NodeId, Origin, Rng};
 use crate::realms::core::{self, Open};
+use crate::realms::kv::ops::{self, Found, Op, Put, Query, Range};
 use crate::realms::register;
-use crate::realms::reply::Reply;
+use crate::realms::reply::{Reply, Status};
 use crate::state::snapshot::{Loader, Slice};
 
 fn envelope(realm: RealmId, kind: u8) -> Envelope {
@@ -17,7 +18,27 @@ fn apply(machine: &mut Machine, envelope: Envelope, payload: &[u8]) -> Result<(A
 }
 
 fn write(machine: &mut Machine, envelope: Envelope, value: u64) -> (Applied, Vec<u8>) {
-    apply(machine, envelope, &register::write(1, value)).unwrap()
+    let put = Put { key: b"key".into(), value: value.to_le_bytes().into(), ..Put::default() };
+    apply(machine, envelope, &Op::Put(put).encode()).unwrap()
+}
+
+fn revision(reply: &[u8]) -> u64 {
+    Reply::take(&mut &reply[..]).unwrap().revision
+}
+
+/// Value and revision as a reader sees them.
+fn value(machine: &Machine) -> (u64, u64) {
+    let mut answer = Vec::new();
+    let query = Query::Range(Range { key: b"key".into(), ..Range::default() });
+    machine.read(RealmId::Kv as u8, &query.encode(), &mut answer);
+    let reply = Reply::take(&mut &answer[..]).unwrap();
+    let mut bytes = Found::open(reply.body).unwrap().bytes;
+    let record = ops::Record::take(&mut bytes).unwrap();
+    (u64::from_le_bytes(record.value.try_into().unwrap()), reply.revision)
+}
+
+fn status(reply: &[u8]) -> Status {
+    Reply::take(&mut &reply[..]).unwrap().status
 }
 
 fn open(machine: &mut Machine, window: u16) -> u64 {
@@ -61,7 +82,7 @@ fn an_origin_counts_its_commands() {
     let stamped = |life, sequence| Envelope {
         origin: Origin::new(NodeId(1), 0, Incarnation(life)),
         sequence,
-        ..envelope(RealmId::Register, register::WRITE)
+        ..envelope(RealmId::Kv, ops::WRITE)
     };
     let expect = |machine: &mut Machine, life, sequence, applied| {
         assert_eq!(write(machine, stamped(life, sequence), 5).0, applied, "life {life}, sequence {sequence}");
@@ -80,6 +101,86 @@ fn an_origin_counts_its_commands() {
     let mut machine = reloaded(&mut machine);
     expect(&mut machine, 2, 2, Applied::Dropped(Admission::Fenced));
     expect(&mut machine, 4, 1, Applied::Done);
+}
+
+#[test]
+fn a_request_that_comes_again_gets_its_first_result() {
+    let mut machine = Machine::new();
+    let session = open(&mut machine, 2);
+    let asked = |request| Envelope { session, request, ..envelope(RealmId::Kv, ops::WRITE) };
+    let first = write(&mut machine, asked(1), 10).1;
+    let second = write(&mut machine, asked(2), 20).1;
+    assert_eq!(write(&mut machine, asked(1), 10).1, first);
+    let mut machine = reloaded(&mut machine);
+    assert_eq!(write(&mut machine, asked(2), 20).1, second);
+    assert_eq!(revision(&first), 2);
+    // The third moves the window over the first.
+    assert_eq!(revision(&write(&mut machine, asked(3), 30).1), 4);
+    assert_eq!(status(&write(&mut machine, asked(1), 10).1), Status::Stale);
+    // Gone is gone: never a second execution.
+    let _ = apply(&mut machine, envelope(RealmId::Core, core::EXPIRE), &session.to_le_bytes()).unwrap();
+    assert_eq!(status(&write(&mut machine, asked(3), 30).1), Status::SessionGone);
+    assert_eq!(value(&machine), (30, 4));
+}
+
+#[test]
+fn a_window_may_be_used_out_of_order_and_with_gaps() {
+    for seed in 0..20 {
+        let mut rng = Rng::new(seed);
+        let mut machine = Machine::new();
+        let window = rng.between(1, 9);
+        let session = open(&mut machine, window as u16);
+        let (mut executed, mut acknowledged) = (std::collections::BTreeMap::new(), 0);
+        let mut high = 0;
+        for _ in 0..400 {
+            // A client sends nothing beyond what it has outstanding; copies of old ones may float about.
+            let request = rng.between(1.max(acknowledged.max(20u64) - 20), acknowledged + window);
+            let envelope = Envelope { session, request, ..envelope(RealmId::Kv, ops::WRITE) };
+            let reply = write(&mut machine, envelope, request).1;
+            match status(&reply) {
+                Status::Ok => {
+                    let revision = revision(&reply);
+                    let known = *executed.entry(request).or_insert(revision);
+                    assert_eq!(known, revision, "seed {seed}: request {request} was executed twice");
+                }
+                Status::Stale => assert!(request + window <= high.max(request), "seed {seed}"),
+                other => panic!("seed {seed}: {other}"),
+            }
+            high = high.max(request);
+            while executed.contains_key(&(acknowledged + 1)) {
+                acknowledged += 1;
+            }
+            if rng.chance(0.02) {
+                machine = reloaded(&mut machine);
+            }
+        }
+        assert_eq!(value(&machine).1, executed.len() as u64 + 1);
+    }
+}
+
+#[test]
+fn results_are_state_on_replicas_where_nobody_waits() {
+    let mut replicas = [Machine::new(), Machine::new()];
+    let session = replicas.each_mut().map(|machine| open(machine, 4))[0];
+    for request in 1..=600u64 {
+        let asked = Envelope { session, request, ..envelope(RealmId::Kv, ops::WRITE) };
+        let payload = Op::Put(Put { key: request.to_be_bytes().into(), ..Put::default() }).encode();
+        for (at, machine) in replicas.iter_mut().enumerate() {
+            let mut effects = Effects { wanted: at == 0, ..Effects::default() };
+            let applied = machine.apply(
+                &Stamp::default(),
+                &Command { envelope: asked, payload: &payload },
+                &mut effects,
+            );
+            assert_eq!((applied, effects.wanted), (Ok(Applied::Done), at == 0));
+            // Batches of different sizes, one digest.
+            if request % (3 + at as u64) == 0 {
+                machine.end_batch();
+            }
+        }
+    }
+    let [one, two] = &mut replicas;
+    assert_eq!(one.digest(), two.digest());
 }
 
 #[test]
