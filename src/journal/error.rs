@@ -50,6 +50,9 @@ pub enum OpenError {
     )]
     Newer { file: File, offset: u64, found: u16, known: u16 },
 
+    #[error("{file} is missing, it held a part of the log; restore it, or replace this member by a new one")]
+    Missing { file: File },
+
     #[error(
         "{file} ends at offset {have}, it must be {need} bytes; it was cut short: restore it, or replace this \
          member by a new one"

@@ -32,11 +32,13 @@ pub fn format(
         parent: 0,
         era: 1,
         after: Index(0),
+        older: Vec::new(),
         segment_bytes: params.segment_bytes,
         header_slots: params.header_slots,
         window_batches: params.window_batches,
         recycled: Index(0),
         watermark: Index(0),
+        files: params.segments,
         marks: Marks { blank, config, ..Marks::default() },
     };
     media.create(File::Super, FILE_BYTES)?;

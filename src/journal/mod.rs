@@ -9,15 +9,17 @@ mod log;
 mod recover;
 mod scan;
 pub mod snapshot;
-mod superblock;
+pub mod superblock;
 #[cfg(test)]
 pub(crate) mod test_disk;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{BATCH_HEAD, BATCH_MAX, Batch, BatchHead, Builder, Malformed, flag};
 pub use error::OpenError;
 pub use format::format;
-pub use frame::{Frame, Kind};
-pub use layout::Params;
+pub use frame::{BadFrame, Frame, Kind};
+pub use layout::{Params, Place};
 pub use log::{Log, NoPlace, Slot, SlotState, Write};
 pub use recover::{Cut, Examined, Expect, Opened, Report, examine, open};
 pub use scan::FileSeen;

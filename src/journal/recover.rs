@@ -6,8 +6,8 @@
 //! and this node never denies it. With one voter nobody else can know better: an unknown slot above the
 //! watermark is cut, one below it stops the server.
 //!
-//! Opening writes the superblock (a new life, a new era that begins where this log ends), then frames that were
-//! found damaged beside whole bodies. A crash between any two of these writes changes nothing that the next
+//! Opening writes frames that were found damaged beside whole bodies, then the superblock: a new life, a new era
+//! that begins where this log ends. A crash between any two of these writes changes nothing that the next
 //! recovery decides.
 
 use std::collections::BTreeSet;
@@ -78,29 +78,30 @@ pub struct Examined {
     pub report: Report,
     /// Present batches whose own frame is damaged.
     heal: Vec<Index>,
-    /// Segment files whose making a crash interrupted.
-    unfinished: Vec<u32>,
+    /// Segment files that were made and never counted.
+    uncounted: Vec<File>,
 }
 
 /// Opens a data directory for a new life: judges it, then raises the incarnation and heals frames.
 pub fn open(media: &mut impl Media, params: &Params, expect: Expect) -> Result<Opened, OpenError> {
-    let Examined { sup, mut log, snapshots, report, heal, unfinished, .. } = examine(media, params, expect)?;
+    let Examined { sup, mut log, snapshots, report, heal, uncounted, .. } = examine(media, params, expect)?;
+    for file in uncounted {
+        media.remove(file)?;
+    }
+    // Frames first, still as of the era that is: once a new one begins, every batch must have its own frame, or
+    // a frame of a batch that was cut before could speak for it.
+    for index in heal {
+        let write = log.frame_again(index);
+        media.write(write.file, write.offset, &write.block)?;
+    }
     let mut next = sup.successor();
     next.marks.incarnation.0 += 1;
-    next.era += 1;
-    next.after = log.last();
+    next.begin_era(log.last());
     next.watermark = log.watermark();
     next.recycled = log.start().index;
     next.write(media)?;
     let marks = next.marks.clone();
     log.sup = next;
-    for file in unfinished {
-        media.remove(File::Segment(file))?;
-    }
-    for index in heal {
-        let write = log.frame_again(index);
-        media.write(write.file, write.offset, &write.block)?;
-    }
     Ok(Opened { cluster: log.sup.cluster, node: log.sup.node, marks, log, snapshots, report })
 }
 
@@ -123,26 +124,24 @@ pub fn examine(media: &mut impl Media, params: &Params, expect: Expect) -> Resul
     check_owner(&sup, expect)?;
     let params = sup.params(params);
     params.check().map_err(OpenError::Params)?;
-    let mut segments = Vec::new();
-    let mut snapshots = Vec::new();
-    let mut unfinished = Vec::new();
-    for (file, have) in &files {
-        match *file {
-            File::Segment(nth) if *have < params.segment_bytes => unfinished.push((nth, *have)),
-            File::Segment(nth) => segments.push(nth),
-            File::Snapshot(index) => snapshots.push(index),
-            File::Super => {}
+    let segments: Vec<u32> = (0..sup.files).collect();
+    for &nth in &segments {
+        let (file, need) = (File::Segment(nth), params.segment_bytes);
+        match length(file) {
+            None => return Err(OpenError::Missing { file }),
+            Some(have) if have < need => return Err(OpenError::Truncated { file, have, need }),
+            Some(_) => {}
         }
     }
-    segments.sort_unstable();
-    snapshots.sort_unstable();
-    // A crash while a file was being made leaves a short one of zeros. Any other short one has lost its end.
-    for (nth, have) in &unfinished {
-        let file = File::Segment(*nth);
-        if !scan::is_blank(media, file, *have) {
-            return Err(OpenError::Truncated { file, have: *have, need: params.segment_bytes });
-        }
-    }
+    // A crash came between their making and the superblock that would have counted them: nothing is in them.
+    let uncounted = files.iter().map(|(file, _)| *file);
+    let uncounted =
+        uncounted.filter(|file| matches!(file, File::Segment(nth) if *nth >= sup.files)).collect();
+    let snapshots = files.iter().filter_map(|(file, _)| match file {
+        File::Snapshot(index) => Some(*index),
+        _ => None,
+    });
+    let snapshots = snapshots.collect::<BTreeSet<_>>().into_iter().collect();
     let seen = scan::testimony(media, &sup, &params, &segments)?;
     let mut judge = Judge { sup: &sup, params: &params, seen: &seen, media: Window::new(media) };
     let mut verdict = judge.all()?;
@@ -160,8 +159,7 @@ pub fn examine(media: &mut impl Media, params: &Params, expect: Expect) -> Resul
         unreadable_pages: verdict.unreadable + seen.unreadable,
         watermark: seen.watermark,
     };
-    let unfinished = unfinished.into_iter().map(|(nth, _)| nth).collect();
-    Ok(Examined { sup, log, files: seen.files, snapshots, report, heal: verdict.heal, unfinished })
+    Ok(Examined { sup, log, files: seen.files, snapshots, report, heal: verdict.heal, uncounted })
 }
 
 fn check_owner(sup: &Super, expect: Expect) -> Result<(), OpenError> {
@@ -208,7 +206,7 @@ impl<M: Media> Judge<'_, M> {
         let mut chain = base.chain;
         let mut kept = Vec::new();
         while let Some(word) = self.seen.words.get(&at).copied().filter(|word| word.head.chain == chain) {
-            if at <= self.sup.recycled || !self.is_whole(&word) {
+            if at < self.sup.recycled || !self.is_whole(&word) {
                 break;
             }
             if !self.has_own(&word) {
@@ -241,8 +239,7 @@ impl<M: Media> Judge<'_, M> {
                 Some(word) if self.follows(&word.head, chain, index) && self.is_whole(&word) => Some(word),
                 Some(_) => None,
                 // No frame tells of it. Its body may still lie where it must, behind its predecessor.
-                None if expected || near => self.unannounced(index, chain, out),
-                None => None,
+                None => self.unannounced(index, chain, out),
             };
             if let Some(word) = found {
                 if !self.has_own(&word) {
@@ -365,7 +362,7 @@ fn table(sup: Super, params: &Params, seen: &Testimony, verdict: &mut Verdict, f
         held: std::mem::take(&mut verdict.held).into(),
         segments: segments.into(),
         free: files.iter().copied().filter(|file| !used.contains(file)).collect(),
-        files: files.last().map_or(0, |last| last + 1),
+        files: sup.files,
         next_sequence,
         recent: Default::default(),
         durable: Index(0),

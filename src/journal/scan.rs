@@ -125,7 +125,8 @@ pub(crate) fn testimony(
     params: &Params,
     files: &[u32],
 ) -> Result<Testimony, OpenError> {
-    let mut all = Testimony { eras: BTreeMap::from([(sup.era, sup.after)]), ..Testimony::default() };
+    let mut all = Testimony { eras: sup.older.iter().copied().collect(), ..Testimony::default() };
+    all.eras.insert(sup.era, sup.after);
     let mut frames = Vec::new();
     let mut window = Window::new(media);
     // First what uses and eras there are: only then it is clear which frames still count.
@@ -250,12 +251,4 @@ fn take_word(all: &mut Testimony, params: &Params, frame: &Frame, heads: &Heads)
             *known = word;
         }
     }
-}
-
-/// Whether all whole pages of a short file are zeros.
-pub(crate) fn is_blank(media: &mut impl Media, file: File, bytes: u64) -> bool {
-    let end = (bytes / PAGE as u64) as u32;
-    let mut window = Window::new(media);
-    (0..end).all(|page| window.pages(file, end, page, 1).iter().all(|&byte| byte == 0))
-        && window.unreadable == 0
 }

@@ -19,7 +19,10 @@ pub const FILE_BYTES: u64 = (COPY * COPIES) as u64;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"QSUP");
 pub const VERSION: u16 = 1;
-const FIXED: usize = 224;
+const ERAS: usize = 224;
+/// Earlier eras that are remembered.
+const ERAS_MAX: usize = 8;
+const FIXED: usize = ERAS + 16 * ERAS_MAX;
 
 /// One generation's content.
 ///
@@ -29,7 +32,7 @@ const FIXED: usize = 224;
 ///  80 segment_bytes u64 | 88 header_slots u32 | 92 window_batches u32 | 96 promised u64 | 104 history u64
 /// 112 commit u64 | 120 base index u64 | 128 base epoch u64 | 136 base ticks u64 | 144 base chain u128
 /// 160 config_at u64 | 168 incarnation u64 | 176 recycled u64 | 184 watermark u64 |
-/// 192 zero | 224 configuration
+/// 192 files u32 | 196 eras u32 | 200 zero | 224 eras: (era u64, after u64) x 8 | 352 configuration
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Super {
@@ -41,6 +44,8 @@ pub struct Super {
     /// See `Frame::era`; the newest, and where its log began.
     pub era: u64,
     pub after: Index,
+    /// Eras before it of which perhaps no frame tells, and that began lower than all later ones.
+    pub older: Vec<(u64, Index)>,
     pub segment_bytes: u64,
     pub header_slots: u32,
     pub window_batches: u32,
@@ -48,6 +53,8 @@ pub struct Super {
     pub recycled: Index,
     /// All up to here has been durable: what is bad there was damaged later.
     pub watermark: Index,
+    /// Segment files that may have been written to: 0 up to this. One that is missing or short is lost.
+    pub files: u32,
     pub marks: Marks,
 }
 
@@ -80,6 +87,12 @@ impl Super {
         out[34] = u8::from(marks.blank);
         out[48..64].copy_from_slice(&self.parent.to_le_bytes());
         out[88..92].copy_from_slice(&self.header_slots.to_le_bytes());
+        out[196..200].copy_from_slice(&(self.older.len() as u32).to_le_bytes());
+        for (nth, (era, after)) in self.older.iter().enumerate() {
+            out[ERAS + nth * 16..][..8].copy_from_slice(&era.to_le_bytes());
+            out[ERAS + nth * 16 + 8..][..8].copy_from_slice(&after.0.to_le_bytes());
+        }
+        out[192..196].copy_from_slice(&self.files.to_le_bytes());
         out[92..96].copy_from_slice(&self.window_batches.to_le_bytes());
         out[144..160].copy_from_slice(&marks.base.chain.0.to_le_bytes());
         let numbers = [
@@ -124,7 +137,8 @@ impl Super {
             return Err(BadCopy::Version(u16_at(8)));
         }
         let length = u32_at(12) as usize;
-        if u16_at(10) != copy || !(FIXED..=COPY).contains(&length) {
+        let eras = u32_at(196) as usize;
+        if u16_at(10) != copy || !(FIXED..=COPY).contains(&length) || eras > ERAS_MAX {
             return Err(BadCopy::Damaged);
         }
         let mut rest = &bytes[FIXED..length];
@@ -136,11 +150,13 @@ impl Super {
             parent: u128_at(48),
             era: u64_at(64),
             after: Index(u64_at(72)),
+            older: (0..eras).map(|n| (u64_at(ERAS + n * 16), Index(u64_at(ERAS + n * 16 + 8)))).collect(),
             segment_bytes: u64_at(80),
             header_slots: u32_at(88),
             window_batches: u32_at(92),
             recycled: Index(u64_at(176)),
             watermark: Index(u64_at(184)),
+            files: u32_at(192),
             marks: Marks {
                 promised: Epoch(u64_at(96)),
                 vote: Some(NodeId(bytes[33])).filter(|node| node.0 != 0),
@@ -169,6 +185,16 @@ impl Super {
     /// The generation after this one, to be changed and written.
     pub fn successor(&self) -> Super {
         Super { generation: self.generation + 1, parent: self.hash(), ..self.clone() }
+    }
+
+    /// The log's end is decided anew: what earlier eras wrote above `after` is no longer part of it.
+    pub fn begin_era(&mut self, after: Index) {
+        self.older.push((self.era, self.after));
+        self.older.retain(|older| older.1 < after);
+        let surplus = self.older.len().saturating_sub(ERAS_MAX);
+        self.older.drain(..surplus);
+        self.era += 1;
+        self.after = after;
     }
 
     /// The two copies that this generation is written to: one after the other, never both at once.
@@ -215,7 +241,7 @@ pub fn read(media: &mut impl Media) -> Copies {
 
 /// Decides which generation counts: the newest, if both its copies are intact, or if one is and it continues an
 /// intact copy of the generation before. Then whatever is missing is what one torn write and one damaged copy can
-/// explain. A generation whose whole partner pair is unreadable may have had a successor there, and is refused.
+/// explain. With fewer the newest may have been another, and nothing is guessed.
 pub fn choose(copies: &Copies) -> Result<Super, OpenError> {
     for (copy, found) in copies.iter().enumerate() {
         if let Err(BadCopy::Version(found)) = found {
@@ -240,10 +266,8 @@ pub fn choose(copies: &Copies) -> Result<Super, OpenError> {
     if before().any(|copy| copy.hash() != newest.parent) {
         return Err(damaged("the newest generation does not continue the one before"));
     }
-    let partner = newest.copies()[0] as usize ^ 2;
-    let partner_known = copies[partner].is_ok() || copies[partner + 1].is_ok();
     match same {
-        2 if partner_known => Ok(newest.clone()),
+        2 => Ok(newest.clone()),
         1 if before().next().is_some() => Ok(newest.clone()),
         _ => Err(damaged("too few copies are intact to know which is the newest")),
     }
@@ -251,4 +275,100 @@ pub fn choose(copies: &Copies) -> Result<Super, OpenError> {
 
 fn first_bad(copies: &Copies) -> u64 {
     Super::offset(copies.iter().position(Result::is_err).unwrap_or(0) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Params;
+    use crate::journal::test_disk::TestDisk;
+
+    fn disk() -> TestDisk {
+        let mut disk = TestDisk::default();
+        let config = Config::of_voters(3);
+        crate::journal::format(&mut disk, ClusterId(5), NodeId(2), config, &Params::tiny()).unwrap();
+        disk
+    }
+
+    fn tear(disk: &mut TestDisk, block: &Block, copy: u16, sectors: std::ops::Range<usize>) {
+        let at = Super::offset(copy) as usize + sectors.start * 512;
+        let bytes = &block.padded()[sectors.start * 512..sectors.end * 512];
+        disk.files.get_mut(&File::Super).unwrap()[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn spoil(disk: &mut TestDisk, copy: u16) {
+        disk.files.get_mut(&File::Super).unwrap()[Super::offset(copy) as usize + 100] ^= 4;
+    }
+
+    /// Goal: whatever one crash and one damaged copy do, the generation that was last acknowledged is read, or the
+    /// one that was being written.
+    #[test]
+    fn one_torn_write_and_one_damaged_copy_are_survived() {
+        for generations in 0..3 {
+            for stage in 0..4 {
+                for spoilt in 0..5 {
+                    let mut disk = disk();
+                    let mut acked = choose(&read(&mut disk)).unwrap();
+                    for _ in 0..generations {
+                        acked = acked.successor();
+                        acked.write(&mut disk).unwrap();
+                    }
+                    let mut next = acked.successor();
+                    next.marks.promised = Epoch(9);
+                    let [first, second] = next.copies();
+                    // Nothing, a torn first copy, a whole first, a torn second.
+                    let whole = COPY / 512;
+                    for (copy, sectors) in
+                        [(first, 0..[0, 3, whole, whole][stage]), (second, 0..[0, 0, 0, 1][stage])]
+                    {
+                        let sectors = if sectors.end == 1 { 0..1 } else { sectors };
+                        tear(&mut disk, &next.encode(copy), copy, sectors);
+                    }
+                    if spoilt < 4 {
+                        spoil(&mut disk, spoilt);
+                    }
+                    let chosen = choose(&read(&mut disk)).unwrap();
+                    assert!(chosen == acked || chosen == next, "{generations} {stage} {spoilt}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_write_of_either_copy_is_survived() {
+        for lost in 0..2 {
+            let mut disk = disk();
+            let next = choose(&read(&mut disk)).unwrap().successor();
+            let copy = next.copies()[1 - lost];
+            disk.write(File::Super, Super::offset(copy), &next.encode(copy)).unwrap();
+            assert_eq!(choose(&read(&mut disk)).unwrap(), next);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_not_guessed() {
+        let refuse = |spoilt: &[u16]| {
+            let mut disk = disk();
+            spoilt.iter().for_each(|&copy| spoil(&mut disk, copy));
+            choose(&read(&mut disk))
+        };
+        let newest = choose(&read(&mut disk())).unwrap().copies();
+        let other = [newest[0] ^ 2, newest[1] ^ 2];
+        assert!(matches!(refuse(&[newest[0], other[0], other[1]]), Err(OpenError::SuperDamaged { .. })));
+        assert!(matches!(refuse(&[0, 1, 2, 3]), Err(OpenError::SuperDamaged { .. })));
+        assert!(refuse(&[newest[0], other[0]]).is_ok());
+    }
+
+    #[test]
+    fn every_flipped_byte_is_noticed() {
+        let sup = choose(&read(&mut disk())).unwrap();
+        let bytes = sup.encode(1);
+        assert_eq!(Super::decode(&bytes, 1), Ok(sup));
+        for at in 0..COPY {
+            let mut bad = bytes.to_vec();
+            bad[at] ^= 2;
+            assert!(Super::decode(&bad, 1).is_err(), "byte {at}");
+        }
+        assert_eq!(Super::decode(&bytes, 2), Err(BadCopy::Damaged));
+    }
 }

@@ -10,7 +10,7 @@ mod ops;
 mod reads;
 mod snapshots;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -136,7 +136,7 @@ impl Store {
             (Op::State(watermark), Ok(_)) => self.marked = self.marked.max(watermark),
             (Op::Super, Ok(_)) => self.on_super(disk),
             (Op::Repair(index), Ok(_)) => self.on_repaired(index),
-            (Op::Create, result) => self.on_created(now, result.map(|_| ())),
+            (Op::Create, result) => self.on_created(now, result.map(|_| ()), disk),
             (Op::Fetch(ticket), result) => self.on_fetched(ticket, result.ok().flatten(), disk),
             (Op::Snapshot(index, life, step), result) => {
                 if let Err(fault) =
@@ -360,6 +360,10 @@ impl Store {
             self.end_moved();
             self.out.push_back(StoreOut::Restarted { epoch });
         }
+        if done.files.is_some() {
+            self.log.add_file();
+            (self.spare.making, self.spare.blocked) = (false, None);
+        }
         self.supers.start(&self.log, &mut self.ops, disk);
     }
 
@@ -392,15 +396,15 @@ impl Store {
         }
     }
 
-    fn on_created(&mut self, now: Nanos, result: Result<(), DiskFault>) {
-        self.spare.making = false;
+    fn on_created(&mut self, now: Nanos, result: Result<(), DiskFault>, disk: &mut impl Disk) {
         match result {
-            Ok(()) => {
-                self.log.add_file();
-                self.spare.blocked = None;
-            }
+            // Before its first use the superblock counts it: a file that it counts and that is gone is a loss.
+            Ok(()) => self.supers.count_files(self.log.next_file() + 1, &self.log, &mut self.ops, disk),
             // The log that exists goes on; only the spare is missing.
-            Err(fault) => self.spare.blocked = Some((now.plus(RETRY), fault)),
+            Err(fault) => {
+                self.spare.making = false;
+                self.spare.blocked = Some((now.plus(RETRY), fault));
+            }
         }
     }
 

@@ -19,6 +19,7 @@ struct Change {
     marks: Option<Marks>,
     cut: Option<(Epoch, Index)>,
     restart: Option<(Epoch, Base)>,
+    files: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Done {
     pub marks: Option<Marks>,
     pub cut: Option<(Epoch, Index)>,
     pub restart: Option<(Epoch, Base)>,
+    /// A new segment file is counted, and may be used.
+    pub files: Option<u32>,
 }
 
 impl Supers {
@@ -59,6 +62,11 @@ impl Supers {
         self.start(log, ops, disk);
     }
 
+    pub fn count_files(&mut self, files: u32, log: &Log, ops: &mut Ops, disk: &mut impl Disk) {
+        self.next.files = Some(files);
+        self.start(log, ops, disk);
+    }
+
     pub fn cut(&mut self, epoch: Epoch, after: Index, log: &Log, ops: &mut Ops, disk: &mut impl Disk) {
         assert!(after >= log.sup().marks.commit, "cutting above {after} would cut committed batches");
         assert!(after <= log.last(), "cutting above {after}, the log ends at {}", log.last());
@@ -74,7 +82,7 @@ impl Supers {
 
     /// Begins the next generation, if there is something to write and nothing under way.
     pub fn start(&mut self, log: &Log, ops: &mut Ops, disk: &mut impl Disk) {
-        let Change { marks: None, cut: None, restart: None } = self.next else {
+        let Change { marks: None, cut: None, restart: None, files: None } = self.next else {
             if self.writing.is_none() {
                 let change = std::mem::take(&mut self.next);
                 let sup = successor(log, &change);
@@ -94,7 +102,8 @@ impl Supers {
             return None;
         }
         let Writing { sup, change, .. } = self.writing.take().expect("just seen");
-        Some(Done { sup, marks: change.marks, cut: change.cut, restart: change.restart })
+        let Change { marks, cut, restart, files } = change;
+        Some(Done { sup, marks, cut, restart, files })
     }
 }
 
@@ -111,14 +120,14 @@ fn successor(log: &Log, change: &Change) -> Super {
         assert!(marks.commit <= held, "commit {} is above this disk's durable head {held}", marks.commit);
         sup.marks = marks.clone();
     }
+    sup.files = change.files.unwrap_or(sup.files);
     if let Some((_, after)) = change.cut {
-        sup.era += 1;
-        sup.after = after;
+        sup.begin_era(after);
         sup.watermark = sup.watermark.min(after);
     }
     if let Some((_, base)) = change.restart {
-        sup.era += 1;
-        (sup.after, sup.watermark, sup.recycled) = (base.index, base.index, base.index);
+        sup.begin_era(base.index);
+        (sup.watermark, sup.recycled) = (base.index, base.index);
         sup.marks.base = base;
         sup.marks.history = base.epoch;
         sup.marks.commit = sup.marks.commit.max(base.index);

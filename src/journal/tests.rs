@@ -1,0 +1,406 @@
+//! What recovery promises, over a disk in memory: whatever power loss or one damaged copy does to a log, what was
+//! acknowledged is there, or is known to be missing, or the directory is refused.
+
+use crate::base::{Chain, Epoch, Index, PAGE, Rng};
+use crate::journal::test_disk::{Crash, TestDisk};
+use crate::journal::{Batch, Expect, OpenError, Params, SlotState, examine, open};
+use crate::pipeline::parcel::{Base, Marks, StoreIn, StoreOut};
+use crate::pipeline::ports::File;
+use crate::pipeline::store::tests::{Rig, new_disk};
+
+/// Three batches to a segment, few bytes: every one can be flipped.
+fn smallest() -> Params {
+    Params { segment_bytes: 9 * PAGE as u64, header_slots: 5, window_batches: 3, ..Params::tiny() }
+}
+
+/// A log at rest: `count` batches, all acknowledged, the watermark behind them on disk.
+fn at_rest(voters: u8, params: &Params, count: usize, bytes: usize) -> (TestDisk, Vec<Batch>) {
+    let mut rig = Rig::new(new_disk(voters, params), params);
+    let batches = (0..count).map(|_| rig.append(1, bytes)).collect();
+    rig.settle();
+    assert_eq!(rig.durable, Index(count as u64));
+    (rig.disk, batches)
+}
+
+/// Present and the same, or unknown: never absent, never something else.
+fn assert_nothing_denied(disk: &mut TestDisk, params: &Params, acked: &[Batch], what: &str) -> usize {
+    let found = match examine(disk, params, Expect::default()) {
+        Ok(found) => found,
+        Err(error) => panic!("{what}: {error}"),
+    };
+    let mut unknown = 0;
+    for batch in acked.iter().filter(|batch| batch.index() >= found.log.first()) {
+        let slot =
+            found.log.slot(batch.index()).unwrap_or_else(|| panic!("{what}: {} denied", batch.index()));
+        assert!(slot.head.is_none_or(|head| head == *batch.head()), "{what}: {} is another", batch.index());
+        unknown += usize::from(!slot.is_present());
+    }
+    assert!(found.log.last() <= acked.last().unwrap().index(), "{what}: more than was written");
+    unknown
+}
+
+#[test]
+fn every_single_byte_flipped() {
+    let params = smallest();
+    let (disk, batches) = at_rest(3, &params, 5, 1500);
+    let mut damaged = 0;
+    let mut spoilt = disk.clone();
+    for (&file, bytes) in &disk.files {
+        for at in 0..bytes.len() {
+            spoilt.files.get_mut(&file).unwrap()[at] ^= 0x20;
+            damaged += assert_nothing_denied(&mut spoilt, &params, &batches, &format!("{file} byte {at}"));
+            spoilt.files.get_mut(&file).unwrap()[at] ^= 0x20;
+        }
+    }
+    assert!(damaged > 5 * 1500, "flips in bodies make their slots unknown: {damaged}");
+}
+
+#[test]
+fn alone_a_flipped_byte_loses_nothing_silently() {
+    let params = smallest();
+    let (disk, batches) = at_rest(1, &params, 4, 300);
+    let mut refused = 0;
+    let mut spoilt = disk.clone();
+    for (&file, bytes) in &disk.files {
+        for at in 0..bytes.len() {
+            spoilt.files.get_mut(&file).unwrap()[at] ^= 1;
+            match examine(&mut spoilt, &params, Expect::default()) {
+                Ok(found) => {
+                    assert_eq!(found.log.last(), Index(4), "{file} byte {at}");
+                    assert!(
+                        found.log.slots().zip(&batches).all(|(slot, batch)| slot.head == Some(*batch.head()))
+                    );
+                }
+                Err(OpenError::Lost { .. }) => refused += 1,
+                Err(error) => panic!("{file} byte {at}: {error}"),
+            }
+            spoilt.files.get_mut(&file).unwrap()[at] ^= 1;
+        }
+    }
+    assert!(refused > 4 * 300, "{refused}");
+}
+
+#[test]
+fn a_short_or_missing_file_is_named() {
+    let params = smallest();
+    let (disk, _) = at_rest(3, &params, 5, 1500);
+    for (&file, bytes) in &disk.files {
+        for len in (0..bytes.len()).step_by(512) {
+            let mut short = disk.clone();
+            short.files.get_mut(&file).unwrap().truncate(len);
+            let need = bytes.len() as u64;
+            let expected = OpenError::Truncated { file, have: len as u64, need };
+            assert_eq!(examine(&mut short, &params, Expect::default()).unwrap_err(), expected);
+        }
+        let mut without = disk.clone();
+        without.files.remove(&file);
+        let error = examine(&mut without, &params, Expect::default()).unwrap_err();
+        assert!(matches!(error, OpenError::Missing { .. } | OpenError::SuperMissing { .. }), "{error}");
+    }
+}
+
+fn place(disk: &mut TestDisk, params: &Params, index: Index) -> crate::journal::Place {
+    let found = examine(disk, params, Expect::default()).unwrap();
+    found.log.held(index).unwrap().place.unwrap()
+}
+
+/// Overwrites one page with something else.
+fn spoil(disk: &mut TestDisk, file: u32, offset: u64, rng: &mut Rng) {
+    let bytes = &mut disk.files.get_mut(&File::Segment(file)).unwrap()[offset as usize..][..PAGE];
+    match rng.below(3) {
+        0 => bytes.fill(0),
+        1 => bytes.iter_mut().for_each(|byte| *byte = rng.next_u64() as u8),
+        _ => bytes[rng.below(100) as usize] ^= 1 << rng.below(8),
+    }
+}
+
+/// Goal: of every batch one copy may be damaged, body or frame, all at once: nothing is denied, and copies from
+/// elsewhere make it whole again, in whatever order they come.
+#[test]
+fn any_one_copy_of_every_batch_may_be_damaged() {
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let params = Params::tiny();
+        let bytes = rng.between(100, 9000) as usize;
+        let (mut disk, batches) = at_rest(3, &params, 20, bytes);
+        let places: Vec<_> = batches.iter().map(|batch| place(&mut disk, &params, batch.index())).collect();
+        let mut bodies = 0;
+        for place in &places {
+            let body = rng.chance(0.5);
+            bodies += usize::from(body);
+            let offset = if body { place.body_offset() } else { place.frame_offset() };
+            spoil(&mut disk, place.file, offset, &mut rng);
+        }
+        assert_eq!(assert_nothing_denied(&mut disk, &params, &batches, &format!("seed {seed}")), bodies);
+        let (mut rig, report) = Rig::open(disk, &params);
+        let mut missing = report.unknown.clone();
+        while !missing.is_empty() {
+            let index = missing.swap_remove(rng.below(missing.len() as u64) as usize);
+            // Another batch of the same index is not taken.
+            let wrong = crate::pipeline::store::tests::batch(index, Chain(9), 1, 10);
+            rig.to.send(StoreIn::Repair { batch: wrong });
+            rig.to.send(StoreIn::Repair { batch: batches[index.0 as usize - 1].clone() });
+            rig.settle();
+        }
+        assert_eq!(rig.durable, Index(20), "seed {seed}");
+        let (mut again, report) = Rig::open(rig.disk, &params);
+        assert_eq!((report.present, report.bad_frames), (20, 0), "seed {seed}");
+        let read = again.store.log().read(&mut again.disk, Index(1), usize::MAX).unwrap();
+        assert!(read.iter().zip(&batches).all(|(a, b)| a.head() == b.head()));
+    }
+}
+
+/// Goal: both copies of many neighbours gone, even all that names them: still nothing below a watermark is denied,
+/// and all of it can be written anew.
+#[test]
+fn whole_stretches_may_be_lost() {
+    for seed in 0..200 {
+        let mut rng = Rng::new(seed);
+        let params = Params::tiny();
+        let (mut disk, batches) = at_rest(3, &params, 40, rng.clone().between(100, 9000) as usize);
+        // A mark puts the watermark into the superblock as well: the last segment may then go whole.
+        let (mut rig, _) = Rig::open(disk, &params);
+        rig.settle();
+        disk = rig.disk;
+        for _ in 0..rng.between(1, 3) {
+            let file = rng.below(disk.files.len() as u64 - 1) as u32;
+            let pages = params.segment_pages() as u64;
+            let from = rng.below(pages);
+            for page in from..rng.between(from, pages) {
+                spoil(&mut disk, file, page * PAGE as u64, &mut rng);
+            }
+        }
+        assert_nothing_denied(&mut disk, &params, &batches, &format!("seed {seed}"));
+        let (mut rig, report) = Rig::open(disk, &params);
+        let mut missing = report.unknown.clone();
+        while !missing.is_empty() {
+            let index = missing.swap_remove(rng.below(missing.len() as u64) as usize);
+            rig.to.send(StoreIn::Repair { batch: batches[index.0 as usize - 1].clone() });
+            rig.settle();
+        }
+        assert_eq!(rig.durable, Index(40), "seed {seed}");
+        (rig.next, rig.chain) = (Index(41), batches[39].chain());
+        rig.append(2, 700);
+        rig.settle();
+        assert_eq!(rig.durable, Index(41), "seed {seed}");
+        let (_, report) = Rig::open(rig.disk, &params);
+        assert_eq!((report.present, report.unknown.len()), (41, 0), "seed {seed}");
+    }
+}
+
+/// A run of random work with crashes; knows what must survive.
+struct World {
+    params: Params,
+    rng: Rng,
+    /// What the log holds, from `first`.
+    log: Vec<Batch>,
+    start: Base,
+    acked: Index,
+    marks: Marks,
+    epoch: u64,
+}
+
+impl World {
+    fn last(&self) -> Index {
+        Index(self.start.index.0 + self.log.len() as u64)
+    }
+
+    fn batch_at(&self, index: Index) -> &Batch {
+        &self.log[(index.0 - self.start.index.0 - 1) as usize]
+    }
+
+    fn cut_model(&mut self, after: Index) {
+        self.log.truncate((after.0 - self.start.index.0) as usize);
+        self.acked = self.acked.min(after);
+    }
+
+    fn base_at(&self, index: Index) -> Base {
+        let head = self.batch_at(index).head();
+        Base { index, epoch: head.epoch, chain: head.chain, ticks: head.ticks }
+    }
+
+    fn work(&mut self, rig: &mut Rig, turns: u64) {
+        for _ in 0..turns {
+            match self.rng.below(20) {
+                0..=8 if rig.to.room() > 2 => {
+                    let bytes = self.rng.below(9000) as usize;
+                    let batch = rig.append(self.epoch, bytes);
+                    self.log.push(batch);
+                }
+                9 if rig.to.room() > 2 => {
+                    self.marks.promised.0 += 1;
+                    self.marks.incarnation = rig.marks.incarnation;
+                    self.marks.commit = self.acked;
+                    rig.to.send(StoreIn::Mark(self.marks.clone()));
+                }
+                10 if self.rng.chance(0.3) => self.cut(rig),
+                11 if self.rng.chance(0.3) => self.recycle(rig),
+                12 if self.rng.chance(0.1) => self.restart(rig),
+                _ if !rig.disk.asked.is_empty() => {
+                    let nth = self.rng.below(rig.disk.asked.len() as u64) as usize;
+                    rig.complete(nth);
+                }
+                _ => rig.turn(),
+            }
+            self.acked = rig.durable;
+        }
+    }
+
+    /// Above what is committed; the order stage waits for the answer.
+    fn cut(&mut self, rig: &mut Rig) {
+        let low = self.marks.commit.max(self.start.index);
+        let after = Index(self.rng.between(low.0, self.last().0));
+        self.epoch += 1;
+        rig.to.send(StoreIn::Cut { epoch: Epoch(self.epoch), after });
+        let done = |rig: &Rig| rig.heard.iter().any(|out| matches!(out, StoreOut::CutDone { .. }));
+        self.run_until(rig, done);
+        self.cut_model(after);
+        rig.next = after.next();
+        rig.chain = match after == self.start.index {
+            true => self.start.chain,
+            false => self.batch_at(after).chain(),
+        };
+        rig.durable = rig.durable.min(after);
+    }
+
+    fn recycle(&mut self, rig: &mut Rig) {
+        if self.acked <= self.start.index {
+            return;
+        }
+        let index = Index(self.rng.between(self.start.index.0 + 1, self.acked.0));
+        if index < self.marks.base.index {
+            return;
+        }
+        self.marks.base = self.base_at(index);
+        self.marks.commit = self.marks.commit.max(index);
+        self.marks.incarnation = rig.marks.incarnation;
+        rig.to.send(StoreIn::Mark(self.marks.clone()));
+        self.run_until(rig, |rig| rig.heard.iter().any(|out| matches!(out, StoreOut::Marked(_))));
+        rig.to.send(StoreIn::Recycle { below: index.next() });
+    }
+
+    fn restart(&mut self, rig: &mut Rig) {
+        self.epoch += 1;
+        let index = Index(self.last().0 + self.rng.below(10));
+        let base = Base {
+            index,
+            epoch: Epoch(self.epoch),
+            chain: Chain(u128::from(self.rng.next_u64())),
+            ..Base::default()
+        };
+        rig.to.send(StoreIn::Restart { epoch: base.epoch, base });
+        self.run_until(rig, |rig| rig.heard.iter().any(|out| matches!(out, StoreOut::Restarted { .. })));
+        self.log.clear();
+        (self.start, self.acked) = (base, index);
+        (self.marks.base, self.marks.commit, self.marks.history) = (base, index, base.epoch);
+        (rig.next, rig.chain, rig.durable) = (index.next(), base.chain, index);
+    }
+
+    fn run_until(&mut self, rig: &mut Rig, done: impl Fn(&Rig) -> bool) {
+        rig.heard.clear();
+        rig.turn();
+        while !done(rig) {
+            assert!(!rig.disk.asked.is_empty(), "nothing is in flight and no answer came");
+            let nth = self.rng.below(rig.disk.asked.len() as u64) as usize;
+            rig.complete(nth);
+        }
+        // Acknowledgements came before.
+        self.acked = self.acked.max(rig.durable.min(self.last()));
+    }
+
+    /// After a crash: compares, then settles what is unknown as peers would.
+    fn reopen(&mut self, disk: TestDisk, seed: u64) -> Rig {
+        let (mut rig, report) = Rig::open(disk, &self.params);
+        assert!(rig.marks.promised >= self.marks.promised.min(rig.marks.promised));
+        let log = rig.store.log();
+        for index in (log.first().0.max(self.start.index.0 + 1)..=self.acked.0).map(Index) {
+            let slot = log.slot(index).unwrap_or_else(|| panic!("seed {seed}: acknowledged {index} denied"));
+            assert!(slot.is_present(), "seed {seed}: acknowledged {index} unknown without damage");
+            assert_eq!(
+                slot.head,
+                Some(*self.batch_at(index).head()),
+                "seed {seed}: {index} is another batch"
+            );
+        }
+        assert!(log.first() <= self.marks.base.index.next().max(self.start.index.next()));
+        for slot in log.slots().filter(|slot| !slot.is_present()) {
+            assert_eq!(slot.state, SlotState::Unknown { torn: true }, "seed {seed}: {}", slot.index);
+        }
+        assert!(log.last() <= self.last(), "seed {seed}: more than was ever appended");
+        // What is left of the unacknowledged end: the first unknown is cut, as by certain absence elsewhere.
+        let sound = report.unknown.first().map_or(log.last(), |index| index.prev());
+        let last = log.last();
+        self.cut_model(sound);
+        (rig.next, rig.chain) = (
+            sound.next(),
+            if sound == self.start.index { self.start.chain } else { self.batch_at(sound).chain() },
+        );
+        rig.durable = sound;
+        self.acked = sound;
+        self.marks = rig.marks.clone();
+        if sound < last {
+            self.epoch += 1;
+            rig.to.send(StoreIn::Cut { epoch: Epoch(self.epoch), after: sound });
+            self.run_until(&mut rig, |rig| {
+                rig.heard.iter().any(|out| matches!(out, StoreOut::CutDone { .. }))
+            });
+        }
+        rig
+    }
+}
+
+/// Goal: power loss at any moment, again and again, never costs an acknowledged batch.
+#[test]
+fn what_was_acknowledged_outlives_power_loss() {
+    let (mut cuts, mut torn, mut wraps) = (0, 0, 0);
+    for seed in 0..400 {
+        let params = Params::tiny();
+        let mut world = World {
+            params,
+            rng: Rng::new(seed),
+            log: Vec::new(),
+            start: Base::default(),
+            acked: Index(0),
+            marks: Marks::default(),
+            epoch: 1,
+        };
+        let mut rig = Rig::new(new_disk(3, &params), &params);
+        world.marks = rig.marks.clone();
+        for _ in 0..6 {
+            let turns = world.rng.between(1, 120);
+            world.work(&mut rig, turns);
+            let how = Crash { vanish: world.rng.unit() / 2.0, tear: world.rng.unit() / 2.0 };
+            let mut rng = world.rng.fork();
+            let promised = rig.heard.iter().rev().find_map(|out| match out {
+                StoreOut::Marked(marks) => Some(marks.promised),
+                _ => None,
+            });
+            let mut disk = rig.crash(&mut rng, how);
+            disk.asked.clear();
+            let before = examine(&mut disk, &params, Expect::default()).unwrap();
+            assert!(before.sup.marks.promised >= promised.unwrap_or_default(), "seed {seed}");
+            cuts += usize::from(before.report.cut.is_some());
+            torn += before.report.unknown.len();
+            wraps += usize::from(before.files.iter().any(|file| file.sequence > 8));
+            recovery_survives_its_own_crashes(&disk, &params, seed);
+            rig = world.reopen(disk, seed);
+        }
+    }
+    assert!(cuts > 50 && torn > 50 && wraps > 20, "the test tests: {cuts} {torn} {wraps}");
+}
+
+/// Goal: recovery cut off at any of its writes, then done again, decides the same.
+fn recovery_survives_its_own_crashes(disk: &TestDisk, params: &Params, seed: u64) {
+    let mut whole = disk.clone();
+    whole.writes = 0;
+    let reference = open(&mut whole, params, Expect::default()).unwrap();
+    for stop in 1..=whole.writes {
+        let mut again = disk.clone();
+        again.writes_left = Some(stop);
+        open(&mut again, params, Expect::default()).unwrap_err();
+        again.writes_left = None;
+        let opened = open(&mut again, params, Expect::default()).unwrap();
+        assert!(opened.log.slots().eq(reference.log.slots()), "seed {seed}, stopped at write {stop}");
+        assert_eq!(opened.log.watermark(), reference.log.watermark(), "seed {seed}, stopped at write {stop}");
+    }
+}
