@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::base::{ClusterId, Nanos, NodeId};
+use crate::doors::zk;
+use crate::journal::{BATCH_HEAD, BATCH_MAX};
 use crate::pipeline::layout::{self, Loop, Pin};
 use crate::pipeline::ports::Door;
+use crate::state::ENVELOPE;
 
 /// Which member of the drive runs the loops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -42,6 +45,24 @@ pub struct Args {
     /// Where the native door listens [default: 127.0.0.1:7411]
     #[arg(long)]
     pub native: Option<SocketAddr>,
+    /// Where ZooKeeper's clients are listened for; not at all unless given.
+    #[arg(long)]
+    pub zk: Option<SocketAddr>,
+    /// Bounds of the session timeouts that ZooKeeper's clients may have, in milliseconds [default: 4000,40000]
+    #[arg(long, value_delimiter = ',')]
+    pub zk_timeout_ms: Option<Vec<u32>>,
+    /// Four-letter words that the ZooKeeper door answers, or * for all [default: srvr]
+    #[arg(long, value_delimiter = ',')]
+    pub zk_words: Option<Vec<String>>,
+    /// USER:HASH of who may do everything at the ZooKeeper door (`superDigest` there)
+    #[arg(long)]
+    pub zk_super: Option<String>,
+    /// Bytes of a ZooKeeper client's request at most (`jute.maxbuffer` there) [default: 1044480]
+    #[arg(long)]
+    pub zk_frame: Option<u32>,
+    /// ZooKeeper connections from one address to one loop, 0 for any number [default: 60]
+    #[arg(long)]
+    pub zk_per_address: Option<u32>,
     /// Where the admin door listens [default: 127.0.0.1:7470]
     #[arg(long)]
     pub admin: Option<SocketAddr>,
@@ -79,6 +100,7 @@ pub struct Plan {
     pub cluster: Option<ClusterId>,
     pub members: Vec<(NodeId, SocketAddr)>,
     pub listen: Vec<(Door, SocketAddr)>,
+    pub zk: zk::Config,
     pub admin: SocketAddr,
     pub loops: Vec<Loop>,
     pub runtime: Runtime,
@@ -100,6 +122,9 @@ fn bad(key: &'static str, why: impl Into<String>) -> BadConfig {
     BadConfig { key, why: why.into() }
 }
 
+/// A frame goes into the log whole, with its envelope and its client's ids.
+const _: () = assert!(zk::FRAME_MAX as usize + zk::IDS_MAX + ENVELOPE + 32 <= BATCH_MAX - BATCH_HEAD);
+
 /// How many connections one loop's table may be asked to hold.
 const CONNECTIONS_MAX: usize = 1 << 20;
 
@@ -117,6 +142,12 @@ impl Args {
             members: self.members.or(file.members),
             peer: self.peer.or(file.peer),
             native: self.native.or(file.native),
+            zk: self.zk.or(file.zk),
+            zk_timeout_ms: self.zk_timeout_ms.or(file.zk_timeout_ms),
+            zk_words: self.zk_words.or(file.zk_words),
+            zk_super: self.zk_super.or(file.zk_super),
+            zk_frame: self.zk_frame.or(file.zk_frame),
+            zk_per_address: self.zk_per_address.or(file.zk_per_address),
             admin: self.admin.or(file.admin),
             plaintext: self.plaintext.or(file.plaintext),
             cores: self.cores.or(file.cores),
@@ -127,6 +158,35 @@ impl Args {
             patience_ms: self.patience_ms.or(file.patience_ms),
             log: self.log.or(file.log),
         }
+    }
+
+    fn zk_config(&self) -> Result<zk::Config, BadConfig> {
+        let usual = zk::Config::default();
+        let timeout_ms = match self.zk_timeout_ms.as_deref() {
+            None => usual.timeout_ms,
+            Some(&[low, high]) if low >= 1 && low <= high && high <= i32::MAX as u32 => {
+                (low as i32, high as i32)
+            }
+            Some(_) => return Err(bad("zk-timeout-ms", "the shortest and the longest, as 4000,40000")),
+        };
+        if self.zk_super.as_ref().is_some_and(|digest| !digest.contains(':')) {
+            return Err(bad("zk-super", "a user, a colon, the hash that ZooKeeper's clients would show"));
+        }
+        let frame_max = self.zk_frame.unwrap_or(usual.frame_max);
+        if !(1024..=zk::FRAME_MAX).contains(&frame_max) {
+            return Err(bad(
+                "zk-frame",
+                format!("from 1024 to {}: a request must fit into a batch", zk::FRAME_MAX),
+            ));
+        }
+        Ok(zk::Config {
+            timeout_ms,
+            frame_max,
+            per_address_max: self.zk_per_address.unwrap_or(usual.per_address_max),
+            words: self.zk_words.clone().unwrap_or(usual.words),
+            super_digest: self.zk_super.clone(),
+            shown: self.zk.map(|at| ("clientPort".to_string(), at.port().to_string())).into_iter().collect(),
+        })
     }
 
     /// Checks everything that can be checked without touching the machine, which has `online` cores.
@@ -152,7 +212,9 @@ impl Args {
         let native = self.native.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7411)));
         let admin = self.admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7470)));
         let mut listen = vec![(Door::Native, native)];
+        listen.extend(self.zk.map(|at| (Door::Zk, at)));
         listen.extend(peer.map(|at| (Door::Peer, at)));
+        let zk = self.zk_config()?;
         if !self.plaintext.unwrap_or(false) {
             let all = listen.iter().map(|(_, at)| at).chain([&admin]);
             if let Some(open) = all.clone().find(|at| !at.ip().is_loopback()) {
@@ -189,6 +251,7 @@ impl Args {
             cluster,
             members,
             listen,
+            zk,
             admin,
             loops: layout::layout(cores, online, self.pin.unwrap_or_default()),
             runtime: self.runtime.unwrap_or_default(),

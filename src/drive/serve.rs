@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::base::{ClusterId, NodeId};
+use crate::base::{ClusterId, NodeId, Origin};
 use crate::config::Plan;
+use crate::doors::zk;
 use crate::drive::start::StartError;
 use crate::drive::{Crew, Dir, Doorbell, Files, Setup, admin, clock, start};
 use crate::journal::{self, Expect, OpenError, Opened, Params};
@@ -29,6 +30,11 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     let (core, mut ends, operator) = Core::new(clock::now(), opened, &mut media, &tuning, 1)?;
     let lanes = ends.pop().expect("one edge was asked for");
 
+    let (zk_config, zk_board) = (Arc::new(plan.zk.clone()), Arc::new(zk::Board::new(plan.loops.len() as u8)));
+    if plan.members.len() > 1 {
+        zk_board.set_mode(zk::Mode::Follower);
+    }
+
     let bell = Doorbell::new().map_err(StartError::Thread)?;
     let place = &plan.loops[0];
     let counters = Arc::new(LoopCounters::default());
@@ -46,7 +52,13 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     crew.spawn(
         place,
         setup,
-        move || Node::new(core, lanes, Default::default(), Default::default(), Doors::default()),
+        move || {
+            let replica = core.order.replica();
+            let origin = Origin::new(replica.me(), 0, replica.incarnation());
+            let zk = Some(zk::Zk::new(origin, zk_config, zk_board));
+            let doors = Doors { zk, ..Doors::default() };
+            Node::new(core, lanes, Default::default(), Default::default(), doors)
+        },
         |node| node.core.order.halted().map_or(Ok(()), |why| Err(why.to_owned())),
     )
     .map_err(StartError::Thread)?;

@@ -28,6 +28,9 @@ use crate::state::timers::ById;
 pub use board::{Board, Lane, Mode};
 pub use session::Session;
 use watches::{Kind, Watches};
+pub use wire::FRAME_MAX;
+
+pub use crate::realms::tree::acl::IDS_MAX;
 
 /// What an operator may set; the same for all lanes of a node.
 #[derive(Clone, Debug)]

@@ -666,7 +666,10 @@ fn check(code: i32, record: &[u8]) -> Result<Sort, Malformed> {
             Change::read(code, &mut reader)?;
         }
         op::RECONFIG => {
-            (reader.bytes()?, reader.bytes()?, reader.bytes()?, reader.i64()?);
+            for _ in 0..3 {
+                reader.bytes()?;
+            }
+            reader.i64()?;
         }
         op::MULTI => {
             if Parts::check(record)? {

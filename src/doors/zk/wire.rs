@@ -2,8 +2,9 @@
 
 use crate::realms::tree::jute::{self, Reader, Write};
 
-/// Bytes of a frame's body at most, unless configured otherwise.
-pub const FRAME_MAX: u32 = 0xf_ffff;
+/// Bytes of a frame's body at most. The reference's limit is 1,048,575; ours leaves room in a batch of 1 MiB for
+/// what the server writes in front of a request.
+pub const FRAME_MAX: u32 = (1 << 20) - 4096;
 
 /// Numbers of requests with a meaning of their own.
 pub mod xid {

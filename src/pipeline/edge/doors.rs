@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::base::{Index, Nanos};
-use crate::doors::{Answer, Crowd, Cx, Door, Outcome, Seat, Taken, native};
+use crate::doors::{Answer, Crowd, Cx, Door, Outcome, Seat, Taken, native, zk};
 use crate::pipeline::edge::floor::Floor;
 use crate::pipeline::ports;
 use crate::state::RealmId;
@@ -12,11 +12,18 @@ use crate::state::RealmId;
 #[derive(Default)]
 pub struct Doors {
     pub native: native::Native,
+    pub zk: Option<zk::Zk>,
 }
 
 /// A session of any door.
 pub(super) enum Seated {
     Native(native::Session),
+    Zk(zk::Session),
+}
+
+/// The door of a session: it was opened there.
+fn at(zk: &mut Option<zk::Zk>) -> &mut zk::Zk {
+    zk.as_mut().expect("a session has its door")
 }
 
 impl Doors {
@@ -24,13 +31,15 @@ impl Doors {
     pub(super) fn open(&mut self, door: ports::Door, cx: &mut Cx<'_>, from: SocketAddr) -> Option<Seated> {
         match door {
             ports::Door::Native => Some(Seated::Native(self.native.open(cx, from))),
-            ports::Door::Zk | ports::Door::Etcd | ports::Door::Consul | ports::Door::Peer => None,
+            ports::Door::Zk => self.zk.as_mut().map(|zk| Seated::Zk(zk.open(cx, from))),
+            ports::Door::Etcd | ports::Door::Consul | ports::Door::Peer => None,
         }
     }
 
     pub(super) fn on_bytes(&mut self, seated: &mut Seated, cx: &mut Cx<'_>, bytes: &[u8]) -> Taken {
         match seated {
             Seated::Native(session) => self.native.on_bytes(session, cx, bytes),
+            Seated::Zk(session) => at(&mut self.zk).on_bytes(session, cx, bytes),
         }
     }
 
@@ -43,30 +52,35 @@ impl Doors {
     ) {
         match seated {
             Seated::Native(session) => self.native.on_outcome(session, cx, token, outcome),
+            Seated::Zk(session) => at(&mut self.zk).on_outcome(session, cx, token, outcome),
         }
     }
 
     pub(super) fn on_answer(&mut self, seated: &mut Seated, cx: &mut Cx<'_>, token: u64, answer: Answer<'_>) {
         match seated {
             Seated::Native(session) => self.native.on_answer(session, cx, token, answer),
+            Seated::Zk(session) => at(&mut self.zk).on_answer(session, cx, token, answer),
         }
     }
 
     pub(super) fn on_alarm(&mut self, seated: &mut Seated, cx: &mut Cx<'_>) {
         match seated {
             Seated::Native(session) => self.native.on_alarm(session, cx),
+            Seated::Zk(session) => at(&mut self.zk).on_alarm(session, cx),
         }
     }
 
     pub(super) fn on_serving(&mut self, seated: &mut Seated, cx: &mut Cx<'_>) {
         match seated {
             Seated::Native(session) => self.native.on_serving(session, cx),
+            Seated::Zk(session) => at(&mut self.zk).on_serving(session, cx),
         }
     }
 
     pub(super) fn on_ended(&mut self, seated: &mut Seated, seat: Seat) {
         match seated {
             Seated::Native(session) => self.native.on_ended(session, seat),
+            Seated::Zk(session) => at(&mut self.zk).on_ended(session, seat),
         }
     }
 
@@ -74,11 +88,17 @@ impl Doors {
         if self.native.serves(realm) {
             self.native.on_changes(at, changes, floor);
         }
+        if let Some(zk) = self.zk.as_mut().filter(|zk| zk.serves(realm)) {
+            zk.on_changes(at, changes, floor);
+        }
     }
 
     pub(super) fn on_gone(&mut self, realm: RealmId, id: u64, floor: &mut Floor) {
         if self.native.serves(realm) {
             self.native.on_gone(realm, id, floor);
+        }
+        if let Some(zk) = self.zk.as_mut().filter(|zk| zk.serves(realm)) {
+            zk.on_gone(realm, id, floor);
         }
     }
 
@@ -100,6 +120,20 @@ impl Crowd<native::Session> for Floor {
                 f(session, cx);
                 true
             }
+            Seated::Zk(_) => false,
+        });
+        found.unwrap_or(false)
+    }
+}
+
+impl Crowd<zk::Session> for Floor {
+    fn visit(&mut self, seat: Seat, f: impl FnOnce(&mut zk::Session, &mut Cx<'_>)) -> bool {
+        let found = self.with(seat, |seated, cx| match seated {
+            Seated::Zk(session) => {
+                f(session, cx);
+                true
+            }
+            Seated::Native(_) => false,
         });
         found.unwrap_or(false)
     }

@@ -81,7 +81,10 @@ impl<'a> Ids<'a> {
     }
 }
 
-/// The ids that a connection gathers. They only grow, and stay below 64 KiB.
+/// Bytes of all ids of a connection at most: they travel with each of its requests.
+pub const IDS_MAX: usize = 3072;
+
+/// The ids that a connection gathers. They only grow.
 #[derive(Clone, Debug)]
 pub struct OwnIds(Vec<u8>);
 
@@ -98,7 +101,10 @@ impl OwnIds {
             return true;
         }
         let length = self.0.len() - 2 + 3 + id.len();
-        let Ok(whole) = u16::try_from(length) else { return false };
+        if length > IDS_MAX {
+            return false;
+        }
+        let whole = length as u16;
         self.0.push(scheme as u8);
         self.0.extend_from_slice(&(id.len() as u16).to_be_bytes());
         self.0.extend_from_slice(id);
