@@ -3,9 +3,8 @@
 //! Only whole files bear their names: a new one is filled and flushed under another name first, so a crash in
 //! between leaves nothing that recovery could take for a log.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -56,7 +55,7 @@ impl Dir {
             .mode(0o600)
             .open(path.join(LOCK))
             .map_err(fault)?;
-        take_lock(&mut lock, libc::LOCK_EX, path)?;
+        take_lock(&mut lock, true, path)?;
         lock.set_len(0).map_err(fault)?;
         write!(lock, "{}", std::process::id()).map_err(fault)?;
         let dir = Dir {
@@ -84,7 +83,7 @@ impl Dir {
         let fault = |why| DirError::Open { dir: path.to_owned(), why };
         let lock = match File::open(path.join(LOCK)) {
             Ok(mut lock) => {
-                take_lock(&mut lock, libc::LOCK_SH, path)?;
+                take_lock(&mut lock, false, path)?;
                 Some(lock)
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -196,10 +195,11 @@ pub fn fault(operation: &'static str, file: ports::File, offset: u64, why: io::E
     DiskFault { operation, file, offset, reason: why.to_string() }
 }
 
-fn take_lock(lock: &mut File, how: libc::c_int, dir: &Path) -> Result<(), DirError> {
-    // SAFETY: flock takes no pointers; the descriptor is open.
-    if unsafe { libc::flock(lock.as_raw_fd(), how | libc::LOCK_NB) } == 0 {
-        return Ok(());
+fn take_lock(lock: &mut File, alone: bool, dir: &Path) -> Result<(), DirError> {
+    match if alone { lock.try_lock() } else { lock.try_lock_shared() } {
+        Ok(()) => return Ok(()),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(why)) => return Err(DirError::Open { dir: dir.to_owned(), why }),
     }
     let mut pid = String::new();
     let _ = lock.read_to_string(&mut pid);

@@ -23,9 +23,9 @@ pub use clock::{now, wall_ms};
 pub use crew::Crew;
 pub use dir::{Dir, DirError};
 pub use media::Files;
-pub use serve::{format, serve};
+pub use serve::{format, random, serve};
 pub use setup::Setup;
-pub use start::StartError;
+pub use start::{StartError, door_name};
 
 use std::io;
 

@@ -141,7 +141,7 @@ fn loop_source(name: String, counters: Arc<LoopCounters>) -> admin::Source {
 }
 
 /// From the kernel. Seeds and names only: nothing here is a secret.
-fn random() -> u64 {
+pub fn random() -> u64 {
     let mut bytes = [0; 8];
     let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     assert!(read.is_ok(), "/dev/urandom is there on every Linux: {read:?}");

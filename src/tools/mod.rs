@@ -1,7 +1,9 @@
 //! The commands: one file each, with its arguments and what it prints. Errors are for people: one line that says
 //! what, where, and what to do next.
 
+mod dev;
 mod format;
+mod http;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -19,12 +21,15 @@ enum Command {
     Serve(serve::Args),
     /// Make the data directory of a new node.
     Format(format::Args),
+    /// Run one or more nodes on this machine, for development and benchmarks.
+    Dev(dev::Args),
 }
 
 pub fn run(cli: Cli) -> Result<(), String> {
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Format(args) => format::run(args),
+        Command::Dev(args) => dev::run(args),
     }
 }
 
