@@ -297,6 +297,14 @@ impl Replica {
         self.out.drain(..)
     }
 
+    /// Leader: sends every follower what it lacks. Called once when a turn's input is in, so that one message
+    /// carries the batches, the commit point and the probe of all of it.
+    pub fn flush(&mut self, now: Nanos) {
+        if self.is_leader() {
+            self.broadcast(now);
+        }
+    }
+
     // What comes in.
 
     pub fn on_message(&mut self, now: Nanos, from: NodeId, msg: Msg) {
@@ -512,7 +520,7 @@ impl Replica {
         }
     }
 
-    /// Whatever came in, leave tidy: commit, confirm reads, send what can be sent, write what must be kept.
+    /// Whatever came in, leave tidy: commit, confirm reads, write what must be kept.
     pub(super) fn tidy(&mut self, now: Nanos) {
         self.meet_peers(now);
         if self.blank
@@ -526,7 +534,6 @@ impl Replica {
         if matches!(self.state, State::Leader(_)) {
             self.try_commit(now);
             self.confirm_reads();
-            self.broadcast(now);
         }
         if self.marks_dirty {
             self.marks_dirty = false;

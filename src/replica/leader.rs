@@ -388,7 +388,8 @@ impl Replica {
                 Mode::Streaming => {
                     while self.peers[place].next <= last && self.send_batches(now, place) {}
                     let peer = &self.peers[place];
-                    if due && peer.sent_at != now || wants_probe && peer.probe_sent < probe {
+                    let news = peer.commit_sent < self.commit;
+                    if due && peer.sent_at != now || wants_probe && peer.probe_sent < probe || news {
                         self.send_append(now, place, Vec::new());
                     }
                 }
@@ -460,6 +461,7 @@ impl Replica {
         let peer = &mut self.peers[place];
         peer.sent_at = now;
         peer.probe_sent = probe;
+        peer.commit_sent = commit;
     }
 
     /// Batches that the disk was asked for: into memory, and on to who lacks them.

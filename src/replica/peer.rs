@@ -31,6 +31,8 @@ pub(super) struct Peer {
     /// Highest probe sent, and answered.
     pub probe_sent: u64,
     pub probe_acked: u64,
+    /// The commit point last told.
+    pub commit_sent: Index,
     /// Its newest verified snapshot.
     pub snapshot: Index,
     /// Last append of any kind sent, and last time that `matched` grew or all was there.
@@ -54,6 +56,7 @@ impl Peer {
             matched: Index(0),
             probe_sent: 0,
             probe_acked: 0,
+            commit_sent: Index(0),
             snapshot: Index(0),
             sent_at: Nanos(0),
             moved_at: now,
@@ -73,6 +76,7 @@ impl Peer {
     pub fn probe_from(&mut self, next: Index) {
         self.mode = Mode::Probing;
         self.next = next;
+        self.commit_sent = Index(0);
         self.window.clear();
         self.window_bytes = 0;
         self.sent_at = Nanos(0); // At once.

@@ -49,6 +49,7 @@ impl Small {
             let mut busy = false;
             for place in 0..self.nodes.len() {
                 let me = NodeId(place as u8 + 1);
+                self.nodes[place].flush(self.now);
                 let effects: Vec<Effect> = self.nodes[place].poll_effects().collect();
                 busy |= !effects.is_empty();
                 for effect in effects {

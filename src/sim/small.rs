@@ -302,6 +302,8 @@ impl Small {
     fn carry_out(&mut self, node: usize) -> Result<(), String> {
         let count = self.members.len();
         let me = NodeId(node as u8 + 1);
+        let now = self.members[node].now;
+        self.members[node].replica.flush(now);
         let effects: Vec<Effect> = self.members[node].replica.poll_effects().collect();
         for effect in effects {
             let member = &mut self.members[node];

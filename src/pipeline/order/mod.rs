@@ -225,6 +225,7 @@ impl Order {
         self.carry_out(now);
         self.propose(now, wall_ms);
         self.ask_tickets(now);
+        self.replica.flush(now);
         self.carry_out(now);
         self.feed_apply();
         self.tend(now);
