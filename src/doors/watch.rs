@@ -106,6 +106,12 @@ impl<T> Ranges<T> {
         Some((&node.start, node.end.as_deref()))
     }
 
+    /// Every range's value, in an order that is the same in every run.
+    pub fn all(&self) -> impl Iterator<Item = (Handle, &T)> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes.filter_map(|(at, node)| Some((Handle(at as u32), node.value.as_ref()?)))
+    }
+
     /// Calls `found` for every range that holds `key`, in the order of their beginnings.
     pub fn find(&self, key: &[u8], mut found: impl FnMut(Handle, &T)) {
         self.find_under(self.root, key, &mut found);

@@ -29,23 +29,10 @@ pub struct Stamp {
 pub struct Effects {
     /// The reply in the door's own wire form, appended. Nobody may want it: see `wanted`.
     pub reply: Vec<u8>,
-    /// What watchers need to know, appended, in the realm's own encoding.
+    /// What watchers need to know, appended, in the realm's own encoding. Nothing where nobody watches.
     pub changes: Vec<u8>,
     /// False where no client of this node waits: the reply may be left out.
     pub wanted: bool,
-    /// How much of the changes somebody on this node reads.
-    pub detail: Detail,
-}
-
-/// What watchers of this node need. The state does not depend on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Detail {
-    /// Nobody watches: changes may be left out.
-    Nothing,
-    #[default]
-    Changes,
-    /// Changes with what was there before, for those that ask for it.
-    Before,
 }
 
 /// Whether a command is through.

@@ -4,33 +4,12 @@
 //! deadlines. Renewing is a look-up and a store: the queue learns of it when the old deadline comes up.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::base::Nanos;
 
-/// Ids are drawn by us or spread by the multiplication; the same on every run, unlike the standard hasher.
-#[derive(Default)]
-pub struct Spread(u64);
-
-impl Hasher for Spread {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        self.0 = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// A map by id whose order nobody looks at.
-pub type ById<T> = HashMap<u64, T, BuildHasherDefault<Spread>>;
+/// A map by id: ordered, because nothing here may depend on how a hasher was seeded.
+pub type ById<T> = BTreeMap<u64, T>;
 
 #[derive(Default)]
 pub struct Timers {

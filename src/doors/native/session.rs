@@ -196,7 +196,9 @@ impl Session {
         let handle = door.watches.open(cx.seat, request, ask).ok_or(Fault::TooManyWatches)?;
         self.watches.insert(at, (request, handle));
         if ask.revision.to_native() == 0 {
-            let query = ops::Query::Totals.encode();
+            // Asking for history is what makes this node tell changes.
+            let now = ops::History { flags: ask.flags.to_native(), ..ops::History::default() };
+            let query = ops::Query::History(now).encode();
             cx.read(RealmId::Kv, Level::Local, token(purpose::NOW, request), |out| {
                 out.extend_from_slice(&query)
             });

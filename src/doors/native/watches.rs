@@ -170,12 +170,30 @@ impl Watches {
             return;
         }
         for group in Group::all(changes) {
+            if group.events == ops::EVENTS_UNTOLD {
+                self.end_live(group.revision, crowd);
+                continue;
+            }
             self.find_hits(&group);
             let hits = std::mem::take(&mut self.hits);
             for run in hits.chunk_by(|a, b| a.0 == b.0) {
                 self.tell(&group, run, crowd);
             }
             self.hits = hits;
+        }
+    }
+
+    /// A revision has more events than changes carry: history tells them to whoever asks again from there.
+    fn end_live(&mut self, revision: u64, crowd: &mut impl Crowd<Session>) {
+        let live = |(_, watch): &(Handle, &Watch)| watch.state == State::Live && revision >= watch.next;
+        let ended: Vec<Handle> = self.ranges.all().filter(live).map(|(handle, _)| handle).collect();
+        for handle in ended {
+            if let Some(watch) = self.ranges.remove(handle) {
+                crowd.visit(watch.seat, |session, cx| {
+                    session.forget_watch(watch.request);
+                    say_ended(cx, watch.request, Fault::WatchTooSlow as u16, revision);
+                });
+            }
         }
     }
 

@@ -7,11 +7,13 @@ mod keys;
 mod lease;
 pub mod ops;
 mod read;
+mod records;
 mod store;
 #[cfg(test)]
 mod tests;
 mod write;
 
+use std::cell::Cell;
 use std::ops::Bound;
 
 use super::reply::{self, Status};
@@ -43,7 +45,18 @@ pub struct Kv {
     run: Option<write::Run>,
     /// The latest cluster time heard of: how long leases have left is told by it.
     heard_of: Nanos,
+    /// What watchers of this node have asked for so far. They ask for history first, whatever they want, so
+    /// that changes are told from before their answer on; until somebody does, nobody makes any.
+    watched: Cell<Detail>,
     leader: Leader,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Detail {
+    Nothing,
+    Changes,
+    /// Changes with what was there before.
+    Before,
 }
 
 /// What only a leader looks at.
@@ -73,6 +86,7 @@ impl Kv {
             granted: 0,
             run: None,
             heard_of: Nanos(0),
+            watched: Cell::new(Detail::Nothing),
             leader: Leader { compacts: true, ..Leader::default() },
         }
     }
@@ -190,9 +204,10 @@ impl Realm for Kv {
     fn rebuild(&mut self) -> Result<(), Broken> {
         let broken = |what: &str| Broken { realm: "kv", what: what.into() };
         let tables = std::mem::take(&mut self.store.tables);
-        let compacts = self.leader.compacts;
+        let (compacts, watched) = (self.leader.compacts, self.watched.get());
         *self = Kv::new();
         self.leader.compacts = compacts;
+        self.watched.set(watched);
         self.store.tables = tables;
         let Some(meta) = self.store.tables[META].get(b"m") else {
             let empty = self.store.tables.iter().all(Table::is_empty);

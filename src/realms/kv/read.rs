@@ -6,7 +6,7 @@ use super::ops::{
     ArchivedHistory, ArchivedQuery, ArchivedRange, ArchivedSort, BEFORE, Query, Record, flag, said, within,
 };
 use super::store::{ATTACHED, LEASES, LOG, Next, Store, Version, emit_deletion, log_key, log_place};
-use super::{Kv, VISITS};
+use super::{Detail, Kv, VISITS};
 use crate::realms::reply::{self, Status};
 
 /// An answer is cut behind the record that makes it this long.
@@ -178,8 +178,15 @@ impl Kv {
 
     fn history(&self, want: &ArchivedHistory, out: &mut Vec<u8>) -> Result<(), Status> {
         let (first, sub) = (want.revision.to_native(), want.sub.to_native());
+        let wanted = want.flags.to_native() & BEFORE != 0;
+        let detail = if wanted { Detail::Before } else { Detail::Changes };
+        self.watched.set(self.watched.get().max(detail));
+        let first = if first == 0 { self.store.revision + 1 } else { first };
         if first < self.store.compacted {
             return Err(Status::Compacted);
+        }
+        if first > self.store.revision + 1 {
+            return Err(Status::FutureRevision);
         }
         let (from, end) = (want.key.as_slice(), want.end.as_slice());
         let start = reply::begin(out);
@@ -225,7 +232,7 @@ impl Kv {
             } else {
                 emit_deletion(key, revision, out);
             }
-            if want.flags.to_native() & BEFORE != 0
+            if wanted
                 && revision > self.store.compacted
                 && let Some(before) = self.store.at(key, revision - 1)
             {

@@ -4,7 +4,6 @@ mod model;
 use super::ops::*;
 use super::*;
 use crate::base::Rng;
-use crate::realms::Detail;
 use crate::realms::reply::Reply;
 use crate::state::{Envelope, RealmId};
 use model::{Model, Out, Rec};
@@ -20,7 +19,7 @@ fn apply_kind(kv: &mut Kv, kind: u8, payload: &[u8], effects: &mut Effects) -> u
 }
 
 fn apply(kv: &mut Kv, op: &Op) -> Effects {
-    let mut effects = Effects { wanted: true, detail: Detail::Before, ..Effects::default() };
+    let mut effects = Effects { wanted: true, ..Effects::default() };
     apply_kind(kv, WRITE, &op.clone().encode(), &mut effects);
     effects
 }
@@ -270,6 +269,7 @@ fn the_realm_does_what_the_model_does() {
     for seed in 0..60 {
         let mut rng = Rng::new(seed);
         let (mut kv, mut model) = (Kv::new(), Model::new());
+        history(&kv, 0);
         // Another replica: it hears of no client, is loaded from snapshots, and must stay the same.
         let mut twin = Kv::new();
         for step in 0..400 {
@@ -286,7 +286,7 @@ fn the_realm_does_what_the_model_does() {
             for (event, old) in events.iter().zip(befores) {
                 assert_eq!(old.as_ref(), before.at(&event.key, revision), "seed {seed}");
             }
-            let mut quiet = Effects { detail: Detail::Nothing, ..Effects::default() };
+            let mut quiet = Effects::default();
             apply_kind(&mut twin, WRITE, &op.clone().encode(), &mut quiet);
             assert!(quiet.changes.is_empty());
             if rng.chance(0.02) {
@@ -359,6 +359,9 @@ fn check_history(kv: &Kv, model: &Model) {
             }
         }
     }
+    let status = |revision| Reply::take(&mut &history(kv, revision)[..]).map(|reply| reply.status);
+    assert_eq!(status(model.revision + 1), Some(Status::Ok));
+    assert_eq!(status(model.revision + 2), Some(Status::FutureRevision));
     if model.compacted > 1 {
         let bytes = history(kv, model.compacted - 1);
         assert_eq!(Reply::take(&mut &bytes[..]).unwrap().status, Status::Compacted);
@@ -368,6 +371,7 @@ fn check_history(kv: &Kv, model: &Model) {
 #[test]
 fn operations_of_one_command_are_transactions_of_their_own() {
     let mut kv = Kv::new();
+    history(&kv, 0);
     let ops = vec![put("a", "1"), put("", "2"), put("a", "3"), Op::Revoke { lease: 9 }];
     let mut effects = Effects { wanted: true, ..Effects::default() };
     apply_kind(&mut kv, WRITE, &Write { ops }.encode(), &mut effects);
@@ -414,6 +418,7 @@ fn a_lease_expires_by_command_and_takes_its_keys_along() {
     assert!(chosen > 8 && chosen <= i64::MAX as u64);
     apply(&mut kv, &Op::Put(Put { key: b"k".into(), lease: 7, ..Put::default() }));
     let mut kv = reload(&mut kv);
+    history(&kv, 0);
     let second = Nanos::from_millis(1_000);
     kv.lead(second);
     assert!(kv.touch(7, Nanos::from_millis(5_000)) && !kv.touch(99, second));

@@ -14,9 +14,9 @@ use super::ops::{
 };
 use super::read::{ANSWER_BYTES, Gather};
 use super::store::{ATTACHED, Facts, NOW, Version, emit_deletion};
-use super::{SLICE_DELETES, VISITS};
+use super::{Detail, SLICE_DELETES, VISITS};
 use crate::realms::reply::{self, Status};
-use crate::realms::{Detail, Effects, Flow, Stamp};
+use crate::realms::{Effects, Flow, Stamp};
 
 /// A command under way.
 #[derive(Default)]
@@ -351,7 +351,7 @@ impl Kv {
         }
         if self.tells(run, effects) {
             self.store.written(revision).emit(key, true, 0, &mut effects.changes);
-            if effects.detail == Detail::Before {
+            if self.watched.get() == Detail::Before {
                 self.emit_before(key, before, BEFORE, &mut effects.changes);
             }
         }
@@ -366,7 +366,7 @@ impl Kv {
 
     /// Whether an event should be appended to the changes; begins their group.
     fn tells(&self, run: &mut Run, effects: &mut Effects) -> bool {
-        if effects.detail == Detail::Nothing || run.untold {
+        if self.watched.get() == Detail::Nothing || run.untold {
             return false;
         }
         let start = *run.group.get_or_insert_with(|| {
@@ -395,7 +395,7 @@ impl Kv {
         }
         if self.tells(run, effects) {
             emit_deletion(key, revision, &mut effects.changes);
-            if effects.detail == Detail::Before {
+            if self.watched.get() == Detail::Before {
                 self.emit_before(key, Some(before), BEFORE, &mut effects.changes);
             }
         }

@@ -8,7 +8,7 @@ fn key(n: u32) -> Vec<u8> {
 
 fn filled(count: u32) -> Kv {
     let mut kv = Kv::new();
-    let mut effects = Effects { detail: Detail::Nothing, ..Effects::default() };
+    let mut effects = Effects::default();
     for chunk in (0..count).collect::<Vec<_>>().chunks(100) {
         let ops = chunk.iter().map(|&n| put(key(n), n.to_le_bytes())).collect();
         apply_kind(&mut kv, WRITE, &Write { ops }.encode(), &mut effects);
@@ -86,6 +86,7 @@ fn a_key_with_a_long_past_does_not_hide_its_neighbours() {
 #[test]
 fn a_long_deletion_takes_turns_and_shows_only_when_it_is_through() {
     let mut kv = filled(2_600);
+    history(&kv, 0);
     let op = Op::Delete(Delete { key: key(100), end: key(2_500), flags: flag::BEFORE });
     let payload = op.encode();
     let envelope = Envelope { realm: RealmId::Kv as u8, kind: WRITE, ..Envelope::default() };
@@ -142,6 +143,7 @@ fn a_lease_with_many_keys_ends_in_one_revision() {
         apply(&mut kv, &Op::Put(Put { key: key(n), lease: 5, ..Put::default() }));
     }
     let revision = kv.revision();
+    history(&kv, 0);
     let mut effects = Effects { wanted: true, ..Effects::default() };
     let turns = apply_kind(&mut kv, EXPIRE, &5u64.to_le_bytes(), &mut effects);
     assert!(turns >= 6, "{turns}");
@@ -195,4 +197,18 @@ fn compaction_frees_in_slices_and_hides_at_once() {
     assert!(slices >= 6_000 / SLICE_FREES, "{slices}");
     assert_eq!((kv.store.tables[store::VERSIONS].len(), kv.store.tables[store::LOG].len()), (3_000, 1));
     assert_eq!(pages(&kv, all(0)).0.len(), 3_000);
+}
+
+#[test]
+fn a_group_too_long_to_be_told_says_so() {
+    let mut kv = Kv::new();
+    history(&kv, 0);
+    let ops = (0..900).map(|n| put([vec![b'x'; 2_000], key(n)].concat(), "")).collect();
+    apply_kind(&mut kv, WRITE, &Write { ops }.encode(), &mut Effects::default());
+    let effects = apply(&mut kv, &Op::Delete(Delete { key: vec![0], end: vec![0], flags: 0 }));
+    let group = Group::take(&mut &effects.changes[..]).unwrap();
+    assert_eq!((group.events, group.bytes.len(), group.revision), (EVENTS_UNTOLD, 0, kv.revision()));
+    let bytes = history(&kv, kv.revision());
+    let reply = Reply::take(&mut &bytes[..]).unwrap();
+    assert!(reply.flags == said::PARTIAL && told(&reply.body[16..]).0.len() > 200);
 }
