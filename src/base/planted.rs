@@ -47,6 +47,10 @@ bugs! {
     MarkBeforeFlush = "mark-before-flush",
     /// Journal: recovery takes the oldest valid superblock copy, not the newest.
     OldestSuperblock = "oldest-superblock",
+    /// Journal: recovery takes every damaged slot for one that power loss tore.
+    IgnoreWatermark = "ignore-watermark",
+    /// Journal: each generation of the superblock overwrites the one before.
+    OverwriteSuperblock = "overwrite-superblock",
     /// Journal: durable means "this write is", though an earlier one is still under way.
     AckWithGap = "ack-with-gap",
     /// Store: segments are recycled above the point that was asked for.

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Block, BlockMut, Chain, ClusterId, Index, NodeId};
 use crate::journal::layout::{Params, Place, STATE_SLOTS, Segment, pages};
 use crate::journal::log::{Held, Log, Slot, SlotState};
@@ -197,6 +198,9 @@ impl<M: Media> Judge<'_, M> {
         let mut out = Verdict { start: base, ..Verdict::default() };
         self.below(base, &mut out);
         self.above(base, &mut out)?;
+        if planted::is(Bug::NackCorruptSlot) {
+            while out.held.pop_if(|held| !held.slot.is_present()).is_some() {}
+        }
         Ok(out)
     }
 
@@ -234,7 +238,7 @@ impl<M: Media> Judge<'_, M> {
         loop {
             let expected = index <= self.seen.last;
             let word = self.seen.words.get(&index).copied();
-            let near = index.0 <= watermark.0 + in_flight;
+            let near = index.0 <= watermark.0 + in_flight || planted::is(Bug::IgnoreWatermark);
             let found = match word {
                 Some(word) if self.follows(&word.head, chain, index) && self.is_whole(&word) => Some(word),
                 Some(_) => None,
@@ -250,9 +254,9 @@ impl<M: Media> Judge<'_, M> {
             } else if !expected {
                 return Ok(());
             } else {
-                let torn = index > watermark;
+                let torn = index > watermark || planted::is(Bug::IgnoreWatermark);
                 let own = word.is_some_and(|word| self.has_own(&word));
-                if torn && near && (!own || single) {
+                if (torn && near && (!own || single)) || planted::is(Bug::CutAtFirstBadSum) {
                     let slots = self.seen.last.0 - index.prev().0;
                     out.cut = Some(Cut { after: index.prev(), slots, unproven: own });
                     return Ok(());
@@ -283,12 +287,14 @@ impl<M: Media> Judge<'_, M> {
     }
 
     fn follows(&self, head: &BatchHead, chain: Option<Chain>, index: Index) -> bool {
-        head.index == index && chain.is_none_or(|chain| chain == head.prev)
+        head.index == index
+            && (chain.is_none_or(|chain| chain == head.prev) || planted::is(Bug::SkipChainCheck))
     }
 
     /// Whether the body stands where the frames say, and is the batch that they name.
     fn is_whole(&mut self, word: &Word) -> bool {
-        self.body(word.head.index, word.place).is_some_and(|head| head == word.head)
+        let there = self.body(word.head.index, word.place);
+        there.is_some_and(|head| head == word.head || planted::is(Bug::SkipPositionCheck))
     }
 
     /// The whole batch of this cluster at a place, if the file's present use has `index` there.
@@ -321,8 +327,8 @@ impl<M: Media> Judge<'_, M> {
         places.into_iter().find_map(|place| {
             let head = self.body(index, place)?;
             let fits = self.follows(&head, chain, index)
-                && next.is_none_or(|next| next == head.chain)
-                && !self.seen.dead.contains(&head.chain);
+                && (next.is_none_or(|next| next == head.chain) || planted::is(Bug::SkipChainCheck))
+                && (!self.seen.dead.contains(&head.chain) || planted::is(Bug::SkipChainCheck));
             fits.then_some(Word { head, place, rank: (0, Index(0)) })
         })
     }

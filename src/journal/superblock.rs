@@ -5,6 +5,7 @@
 //! single copy besides still leaves the newest generation readable. Writing both copies at once would save a
 //! flush and lose that: a torn pair and one rotten copy of the other leave nothing to decide by.
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Block, BlockMut, Chain, ClusterId, Epoch, Incarnation, Index, NodeId, PAGE, sum};
 use crate::journal::OpenError;
 use crate::journal::layout::Params;
@@ -199,7 +200,10 @@ impl Super {
 
     /// The two copies that this generation is written to: one after the other, never both at once.
     pub fn copies(&self) -> [u16; 2] {
-        let pair = (self.generation % 2) as u16 * 2;
+        let pair = match planted::is(Bug::OverwriteSuperblock) {
+            false => (self.generation % 2) as u16 * 2,
+            true => 0,
+        };
         [pair, pair + 1]
     }
 
@@ -257,6 +261,9 @@ pub fn choose(copies: &Copies) -> Result<Super, OpenError> {
     }
     let good = || copies.iter().flatten();
     let damaged = |why| OpenError::SuperDamaged { offset: first_bad(copies), why };
+    if planted::is(Bug::OldestSuperblock) {
+        return good().min_by_key(|copy| copy.generation).cloned().ok_or(damaged("no copy is intact"));
+    }
     let newest = good().max_by_key(|copy| copy.generation).ok_or(damaged("no copy is intact"))?;
     let same = good().filter(|copy| *copy == newest).count();
     if good().any(|copy| copy.generation == newest.generation && copy != newest) {

@@ -14,6 +14,7 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Epoch, Index, Nanos};
 use crate::journal::{Batch, Log, NoPlace};
 use crate::pipeline::lane::{Rx, Tx};
@@ -46,6 +47,8 @@ pub struct Store {
     ops: Ops,
     flight: VecDeque<Flight>,
     flight_bytes: usize,
+    /// Grows when the log's end is moved: completions from before are stale.
+    fence: u32,
     /// Everything appended up to here is on stable media; damage found at open is not counted.
     written: Index,
     /// The highest index acknowledged, and the reign of its batch.
@@ -93,6 +96,7 @@ impl Store {
             ops: Ops::default(),
             flight: VecDeque::new(),
             flight_bytes: 0,
+            fence: 0,
             written: log.last(),
             reported: log.durable(),
             reign: Epoch(0),
@@ -131,8 +135,14 @@ impl Store {
         };
         // Only what this life, this use of the token, asked for: anything else is stale.
         let Some(op) = self.ops.take(token).filter(|_| !self.failed) else { return };
+        let result = match op {
+            Op::Append { .. } | Op::Super if planted::is(Bug::ForgiveFailedFlush) => {
+                Ok(result.unwrap_or(None))
+            }
+            _ => result,
+        };
         match (op, result) {
-            (Op::Append(index), Ok(_)) => self.on_appended(index),
+            (Op::Append { fence, index }, Ok(_)) => self.on_appended(fence, index),
             (Op::State(watermark), Ok(_)) => self.marked = self.marked.max(watermark),
             (Op::Super, Ok(_)) => self.on_super(disk),
             (Op::Repair(index), Ok(_)) => self.on_repaired(index),
@@ -175,7 +185,12 @@ impl Store {
     fn accept(&mut self, now: Nanos, parcel: StoreIn, disk: &mut impl Disk) -> Option<StoreIn> {
         match parcel {
             StoreIn::Append { epoch, batch } => return self.append(now, epoch, batch, disk),
-            StoreIn::Mark(marks) => self.supers.mark(marks, &self.log, &mut self.ops, disk),
+            StoreIn::Mark(marks) => {
+                if planted::is(Bug::MarkBeforeFlush) {
+                    self.out.push_back(StoreOut::Marked(marks.clone()));
+                }
+                self.supers.mark(marks, &self.log, &mut self.ops, disk);
+            }
             StoreIn::Cut { epoch, after } => {
                 if !self.is_drained() {
                     return Some(StoreIn::Cut { epoch, after });
@@ -200,7 +215,9 @@ impl Store {
                 if below > base.next() || self.ops.touch_old_segments() || self.supers.moves_end() {
                     return Some(StoreIn::Recycle { below });
                 }
-                self.log.recycle(below);
+                let surplus =
+                    u64::from(planted::is(Bug::RecycleTooMuch)) * u64::from(self.log.params().slots());
+                self.log.recycle(Index(below.0 + surplus));
             }
             StoreIn::Repair { batch } => {
                 if self.supers.moves_end() {
@@ -226,7 +243,8 @@ impl Store {
 
     /// No write of the log is under way and the superblock is at rest: its end may be moved.
     fn is_drained(&self) -> bool {
-        self.flight.is_empty() && !self.ops.touch_log() && self.supers.is_idle()
+        let hasty = planted::is(Bug::LateWriteOnReusedSlot) || planted::is(Bug::SkipCompletionFence);
+        (hasty || self.flight.is_empty() && !self.ops.touch_log()) && self.supers.is_idle()
     }
 
     fn append(&mut self, now: Nanos, epoch: Epoch, batch: Batch, disk: &mut impl Disk) -> Option<StoreIn> {
@@ -253,21 +271,38 @@ impl Store {
         self.reign = epoch;
         self.flight.push_back(Flight { index, epoch, bytes, left: writes.len() });
         self.flight_bytes += bytes;
-        for write in writes {
-            self.ops.write(Op::Append(index), write, disk);
+        let frame = writes.len() - 1;
+        for (nth, write) in writes.into_iter().enumerate() {
+            let mut op = Op::Append { fence: self.fence, index };
+            if nth == frame && planted::is(Bug::AckWithoutHeader) {
+                op = Op::State(Index(0));
+                self.flight.back_mut().expect("just put there").left -= 1;
+            }
+            self.ops.write(op, write, disk);
+        }
+        if planted::is(Bug::AckBeforeFlush) {
+            self.written = index;
+            self.raise_durable();
         }
         None
     }
 
-    fn on_appended(&mut self, index: Index) {
-        // A flight of an earlier reign is gone with its cut; its token could not have been taken.
+    fn on_appended(&mut self, fence: u32, index: Index) {
+        // Of a log whose end has been moved since: it counts for nothing.
+        if fence != self.fence && !planted::is(Bug::SkipCompletionFence) {
+            return;
+        }
         let Some(front) = self.flight.front().map(|flight| flight.index) else { return };
-        let flight = &mut self.flight[(index.0 - front.0) as usize];
-        flight.left -= 1;
+        let nth = index.0.checked_sub(front.0).map(|nth| nth as usize);
+        let Some(flight) = nth.and_then(|nth| self.flight.get_mut(nth)) else { return };
+        flight.left = flight.left.saturating_sub(1);
+        if flight.left == 0 && planted::is(Bug::AckWithGap) {
+            self.written = self.written.max(index);
+        }
         while self.flight.front().is_some_and(|flight| flight.left == 0) {
             let done = self.flight.pop_front().expect("just seen");
             self.flight_bytes -= done.bytes;
-            self.written = done.index;
+            self.written = self.written.max(done.index);
             self.reign = done.epoch;
         }
         self.raise_durable();
@@ -368,8 +403,10 @@ impl Store {
     }
 
     fn end_moved(&mut self) {
-        let last = self.log.last();
-        self.written = last;
+        self.fence += 1;
+        self.flight.clear();
+        self.flight_bytes = 0;
+        self.written = self.log.last();
         self.reported = self.log.durable;
         self.marked = self.log.durable;
         self.unknown.retain(|&index| self.log.slot(index).is_some());

@@ -8,8 +8,12 @@ use crate::pipeline::ports::{Disk, File};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Body, frame, or the state frame that opens a segment: all of one batch.
-    Append(Index),
+    /// Body, frame, or the state frame that opens a segment: all of one batch. The fence tells it from a batch
+    /// of the same index after a cut.
+    Append {
+        fence: u32,
+        index: Index,
+    },
     /// The watermark behind the acknowledgements.
     State(Index),
     Super,
@@ -82,7 +86,7 @@ impl Ops {
 
     /// Writes into segments that a cut may free.
     pub fn touch_log(&self) -> bool {
-        self.any(|op| matches!(op, Op::Append(_) | Op::State(_) | Op::Repair(_)))
+        self.any(|op| matches!(op, Op::Append { .. } | Op::State(_) | Op::Repair(_)))
     }
 
     /// Writes that may go to segments other than the last.

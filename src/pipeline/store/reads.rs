@@ -3,6 +3,7 @@
 
 use super::Store;
 use super::ops::Op;
+use crate::base::planted::{self, Bug};
 use crate::base::{Block, Index, PAGE};
 use crate::journal::{Batch, BatchHead};
 use crate::pipeline::parcel::StoreOut;
@@ -80,7 +81,7 @@ impl Store {
             let batch = bytes.and_then(|bytes| Batch::open(Block::copy_of(bytes)).ok());
             // It may have been cut or recycled since: then the fetch ends here, and nothing is damaged.
             let still = self.log.slot(head.index).is_some_and(|slot| slot.head.as_ref() == Some(head));
-            match batch.filter(|batch| batch.head() == head) {
+            match batch.filter(|batch| batch.head() == head || planted::is(Bug::SkipPositionCheck)) {
                 _ if !still => return self.answer(nth, None),
                 Some(batch) => {
                     fetch.batches.push(batch);

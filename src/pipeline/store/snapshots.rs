@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ops::{Op, Ops};
+use crate::base::planted::{self, Bug};
 use crate::base::{Block, BlockMut, ClusterId, Index, PAGE, sum};
 use crate::journal::snapshot::{Trailer, whole};
 use crate::pipeline::parcel::{StoreIn, StoreOut};
@@ -94,7 +95,10 @@ impl Snapshots {
                 let file = self.writing.get_mut(&index).expect("a seal comes after its chunks");
                 assert_eq!(file.length, length, "snapshot {index} is sealed at another length than it has");
                 let found = sum::Hasher::default();
-                file.sealing = Some(Sealing { seal, checked: 0, found, tail: None });
+                file.sealing = Some(match planted::is(Bug::SkipReadBack) {
+                    false => Sealing { seal, checked: 0, found, tail: None },
+                    true => Sealing { seal, checked: length, found: file.given.clone(), tail: None },
+                });
                 self.step(index, ops, disk);
             }
             StoreIn::SnapshotRead { ticket, index, offset, len } => {
