@@ -78,7 +78,8 @@ pub struct Run {
     /// Percentage of reads
     #[arg(long, default_value_t = 0.0)]
     pub reads: f64,
-    /// What a read promises; zk linearizable: sync, then get [default: local for zk, linearizable for native]
+    /// What a read promises; zk linearizable: sync, then get [default: local for zk, leased for consul,
+    /// else linearizable]
     #[arg(long, value_enum)]
     pub read_mode: Option<ReadMode>,
     /// native: writes in one request, to neighbouring keys; each counts as an operation

@@ -53,7 +53,7 @@ pub struct Scribe {
 
 impl Scribe {
     pub fn create(path: &Path, mode: ReadMode) -> io::Result<Scribe> {
-        let read = if mode == ReadMode::Linearizable { Deed::Read } else { Deed::LocalRead };
+        let read = if mode == ReadMode::Local { Deed::LocalRead } else { Deed::Read };
         let out = BufWriter::with_capacity(1 << 20, File::create(path)?);
         Ok(Scribe { out, read, text: Vec::with_capacity(256), failed: None })
     }

@@ -124,6 +124,9 @@ impl Plan {
         if self.batch != 1 && (self.target != Protocol::Native || self.reads > 0.0 || self.batch == 0) {
             return no("--batch is for native writes alone: --target native --reads 0".into());
         }
+        if self.read_mode == ReadMode::Leased && self.target != Protocol::Consul {
+            return no("--read-mode leased is Consul's; take local or linearizable".into());
+        }
         if self.target == Protocol::Zk && (!self.prefix.starts_with('/') || self.prefix.contains("//")) {
             return no(format!("--prefix {:?}: a ZooKeeper path begins with one /", self.prefix));
         }

@@ -11,6 +11,8 @@ use quorate::base::Rng;
 
 use crate::book::{Book, Tick};
 use crate::clock::{Clock, MILLI, SECOND};
+use crate::driver::consul::Consul;
+use crate::driver::etcd::Etcd;
 use crate::driver::native::Native;
 use crate::driver::zk::Zk;
 use crate::driver::{Driver, Kind, Op, Protocol, Shape, Verdict};
@@ -94,6 +96,8 @@ pub fn run(plan: &Plan, history: Option<&PathBuf>, watch: &mut dyn Watch) -> Res
     match plan.target {
         Protocol::Zk => run_with::<Zk>(plan, history, watch),
         Protocol::Native => run_with::<Native>(plan, history, watch),
+        Protocol::Etcd => run_with::<Etcd>(plan, history, watch),
+        Protocol::Consul => run_with::<Consul>(plan, history, watch),
     }
 }
 

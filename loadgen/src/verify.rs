@@ -90,6 +90,7 @@ pub fn verify(mut lines: Vec<Line>) -> Report {
             _ => report.reads += 1,
         }
     }
+    learn_revisions(&mut lines);
     check_write_order(&lines, &mut report);
     check_sessions(&mut lines, &mut report);
     lines.sort_by_key(|line| (line.key, line.start_ns));
@@ -112,6 +113,16 @@ pub fn verify(mut lines: Vec<Line>) -> Report {
         }
     }
     report
+}
+
+/// Where a protocol does not tell a writer the revision (Consul), whoever read the value knows it.
+fn learn_revisions(lines: &mut [Line]) {
+    let read = |line: &&Line| line.op != Deed::Write && line.outcome == Outcome::Ok && line.revision > 0;
+    let seen: HashMap<(u64, u64), u64> =
+        lines.iter().filter(read).map(|line| ((line.key, line.value), line.revision)).collect();
+    for write in lines.iter_mut().filter(|line| line.op == Deed::Write && line.revision == 0) {
+        write.revision = seen.get(&(write.key, write.value)).copied().unwrap_or(0);
+    }
 }
 
 /// All writes go through one log: a write that began after another was acknowledged has the higher revision.

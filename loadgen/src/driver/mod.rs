@@ -1,6 +1,8 @@
 //! The contract between the event loop and a protocol. A driver is one connection's protocol state: it
 //! writes requests into a buffer and finds completions in what arrives. It owns no socket and no clock.
 
+pub mod consul;
+pub mod etcd;
 pub mod native;
 pub mod zk;
 
@@ -16,6 +18,10 @@ pub enum Protocol {
     Zk,
     /// quorate's own protocol
     Native,
+    /// etcd's gRPC
+    Etcd,
+    /// Consul's HTTP
+    Consul,
 }
 
 impl Protocol {
@@ -24,6 +30,8 @@ impl Protocol {
         match self {
             Protocol::Zk => "zk",
             Protocol::Native => "native",
+            Protocol::Etcd => "etcd",
+            Protocol::Consul => "consul",
         }
     }
 
@@ -31,7 +39,7 @@ impl Protocol {
     pub fn prefix(self) -> &'static str {
         match self {
             Protocol::Zk => "/loadgen/k",
-            Protocol::Native => "loadgen/k",
+            Protocol::Native | Protocol::Etcd | Protocol::Consul => "loadgen/k",
         }
     }
 
@@ -39,7 +47,8 @@ impl Protocol {
     pub fn read_mode(self) -> ReadMode {
         match self {
             Protocol::Zk => ReadMode::Local,
-            Protocol::Native => ReadMode::Linearizable,
+            Protocol::Native | Protocol::Etcd => ReadMode::Linearizable,
+            Protocol::Consul => ReadMode::Leased,
         }
     }
 }
@@ -51,6 +60,8 @@ pub enum ReadMode {
     Local,
     /// Reflects every write acknowledged before the read began.
     Linearizable,
+    /// Consul's default: the leader answers under its lease.
+    Leased,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -47,7 +47,7 @@ impl Driver for Native {
         };
         let reads = match shape.read_mode {
             ReadMode::Local => Ask::ReadLocal,
-            ReadMode::Linearizable => Ask::Read,
+            ReadMode::Linearizable | ReadMode::Leased => Ask::Read,
         };
         Native {
             write: template(

@@ -1,5 +1,7 @@
 //! Null servers: valid answers from a constant, so that what is measured against them is the client.
 
+mod consul;
+mod etcd;
 mod native;
 mod zk;
 
@@ -39,6 +41,8 @@ pub fn serve(
     match protocol {
         Protocol::Zk => serve_with::<zk::Zk>(listener, value_size, stall),
         Protocol::Native => serve_with::<native::Native>(listener, value_size, stall),
+        Protocol::Etcd => serve_with::<etcd::Etcd>(listener, value_size, stall),
+        Protocol::Consul => serve_with::<consul::Consul>(listener, value_size, stall),
     }
 }
 

@@ -1,0 +1,698 @@
+//! etcd's client protocol: unary gRPC calls over HTTP/2, as many streams at a time as the depth allows.
+//!
+//! Framing and header compression are written out here, as little of both as a client needs: it asks the server
+//! not to keep a header table (so that answers refer to nothing), and looks only for `grpc-status`.
+
+use std::sync::Arc;
+
+use super::{Done, Driver, Kind, Malformed, Op, ReadMode, Shape, Verdict, stamp_of};
+
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+pub mod frame {
+    pub const HEAD: usize = 9;
+    pub const DATA: u8 = 0;
+    pub const HEADERS: u8 = 1;
+    pub const RST_STREAM: u8 = 3;
+    pub const SETTINGS: u8 = 4;
+    pub const PING: u8 = 6;
+    pub const GOAWAY: u8 = 7;
+    pub const WINDOW_UPDATE: u8 = 8;
+    pub const CONTINUATION: u8 = 9;
+    pub const ACK: u8 = 1;
+    pub const END_STREAM: u8 = 1;
+    pub const END_HEADERS: u8 = 4;
+    pub const PADDED: u8 = 8;
+    pub const PRIORITY: u8 = 32;
+    /// The longest frame that a peer takes unless it says otherwise.
+    pub const SIZE_MAX: usize = 16_384;
+}
+
+pub mod setting {
+    pub const HEADER_TABLE_SIZE: u16 = 1;
+    pub const ENABLE_PUSH: u16 = 2;
+    pub const INITIAL_WINDOW_SIZE: u16 = 4;
+}
+
+pub const WINDOW_MAX: u32 = (1 << 31) - 1;
+pub const WINDOW_FIRST: u32 = 65_535;
+/// Of what the server sent us, before we say that it may send more.
+const REFILL_AT: u32 = 1 << 29;
+
+/// gRPC codes after which a write may have happened all the same.
+const CANCELLED: i32 = 1;
+const UNKNOWN: i32 = 2;
+const DEADLINE_EXCEEDED: i32 = 4;
+const INTERNAL: i32 = 13;
+const UNAVAILABLE: i32 = 14;
+/// No `grpc-status` came; not a gRPC code.
+const NO_STATUS: i32 = -1;
+
+/// "grpc-status" in HPACK's Huffman code (RFC 7541, appendix B).
+const GRPC_STATUS_HUFFMAN: [u8; 8] = [0x9a, 0xca, 0xc8, 0xb2, 0x12, 0x34, 0xda, 0x8f];
+const GRPC_STATUS: &[u8] = b"grpc-status";
+
+/// One outstanding call.
+#[derive(Clone, Default)]
+struct Call {
+    kind: Option<Kind>,
+    /// The message so far; kept only for a history.
+    message: Vec<u8>,
+}
+
+/// Fields that differ between no two requests, and the paths: each goes into the server's header table once.
+#[derive(Clone, Copy)]
+enum Field {
+    Authority,
+    ContentType,
+    Te,
+    Put,
+    Range,
+}
+
+const FIELDS: usize = 5;
+
+pub struct Etcd {
+    shape: Arc<Shape>,
+    calls: Vec<Call>,
+    /// Stream (halved) modulo the length → stream and tag.
+    streams: Vec<(u32, u32)>,
+    next_stream: u32,
+    /// Where in the order of insertion a field stands in the server's table.
+    inserted: [Option<u32>; FIELDS],
+    insertions: u32,
+    /// All fields together take less than half a kilobyte.
+    server_keeps_table: bool,
+    ready: bool,
+    /// Bytes that we may still send.
+    window: i64,
+    stream_window: u32,
+    received: u32,
+    /// Requests that wait for the window: bytes, and how many of them count.
+    waiting: std::collections::VecDeque<(Vec<u8>, usize)>,
+    block: Vec<u8>,
+    message: Vec<u8>,
+    /// The trailers that said success last time: the same bytes say it again.
+    success: Vec<u8>,
+}
+
+impl Driver for Etcd {
+    fn new(shape: &Arc<Shape>, depth: usize) -> Etcd {
+        Etcd {
+            shape: shape.clone(),
+            calls: vec![Call::default(); depth],
+            streams: vec![(0, 0); (depth * 4).next_power_of_two()],
+            next_stream: 1,
+            inserted: [None; FIELDS],
+            insertions: 0,
+            server_keeps_table: true,
+            ready: false,
+            window: i64::from(WINDOW_FIRST),
+            stream_window: WINDOW_FIRST,
+            received: 0,
+            waiting: Default::default(),
+            block: Vec::with_capacity(256),
+            message: Vec::with_capacity(shape.value.len() + shape.key_len() + 32),
+            success: Vec::new(),
+        }
+    }
+
+    fn roots(_shape: &Shape) -> u64 {
+        0
+    }
+
+    fn hello(&mut self, out: &mut Vec<u8>) {
+        self.calls.iter_mut().for_each(|call| call.kind = None);
+        self.streams.fill((0, 0));
+        self.next_stream = 1;
+        self.inserted = [None; FIELDS];
+        self.insertions = 0;
+        self.server_keeps_table = true;
+        self.ready = false;
+        self.window = i64::from(WINDOW_FIRST);
+        self.received = 0;
+        self.waiting.clear();
+        out.extend_from_slice(PREFACE);
+        let settings = [
+            (setting::HEADER_TABLE_SIZE, 0),
+            (setting::ENABLE_PUSH, 0),
+            (setting::INITIAL_WINDOW_SIZE, WINDOW_MAX),
+        ];
+        put_settings(out, &settings);
+        put_window_update(out, 0, WINDOW_MAX - WINDOW_FIRST);
+    }
+
+    fn ready(&self) -> bool {
+        self.ready
+    }
+
+    fn encode(&mut self, op: &Op, tag: u32, out: &mut Vec<u8>) {
+        let stream = self.open_stream(tag);
+        let call = &mut self.calls[tag as usize];
+        call.kind = Some(op.kind);
+        call.message.clear();
+        self.write_message(op);
+        self.write_block(if op.kind.is_read() { Field::Range } else { Field::Put });
+        let counted = self.message.len();
+        // Header blocks must reach the server in the order in which they were made: whoever waits makes all wait.
+        if self.waiting.is_empty() && self.window >= counted as i64 {
+            self.window -= counted as i64;
+            put_request(out, stream, &self.block, &self.message);
+        } else {
+            let mut bytes = Vec::with_capacity(counted + 128);
+            put_request(&mut bytes, stream, &self.block, &self.message);
+            self.waiting.push_back((bytes, counted));
+        }
+    }
+
+    fn decode(&mut self, input: &[u8], out: &mut Vec<u8>, done: &mut Vec<Done>) -> Result<usize, Malformed> {
+        let mut taken = 0;
+        while let Some(frame) = take_frame(&input[taken..])? {
+            taken += frame::HEAD + frame.body.len();
+            self.on_frame(&frame, out, done)?;
+        }
+        Ok(taken)
+    }
+
+    fn beat(&mut self, out: &mut Vec<u8>) {
+        put_head(out, 8, frame::PING, 0, 0);
+        out.extend_from_slice(b"loadgen.");
+    }
+}
+
+impl Etcd {
+    /// The next stream whose place is free. Places are four times as many as calls, so few are passed over.
+    fn open_stream(&mut self, tag: u32) -> u32 {
+        loop {
+            let stream = self.next_stream;
+            self.next_stream += 2;
+            let at = (stream >> 1) as usize & (self.streams.len() - 1);
+            if self.streams[at].0 == 0 {
+                self.streams[at] = (stream, tag);
+                return stream;
+            }
+        }
+    }
+
+    fn call_of(&self, stream: u32) -> Option<(usize, u32)> {
+        let at = (stream >> 1) as usize & (self.streams.len() - 1);
+        (stream != 0 && self.streams[at].0 == stream).then_some((at, self.streams[at].1))
+    }
+
+    fn write_message(&mut self, op: &Op) {
+        let message = &mut self.message;
+        message.clear();
+        message.extend_from_slice(&[0; 5]);
+        message.push(0x0a); // key
+        put_varint(message, self.shape.key_len() as u64);
+        self.shape.push_key(op.key, message);
+        if !op.kind.is_read() {
+            message.push(0x12); // value
+            put_varint(message, self.shape.value.len() as u64);
+            self.shape.push_value(op.stamp, message);
+        } else if op.kind == Kind::Read && self.shape.read_mode == ReadMode::Local {
+            message.extend_from_slice(&[0x38, 1]); // serializable
+        }
+        let length = (message.len() - 5) as u32;
+        message[1..5].copy_from_slice(&length.to_be_bytes());
+    }
+
+    fn write_block(&mut self, path: Field) {
+        self.block.clear();
+        self.block.extend_from_slice(&[0x83, 0x86]); // :method POST, :scheme http
+        for field in [path, Field::Authority, Field::ContentType, Field::Te] {
+            if !self.server_keeps_table {
+                field.write(false, &mut self.block);
+                continue;
+            }
+            match self.inserted[field as usize] {
+                // The newest entry has number 62.
+                Some(nth) => self.block.push(0x80 | (62 + self.insertions - 1 - nth) as u8),
+                None => {
+                    self.inserted[field as usize] = Some(self.insertions);
+                    self.insertions += 1;
+                    field.write(true, &mut self.block);
+                }
+            }
+        }
+    }
+
+    fn on_frame(
+        &mut self,
+        frame: &Frame<'_>,
+        out: &mut Vec<u8>,
+        done: &mut Vec<Done>,
+    ) -> Result<(), Malformed> {
+        match frame.kind {
+            frame::DATA => self.on_data(frame, out),
+            frame::HEADERS => self.on_headers(frame, done),
+            frame::RST_STREAM => {
+                let code = frame.word(0)? as i32;
+                self.end(frame.stream, Verdict::Unknown(code), done);
+                Ok(())
+            }
+            frame::SETTINGS => self.on_settings(frame, out),
+            frame::PING if frame.flags & frame::ACK == 0 => {
+                put_head(out, frame.body.len(), frame::PING, frame::ACK, 0);
+                out.extend_from_slice(frame.body);
+                Ok(())
+            }
+            frame::GOAWAY => {
+                let text = String::from_utf8_lossy(frame.body.get(8..).unwrap_or_default()).into_owned();
+                Err(Malformed(format!("the server ends the connection, code {} {text}", frame.word(4)?)))
+            }
+            frame::WINDOW_UPDATE if frame.stream == 0 => {
+                self.window += i64::from(frame.word(0)?);
+                while let Some((_, counted)) = self.waiting.front()
+                    && self.window >= *counted as i64
+                {
+                    let (bytes, counted) = self.waiting.pop_front().expect("looked at above");
+                    self.window -= counted as i64;
+                    out.extend_from_slice(&bytes);
+                }
+                Ok(())
+            }
+            frame::CONTINUATION => {
+                Err(Malformed("header blocks in several frames are not understood".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_settings(&mut self, frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
+        if frame.flags & frame::ACK != 0 {
+            return Ok(());
+        }
+        for entry in frame.body.chunks_exact(6) {
+            let value = u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]);
+            match u16::from_be_bytes([entry[0], entry[1]]) {
+                setting::INITIAL_WINDOW_SIZE => self.stream_window = value,
+                setting::HEADER_TABLE_SIZE => self.server_keeps_table = value >= 512,
+                _ => {}
+            }
+        }
+        let largest = self.shape.value.len() + self.shape.key_len() + 32;
+        if largest > self.stream_window as usize {
+            return Err(Malformed(format!(
+                "a request of {largest} bytes does not fit the server's stream window of {}; take smaller values",
+                self.stream_window
+            )));
+        }
+        put_head(out, 0, frame::SETTINGS, frame::ACK, 0);
+        self.ready = true;
+        Ok(())
+    }
+
+    fn on_data(&mut self, frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
+        self.received += frame.body.len() as u32;
+        if self.received >= REFILL_AT {
+            put_window_update(out, 0, self.received);
+            self.received = 0;
+        }
+        if self.shape.checked
+            && let Some((_, tag)) = self.call_of(frame.stream)
+        {
+            self.calls[tag as usize].message.extend_from_slice(frame.content()?);
+        }
+        Ok(())
+    }
+
+    fn on_headers(&mut self, frame: &Frame<'_>, done: &mut Vec<Done>) -> Result<(), Malformed> {
+        if frame.flags & frame::END_HEADERS == 0 {
+            return Err(Malformed("header blocks in several frames are not understood".into()));
+        }
+        if frame.flags & frame::END_STREAM == 0 {
+            return Ok(()); // The head of the answer; the trailers tell how it went.
+        }
+        let block = frame.content()?;
+        let code = if block == self.success { 0 } else { grpc_status(block)? };
+        if code == 0 && self.success.is_empty() {
+            self.success.extend_from_slice(block);
+        }
+        let verdict = match code {
+            0 => Verdict::Ok,
+            CANCELLED | UNKNOWN | DEADLINE_EXCEEDED | INTERNAL | UNAVAILABLE | NO_STATUS => {
+                Verdict::Unknown(code)
+            }
+            other => Verdict::Failed(other),
+        };
+        self.end(frame.stream, verdict, done);
+        Ok(())
+    }
+
+    fn end(&mut self, stream: u32, verdict: Verdict, done: &mut Vec<Done>) {
+        let Some((at, tag)) = self.call_of(stream) else { return };
+        self.streams[at] = (0, 0);
+        let call = &mut self.calls[tag as usize];
+        let Some(kind) = call.kind.take() else { return };
+        let mut end = Done { tag, verdict, revision: 0, stamp: 0 };
+        if verdict == Verdict::Ok && self.shape.checked {
+            (end.revision, end.stamp) = read_answer(kind, call.message.get(5..).unwrap_or_default());
+        }
+        done.push(end);
+    }
+}
+
+impl Field {
+    /// As a literal, to be kept in the server's table or not.
+    fn write(self, keep: bool, block: &mut Vec<u8>) {
+        let (kept, plain, value): (&[u8], &[u8], &[u8]) = match self {
+            Field::Authority => (&[0x41], &[0x01], b"loadgen"),
+            Field::ContentType => (&[0x5f], &[0x0f, 0x10], b"application/grpc"),
+            Field::Te => (b"\x40\x02te", b"\x00\x02te", b"trailers"),
+            Field::Put => (&[0x44], &[0x04], b"/etcdserverpb.KV/Put"),
+            Field::Range => (&[0x44], &[0x04], b"/etcdserverpb.KV/Range"),
+        };
+        let name = if keep { kept } else { plain };
+        block.extend_from_slice(name);
+        block.push(value.len() as u8);
+        block.extend_from_slice(value);
+    }
+}
+
+/// The revision written or of what was read, and the stamp read.
+fn read_answer(kind: Kind, message: &[u8]) -> (u64, u64) {
+    let (mut revision, mut stamp) = (0, 0);
+    for (field, value) in fields(message) {
+        match (field, value) {
+            (1, Value::Bytes(header)) if !kind.is_read() => {
+                revision =
+                    fields(header).find(|(field, _)| *field == 3).map_or(0, |(_, value)| value.number());
+            }
+            (2, Value::Bytes(record)) if kind.is_read() => {
+                for (field, value) in fields(record) {
+                    match (field, value) {
+                        (3, value) => revision = value.number(),
+                        (5, Value::Bytes(bytes)) => stamp = stamp_of(bytes),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    (revision, stamp)
+}
+
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+impl Value<'_> {
+    fn number(self) -> u64 {
+        if let Value::Number(number) = self { number } else { 0 }
+    }
+}
+
+/// A protobuf message's fields, up to the first byte that is none.
+pub fn fields(mut message: &[u8]) -> impl Iterator<Item = (u64, Value<'_>)> {
+    std::iter::from_fn(move || {
+        let key = take_varint(&mut message)?;
+        let value = match key & 7 {
+            0 => Value::Number(take_varint(&mut message)?),
+            2 => {
+                let length = take_varint(&mut message)? as usize;
+                let (bytes, rest) = message.split_at_checked(length)?;
+                message = rest;
+                Value::Bytes(bytes)
+            }
+            _ => return None,
+        };
+        Some((key >> 3, value))
+    })
+}
+
+fn take_varint(input: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = input.split_first()?;
+        *input = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+pub fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// The value of `grpc-status` in a header block that uses no dynamic table.
+fn grpc_status(mut block: &[u8]) -> Result<i32, Malformed> {
+    let broken = || Malformed("a header block that does not parse".into());
+    let mut code = NO_STATUS;
+    while let Some(&first) = block.first() {
+        if first & 0x80 != 0 {
+            take_int(&mut block, 7).ok_or_else(broken)?; // Indexed: a static entry.
+            continue;
+        }
+        if first & 0xe0 == 0x20 {
+            take_int(&mut block, 5).ok_or_else(broken)?; // The table's size, which is 0.
+            continue;
+        }
+        let prefix = if first & 0x40 != 0 { 6 } else { 4 };
+        let name = take_int(&mut block, prefix).ok_or_else(broken)?;
+        let named = if name == 0 {
+            let (huffman, bytes) = take_string(&mut block).ok_or_else(broken)?;
+            bytes == if huffman { &GRPC_STATUS_HUFFMAN[..] } else { GRPC_STATUS }
+        } else {
+            false
+        };
+        let (huffman, value) = take_string(&mut block).ok_or_else(broken)?;
+        if named {
+            code = if huffman {
+                huffman_digit(value)
+            } else {
+                std::str::from_utf8(value).ok().and_then(|text| text.parse().ok())
+            }
+            .ok_or_else(broken)?;
+        }
+    }
+    Ok(code)
+}
+
+/// One digit in Huffman code; two are never shorter than without it.
+fn huffman_digit(value: &[u8]) -> Option<i32> {
+    let byte = *value.first().filter(|_| value.len() == 1)?;
+    match (byte >> 3, byte >> 2) {
+        (digit @ 0..=2, _) => Some(i32::from(digit)),
+        (_, digit @ 0x19..=0x1f) => Some(i32::from(digit) - 0x19 + 3),
+        _ => None,
+    }
+}
+
+fn take_int(input: &mut &[u8], prefix: u32) -> Option<usize> {
+    let (&first, rest) = input.split_first()?;
+    *input = rest;
+    let mask = (1usize << prefix) - 1;
+    let small = first as usize & mask;
+    if small < mask {
+        return Some(small);
+    }
+    let more = take_varint(input)?;
+    usize::try_from(more).ok()?.checked_add(mask)
+}
+
+fn take_string<'a>(input: &mut &'a [u8]) -> Option<(bool, &'a [u8])> {
+    let huffman = input.first()? & 0x80 != 0;
+    let length = take_int(input, 7)?;
+    let (bytes, rest) = input.split_at_checked(length)?;
+    *input = rest;
+    Some((huffman, bytes))
+}
+
+#[derive(Debug)]
+pub struct Frame<'a> {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    pub body: &'a [u8],
+}
+
+impl Frame<'_> {
+    fn word(&self, at: usize) -> Result<u32, Malformed> {
+        let bytes = self.body.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u32::from_be_bytes).ok_or_else(|| Malformed("an HTTP/2 frame is too short".into()))
+    }
+
+    /// The body without padding and priority.
+    pub fn content(&self) -> Result<&[u8], Malformed> {
+        let broken = || Malformed("an HTTP/2 frame's padding is longer than the frame".into());
+        let mut body = self.body;
+        if self.flags & frame::PADDED != 0 {
+            let (&pad, rest) = body.split_first().ok_or_else(broken)?;
+            body = rest.get(..rest.len().checked_sub(pad as usize).ok_or_else(broken)?).ok_or_else(broken)?;
+        }
+        if self.kind == frame::HEADERS && self.flags & frame::PRIORITY != 0 {
+            body = body.get(5..).ok_or_else(broken)?;
+        }
+        Ok(body)
+    }
+}
+
+pub fn take_frame(input: &[u8]) -> Result<Option<Frame<'_>>, Malformed> {
+    let Some((head, rest)) = input.split_first_chunk::<{ frame::HEAD }>() else { return Ok(None) };
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+    if length > frame::SIZE_MAX {
+        return Err(Malformed(format!("a frame of {length} bytes: this is not HTTP/2")));
+    }
+    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & WINDOW_MAX;
+    let body = rest.get(..length);
+    Ok(body.map(|body| Frame { kind: head[3], flags: head[4], stream, body }))
+}
+
+pub fn put_head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
+    let length = (length as u32).to_be_bytes();
+    let stream = stream.to_be_bytes();
+    out.extend_from_slice(&[length[1], length[2], length[3], kind, flags]);
+    out.extend_from_slice(&stream);
+}
+
+pub fn put_settings(out: &mut Vec<u8>, settings: &[(u16, u32)]) {
+    put_head(out, settings.len() * 6, frame::SETTINGS, 0, 0);
+    for (id, value) in settings {
+        out.extend_from_slice(&id.to_be_bytes());
+        out.extend_from_slice(&value.to_be_bytes());
+    }
+}
+
+pub fn put_window_update(out: &mut Vec<u8>, stream: u32, more: u32) {
+    put_head(out, 4, frame::WINDOW_UPDATE, 0, stream);
+    out.extend_from_slice(&more.to_be_bytes());
+}
+
+fn put_request(out: &mut Vec<u8>, stream: u32, block: &[u8], message: &[u8]) {
+    put_head(out, block.len(), frame::HEADERS, frame::END_HEADERS, stream);
+    out.extend_from_slice(block);
+    let mut chunks = message.chunks(frame::SIZE_MAX).peekable();
+    while let Some(chunk) = chunks.next() {
+        let flags = if chunks.peek().is_none() { frame::END_STREAM } else { 0 };
+        put_head(out, chunk.len(), frame::DATA, flags, stream);
+        out.extend_from_slice(chunk);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::Protocol;
+
+    fn driver() -> Etcd {
+        let shape = Shape {
+            protocol: Protocol::Etcd,
+            prefix: "k".into(),
+            digits: 7,
+            keys: 100,
+            value: vec![b'v'; 16],
+            read_mode: ReadMode::Linearizable,
+            checked: true,
+            batch: 1,
+        };
+        let mut etcd = Etcd::new(&Arc::new(shape), 4);
+        let mut out = Vec::new();
+        etcd.hello(&mut out);
+        let mut settings = Vec::new();
+        put_settings(&mut settings, &[(setting::INITIAL_WINDOW_SIZE, WINDOW_FIRST)]);
+        assert_eq!(etcd.decode(&settings, &mut out, &mut Vec::new()), Ok(settings.len()));
+        assert!(etcd.ready());
+        etcd
+    }
+
+    /// What etcd 3.7.3 sent for a put: head, message, trailers with `grpc-status: 0` and an empty `grpc-message`.
+    fn trailers(stream: u32, block: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_head(&mut out, block.len(), frame::HEADERS, frame::END_HEADERS | frame::END_STREAM, stream);
+        out.extend_from_slice(block);
+        out
+    }
+
+    #[test]
+    fn the_name_is_found_plain_and_in_huffman_code() {
+        let plain = [&[0, 11], GRPC_STATUS, &[2], b"14"].concat();
+        assert_eq!(grpc_status(&plain), Ok(14));
+        let coded = [&[0x20, 0x40, 0x88][..], &GRPC_STATUS_HUFFMAN, &[1], b"0"].concat();
+        assert_eq!(grpc_status(&coded), Ok(0));
+        let digit = [&[0x40, 0x88][..], &GRPC_STATUS_HUFFMAN, &[0x81, 0x1e << 2 | 3]].concat();
+        assert_eq!(grpc_status(&digit), Ok(8));
+        assert_eq!(grpc_status(&[0x88]), Ok(NO_STATUS));
+        assert!(grpc_status(&[0, 11, 1]).is_err());
+    }
+
+    #[test]
+    fn later_requests_name_their_headers_by_number() {
+        let mut etcd = driver();
+        let put = Op { kind: Kind::Write, key: 1, stamp: 9 };
+        let mut first = Vec::new();
+        etcd.encode(&put, 0, &mut first);
+        let mut second = Vec::new();
+        etcd.encode(&put, 1, &mut second);
+        let block = take_frame(&second).unwrap().unwrap();
+        // Newest first: te 62, content-type 63, authority 64, path 65.
+        assert_eq!((block.stream, block.body), (3, &[0x83, 0x86, 0xc1, 0xc0, 0xbf, 0xbe][..]));
+        let mut third = Vec::new();
+        etcd.encode(&Op { kind: Kind::Read, key: 1, stamp: 0 }, 2, &mut third);
+        etcd.encode(&put, 3, &mut third);
+        let frames: Vec<_> = std::iter::successors(take_frame(&third).unwrap(), |_| None).collect();
+        assert!(frames[0].body.ends_with(&[0xc1, 0xc0, 0xbf]), "the range's path pushed them down by one");
+    }
+
+    #[test]
+    fn an_answer_completes_with_its_revision() {
+        let mut etcd = driver();
+        let (mut out, mut done) = (Vec::new(), Vec::new());
+        etcd.encode(&Op { kind: Kind::Write, key: 1, stamp: 9 }, 2, &mut out);
+        etcd.encode(&Op { kind: Kind::Read, key: 1, stamp: 0 }, 1, &mut out);
+        let header = [0x08, 1, 0x18, 0x85, 0x01]; // cluster 1, revision 133
+        let mut put = vec![0, 0, 0, 0, 7, 0x0a, 5];
+        put.extend_from_slice(&header);
+        let mut record = vec![0x18, 7, 0x2a, 16]; // mod_revision 7, value
+        record.extend_from_slice(&77u64.to_le_bytes());
+        record.extend_from_slice(&[b'v'; 8]);
+        let mut range = vec![0, 0, 0, 0, 0, 0x0a, 5];
+        range.extend_from_slice(&header);
+        range.extend_from_slice(&[0x12, record.len() as u8]);
+        range.extend_from_slice(&record);
+        let mut input = Vec::new();
+        for (stream, message) in [(1, &put), (3, &range)] {
+            put_head(&mut input, 1, frame::HEADERS, frame::END_HEADERS, stream);
+            input.push(0x88);
+            put_head(&mut input, message.len(), frame::DATA, 0, stream);
+            input.extend_from_slice(message);
+        }
+        let ok = [&[0x40, 0x88][..], &GRPC_STATUS_HUFFMAN, &[1], b"0"].concat();
+        input.extend(trailers(3, &ok));
+        input.extend(trailers(1, &ok));
+        assert_eq!(etcd.decode(&input, &mut out, &mut done), Ok(input.len()));
+        let ends: Vec<_> = done.iter().map(|end| (end.tag, end.verdict, end.revision, end.stamp)).collect();
+        assert_eq!(ends, [(1, Verdict::Ok, 7, 77), (2, Verdict::Ok, 133, 0)]);
+    }
+
+    #[test]
+    fn a_full_window_holds_requests_back_until_it_opens() {
+        let mut etcd = driver();
+        let put = Op { kind: Kind::Write, key: 1, stamp: 9 };
+        etcd.window = 20;
+        let mut out = Vec::new();
+        etcd.encode(&put, 0, &mut out);
+        assert!(out.is_empty());
+        let mut update = Vec::new();
+        put_window_update(&mut update, 0, 1000);
+        etcd.decode(&update, &mut out, &mut Vec::new()).unwrap();
+        assert_eq!(take_frame(&out).unwrap().unwrap().stream, 1);
+    }
+
+    #[test]
+    fn another_protocol_is_refused_in_words() {
+        let error =
+            driver().decode(b"HTTP/1.1 400 Bad Request\r\n", &mut Vec::new(), &mut Vec::new()).unwrap_err();
+        assert!(error.0.contains("not HTTP/2"), "{error}");
+    }
+}
