@@ -7,7 +7,7 @@ use super::error::Error;
 use super::pipe::Pipe;
 use super::said::{self, Deleted, Kv, Lease, Outcome, Ranged, Totals};
 use super::watch::{Changes, WatchId};
-use crate::realms::kv::ops::{Delete, Grant, History, Op, Put, Query, Range, Txn};
+use crate::realms::kv::ops::{Delete, Grant, History, Op, Put, Query, Range, Sort, Txn, flag};
 
 /// A client that waits for every answer. All reads are linearizable unless `local_reads` says otherwise.
 pub struct Client {
@@ -125,18 +125,41 @@ impl Client {
     /// All of a range, as of one revision. A range too large for one reply is read in parts.
     pub fn range(&mut self, mut range: Range) -> Result<Ranged, Error> {
         let limit = range.limit as usize;
+        let back = range.flags & flag::DESCEND != 0;
         let mut all = self.range_once(&range)?;
+        if range.revision == 0 {
+            range.revision = all.revision;
+        }
         while let Some(from) = all.next.take() {
-            if limit > 0 && all.kvs.len() >= limit {
-                all.more = true;
-                break;
+            if range.sort == Sort::Key {
+                let end = if back { &mut range.end } else { &mut range.key };
+                *end = from;
+                // With the limit reached, one more tells whether there are more.
+                range.limit = if limit == 0 { 0 } else { (limit - all.kvs.len()).max(1) as u32 };
+            } else {
+                range.key = from; // Sorted within each part: all parts are needed.
             }
-            let left = limit.saturating_sub(all.kvs.len());
-            (range.key, range.revision, range.limit) = (from, all.revision, left as u32);
             let part = self.range_once(&range)?;
             all.count += part.count;
             all.kvs.extend(part.kvs);
-            (all.more, all.next) = (part.more, part.next);
+            (all.more, all.next) = (all.more || part.more, part.next);
+            if range.sort == Sort::Key && limit > 0 && all.kvs.len() > limit {
+                all.next = None;
+            }
+        }
+        match range.sort {
+            Sort::Key => {}
+            Sort::Version => all.kvs.sort_by_key(|kv| kv.version),
+            Sort::Create => all.kvs.sort_by_key(|kv| kv.created),
+            Sort::Mod => all.kvs.sort_by_key(|kv| kv.modified),
+            Sort::Value => all.kvs.sort_by(|a, b| a.value.cmp(&b.value)),
+        }
+        if range.sort != Sort::Key && back {
+            all.kvs.reverse();
+        }
+        if limit > 0 && all.kvs.len() > limit {
+            all.kvs.truncate(limit);
+            all.more = true;
         }
         Ok(all)
     }

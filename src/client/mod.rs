@@ -40,7 +40,7 @@ mod config;
 mod error;
 mod link;
 mod pipe;
-mod said;
+pub(crate) mod said;
 mod watch;
 
 pub use blocking::Client;

@@ -104,13 +104,13 @@ impl From<Record<'_>> for Kv {
 }
 
 /// The one reply to a query.
-pub(super) fn one(mut bytes: &[u8]) -> Result<Reply<'_>, Error> {
+pub(crate) fn one(mut bytes: &[u8]) -> Result<Reply<'_>, Error> {
     let reply = Reply::take(&mut bytes).ok_or(STRANGE)?;
     if reply.status == Status::Ok { Ok(reply) } else { Err(Error::Refused(reply.status)) }
 }
 
 /// The replies to a command's operations, which tell their shapes.
-pub(super) fn outcomes(ops: &[Op], mut bytes: &[u8]) -> Result<Vec<Outcome>, Error> {
+pub(crate) fn outcomes(ops: &[Op], mut bytes: &[u8]) -> Result<Vec<Outcome>, Error> {
     let input = &mut bytes;
     let first = Reply::take(&mut &input[..]).ok_or(STRANGE)?;
     let outcomes: Result<Vec<Outcome>, Error> = ops.iter().map(|op| outcome(op, input)).collect();
@@ -147,7 +147,7 @@ fn deleted(reply: &Reply<'_>) -> Result<Deleted, Error> {
     Ok(Deleted { revision: reply.revision, count, before })
 }
 
-pub(super) fn ranged(reply: &Reply<'_>) -> Result<Ranged, Error> {
+pub(crate) fn ranged(reply: &Reply<'_>) -> Result<Ranged, Error> {
     let found = Found::open(reply.body).ok_or(STRANGE)?;
     let kvs: Vec<Kv> = Record::all(found.bytes).map(Kv::from).collect();
     if kvs.len() != found.records as usize || found.bytes.len() < kvs.len() * RECORD {
@@ -182,7 +182,7 @@ fn txn(ask: &Txn, node: usize, reply: &Reply<'_>) -> Result<Outcome, Error> {
 }
 
 /// A lease, and where its keys go on.
-pub(super) fn lease(reply: &Reply<'_>) -> Result<(Lease, Option<Vec<u8>>), Error> {
+pub(crate) fn lease(reply: &Reply<'_>) -> Result<(Lease, Option<Vec<u8>>), Error> {
     let body = reply.body;
     let tail = body.get(32..).ok_or(STRANGE)?;
     let next = (word(body, 24)? >> 32) as usize;
@@ -194,19 +194,16 @@ pub(super) fn lease(reply: &Reply<'_>) -> Result<(Lease, Option<Vec<u8>>), Error
 }
 
 /// Leases, and after which one to go on.
-pub(super) fn leases(reply: &Reply<'_>) -> Result<(Vec<u64>, Option<u64>), Error> {
-    let count = word(reply.body, 0)? as usize;
-    let (words, []) = reply.body[8..].as_chunks::<8>() else { return Err(STRANGE) };
+pub(crate) fn leases(reply: &Reply<'_>) -> Result<(Vec<u64>, Option<u64>), Error> {
+    let words = reply.body.get(8..).ok_or(STRANGE)?; // Behind how many there are in all.
+    let (words, []) = words.as_chunks::<8>() else { return Err(STRANGE) };
     let leases: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-    if leases.len() != count {
-        return Err(STRANGE);
-    }
     let partial = reply.flags & flags::PARTIAL != 0;
     let last = leases.last().copied();
     Ok((leases, if partial { last } else { None }))
 }
 
-pub(super) fn totals(reply: &Reply<'_>) -> Result<Totals, Error> {
+pub(crate) fn totals(reply: &Reply<'_>) -> Result<Totals, Error> {
     let body = reply.body;
     Ok(Totals {
         revision: reply.revision,

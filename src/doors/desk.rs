@@ -93,6 +93,7 @@ pub struct Cx<'a> {
 struct Waiting {
     seat: Seat,
     token: u64,
+    since: Nanos,
     bytes: u32,
 }
 
@@ -101,7 +102,17 @@ struct Asked {
     generation: u32,
     /// The next free entry, where this one is free.
     next_free: u32,
-    waiting: Option<(Seat, u64)>,
+    waiting: Option<Who>,
+}
+
+/// Who waits, for what and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub seat: Seat,
+    pub token: u64,
+    pub since: Nanos,
+    /// Of a read.
+    pub level: Level,
 }
 
 /// Queries gathered for one level.
@@ -158,12 +169,13 @@ impl<'a> Cx<'a> {
     /// Puts a command into the log. `payload` appends its bytes behind the envelope; nothing else may be done
     /// to the vector. Returns the sequence; `token` comes back with the outcome.
     pub fn write(&mut self, write: &Write, token: u64, payload: impl FnOnce(&mut Vec<u8>)) -> u64 {
-        self.desk.write(write, self.seat, token, payload)
+        self.desk.write(self.now, write, self.seat, token, payload)
     }
 
     /// Asks the state. `query` appends the realm's form of the question; `token` comes back with the answer.
     pub fn read(&mut self, realm: RealmId, level: Level, token: u64, query: impl FnOnce(&mut Vec<u8>)) {
-        self.desk.read(realm, level, self.seat, token, query);
+        let who = Who { seat: self.seat, token, since: self.now, level };
+        self.desk.read(realm, who, query);
     }
 
     /// Says that the client behind this session or lease was heard from. Softly: it reaches the leader a moment
@@ -254,15 +266,15 @@ impl Desk {
     }
 
     /// Who waits for `sequence`, which must be the oldest.
-    pub fn settle(&mut self, sequence: u64) -> (Seat, u64) {
+    pub(crate) fn settle(&mut self, sequence: u64) -> (Seat, u64, Nanos) {
         assert_eq!(sequence, self.oldest(), "outcomes come in the order of the writes");
         let waiting = self.waiting.pop_front().expect("an outcome for a write that was never issued");
         self.waiting_bytes -= waiting.bytes as usize;
-        (waiting.seat, waiting.token)
+        (waiting.seat, waiting.token, waiting.since)
     }
 
     /// Who asked under `tag`; `None` if that is answered already.
-    pub fn answered(&mut self, tag: u64) -> Option<(Seat, u64)> {
+    pub(crate) fn answered(&mut self, tag: u64) -> Option<Who> {
         let (at, generation) = (tag as u32, (tag >> 32) as u32);
         let asked = self.asked.get_mut(at as usize).filter(|a| a.generation == generation)?;
         let who = asked.waiting.take()?;
@@ -279,7 +291,14 @@ impl Desk {
             && self.local.bytes.len() + self.linear.bytes.len() < self.bounds.query_bytes
     }
 
-    fn write(&mut self, write: &Write, seat: Seat, token: u64, payload: impl FnOnce(&mut Vec<u8>)) -> u64 {
+    fn write(
+        &mut self,
+        now: Nanos,
+        write: &Write,
+        seat: Seat,
+        token: u64,
+        payload: impl FnOnce(&mut Vec<u8>),
+    ) -> u64 {
         let sequence = self.next;
         let envelope = Envelope {
             realm: write.realm as u8,
@@ -295,23 +314,16 @@ impl Desk {
         payload(&mut self.commands);
         Envelope::finish(&mut self.commands, start);
         let bytes = (self.commands.len() - start) as u32;
-        self.waiting.push_back(Waiting { seat, token, bytes });
+        self.waiting.push_back(Waiting { seat, token, since: now, bytes });
         self.waiting_bytes += bytes as usize;
         self.next += 1;
         self.count += 1;
         sequence
     }
 
-    fn read(
-        &mut self,
-        realm: RealmId,
-        level: Level,
-        seat: Seat,
-        token: u64,
-        query: impl FnOnce(&mut Vec<u8>),
-    ) {
-        let tag = self.ask(seat, token);
-        let queries = match level {
+    fn read(&mut self, realm: RealmId, who: Who, query: impl FnOnce(&mut Vec<u8>)) {
+        let tag = self.ask(who);
+        let queries = match who.level {
             Level::Local => &mut self.local,
             Level::Linearizable => &mut self.linear,
         };
@@ -319,17 +331,17 @@ impl Desk {
         queries.items.push(ReadItem { tag, realm: realm as u8, end: queries.bytes.len() as u32 });
     }
 
-    fn ask(&mut self, seat: Seat, token: u64) -> u64 {
+    fn ask(&mut self, who: Who) -> u64 {
         self.reading += 1;
         if self.free == NONE {
             let at = self.asked.len() as u64;
-            self.asked.push(Asked { generation: 0, next_free: NONE, waiting: Some((seat, token)) });
+            self.asked.push(Asked { generation: 0, next_free: NONE, waiting: Some(who) });
             return at;
         }
         let at = self.free;
         let asked = &mut self.asked[at as usize];
         self.free = asked.next_free;
-        asked.waiting = Some((seat, token));
+        asked.waiting = Some(who);
         u64::from(asked.generation) << 32 | u64::from(at)
     }
 
@@ -380,9 +392,9 @@ mod tests {
         let commands: Vec<_> =
             Command::all(&bytes).map(|c| (c.envelope.sequence, c.payload.to_vec())).collect();
         assert_eq!(commands, [(1, b"abc".to_vec()), (2, vec![])]);
-        assert_eq!(desk.settle(1), (seat, 70));
+        assert_eq!(desk.settle(1), (seat, 70, Nanos(0)));
         assert_eq!(desk.oldest(), 2);
-        assert_eq!(desk.settle(2), (seat, 71));
+        assert_eq!(desk.settle(2), (seat, 71, Nanos(0)));
         assert_eq!(desk.writing(), (0, 0));
     }
 
@@ -390,12 +402,13 @@ mod tests {
     fn a_tag_is_good_for_one_answer() {
         let mut desk = desk(Bounds::default());
         let seat = Seat { slot: 1, generation: 0 };
-        let first = desk.ask(seat, 9);
-        assert_eq!(desk.answered(first), Some((seat, 9)));
-        let second = desk.ask(seat, 10);
+        let who = |token| Who { seat, token, since: Nanos(3), level: Level::Local };
+        let first = desk.ask(who(9));
+        assert_eq!(desk.answered(first), Some(who(9)));
+        let second = desk.ask(who(10));
         assert_eq!(second as u32, first as u32, "the slot is used again");
         assert_eq!(desk.answered(first), None, "a late repeat finds nobody");
-        assert_eq!(desk.answered(second), Some((seat, 10)));
+        assert_eq!(desk.answered(second), Some(who(10)));
         assert_eq!(desk.reading(), 0);
     }
 
@@ -405,7 +418,7 @@ mod tests {
         let seat = Seat { slot: 1, generation: 0 };
         (0..2).for_each(|n| {
             assert!(desk.admits());
-            desk.write(&PUT, seat, n, |_| {});
+            desk.write(Nanos(0), &PUT, seat, n, |_| {});
         });
         assert!(!desk.admits());
         desk.settle(1);

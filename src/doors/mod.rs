@@ -27,8 +27,8 @@ use std::net::SocketAddr;
 use crate::base::{Index, Nanos};
 use crate::state::RealmId;
 
-pub(crate) use desk::Queries;
 pub use desk::{Bounds, Cx, Desk, Link, ReadItem, Taken, Write};
+pub(crate) use desk::{Queries, Who};
 
 /// A connection, as a door names it. The generation tells a reused slot from the connection that had it before,
 /// so a seat may be kept in tables: one that is gone is simply not found.

@@ -7,8 +7,11 @@
 mod doors;
 mod floor;
 
+use std::sync::Arc;
+
 use crate::base::{Nanos, Origin};
-use crate::doors::{Answer, Bounds, Outcome, Seat};
+use crate::doors::{Answer, Bounds, Level, Outcome, Seat, Who};
+use crate::observe::{Latency, Published};
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{Answers, EdgeIn, EdgeOut, Intake, Outcomes, Reads};
 use crate::pipeline::ports::{Conn, Net, NetEvent, Turn};
@@ -36,6 +39,44 @@ pub struct Edge {
     floor: Floor,
     /// Parcels wait for room in a lane.
     held_back: bool,
+    latencies: Latencies,
+}
+
+#[derive(Default)]
+struct Latencies {
+    write: Tally,
+    linear: Tally,
+    local: Tally,
+}
+
+/// Requests of one turn wait equally long in groups: each group is recorded once.
+#[derive(Default)]
+struct Tally {
+    latency: Latency,
+    span: Nanos,
+    count: u64,
+}
+
+impl Tally {
+    fn took(&mut self, span: Nanos) {
+        if span != self.span {
+            self.record();
+            self.span = span;
+        }
+        self.count += 1;
+    }
+
+    fn record(&mut self) {
+        if self.count > 0 {
+            self.latency.record_n(self.span, std::mem::take(&mut self.count));
+        }
+    }
+
+    /// When it wants to be called again.
+    fn publish(&mut self, now: Nanos) -> Nanos {
+        self.record();
+        self.latency.publish(now)
+    }
 }
 
 /// Parcels taken in one turn; the rest waits for the next, so that sockets get theirs in between.
@@ -48,17 +89,19 @@ impl Edge {
     /// `origin` names this lane for this life of the node: its commands count from 1 within it.
     pub fn new(origin: Origin, bounds: Bounds, limits: Limits, doors: Doors, lanes: Lanes) -> Edge {
         let floor = Floor::new(origin, bounds, limits);
-        Edge { lane: origin.lane(), lanes, doors, floor, held_back: false }
+        Edge { lane: origin.lane(), lanes, doors, floor, held_back: false, latencies: Latencies::default() }
     }
 
-    pub fn counters(&self) -> &Counters {
-        &self.floor.counters
+    /// For the metrics page; any thread may read them.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.floor.counters.clone()
     }
 
-    /// Gauges: (connections, writes under way, their bytes, reads under way, connections that wait for permits).
-    pub fn gauges(&self) -> (usize, usize, usize, usize, usize) {
-        let (writes, bytes) = self.floor.desk.writing();
-        (self.floor.len(), writes, bytes, self.floor.desk.reading(), self.floor.parked())
+    /// From the moment a request was parsed to its reply: writes, linearizable reads, local reads.
+    pub fn latencies(&self) -> [(&'static str, Published); 3] {
+        let Latencies { write, linear, local } = &self.latencies;
+        [("write", write), ("read", linear), ("read_local", local)]
+            .map(|(name, tally)| (name, tally.latency.published()))
     }
 
     /// Commands leave this lane under this origin.
@@ -90,7 +133,14 @@ impl Edge {
         self.floor.resume(&mut self.doors, net);
         self.send_parcels();
         self.floor.flush(&mut self.doors, net);
-        let mut deadline = self.floor.deadline().min(self.doors.deadline());
+        self.floor.gauge();
+        let (watches, leases) = self.doors.native.gauges();
+        self.floor.counters.native_watches.set(watches as u64);
+        self.floor.counters.native_leases.set(leases as u64);
+        let Latencies { write, linear, local } = &mut self.latencies;
+        let publish = [write, linear, local].map(|tally| tally.publish(now)).into_iter().min();
+        let mut deadline =
+            self.floor.deadline().min(self.doors.deadline()).min(publish.unwrap_or(Nanos::MAX));
         if self.held_back {
             deadline = deadline.min(now.plus(FULL_LANE_RETRY));
         }
@@ -120,7 +170,7 @@ impl Edge {
             EdgeOut::Answers(answers) => self.on_answers(&answers),
             EdgeOut::Serving(serving) => self.floor.on_serving(serving),
             EdgeOut::ReadsFailed(tags) => {
-                self.floor.counters.reads_failed += tags.len() as u64;
+                self.floor.counters.reads_failed.add(tags.len() as u64);
                 tags.into_iter().for_each(|tag| self.answer(tag, Answer::Unconfirmed));
             }
             EdgeOut::Gone(ids) => {
@@ -167,10 +217,11 @@ impl Edge {
 
     fn settle(&mut self, sequence: u64, outcome: Outcome<'_>) {
         match outcome {
-            Outcome::Done { .. } => self.floor.counters.writes += 1,
-            Outcome::Unknown => self.floor.counters.writes_unknown += 1,
+            Outcome::Done { .. } => self.floor.counters.writes.add(1),
+            Outcome::Unknown => self.floor.counters.writes_unknown.add(1),
         }
-        let (seat, token) = self.floor.desk.settle(sequence);
+        let (seat, token, since) = self.floor.desk.settle(sequence);
+        self.latencies.write.took(self.floor.now.since(since));
         let doors = &mut self.doors;
         self.floor.with(seat, |seated, cx| doors.on_outcome(seated, cx, token, outcome));
     }
@@ -185,8 +236,13 @@ impl Edge {
     }
 
     fn answer(&mut self, tag: u64, answer: Answer<'_>) {
-        let Some((seat, token)) = self.floor.desk.answered(tag) else { return };
-        self.floor.counters.reads += 1;
+        let Some(Who { seat, token, since, level }) = self.floor.desk.answered(tag) else { return };
+        let tally = match level {
+            Level::Local => &mut self.latencies.local,
+            Level::Linearizable => &mut self.latencies.linear,
+        };
+        tally.took(self.floor.now.since(since));
+        self.floor.counters.reads.add(1);
         let doors = &mut self.doors;
         self.floor.with(seat, |seated, cx| doors.on_answer(seated, cx, token, answer));
     }

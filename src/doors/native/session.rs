@@ -6,9 +6,9 @@ use std::io::Write as _;
 use rkyv::rancor::Failure;
 
 use crate::base::Nanos;
-use crate::doors::native::watches::{Ended, Step};
+use crate::doors::native::Native;
+use crate::doors::native::watches::{Ended, Step, UNREAD_MAX, Watches, say_ended};
 use crate::doors::native::wire::{self, Ask, Fault, Front, Hello, REQUEST_MAX, Say, Welcome};
-use crate::doors::native::{Native, watches};
 use crate::doors::watch::Handle;
 use crate::doors::{Answer, Cx, Level, Outcome, Stop, Taken, Write};
 use crate::realms::core::{self, Open};
@@ -203,7 +203,7 @@ impl Session {
                 out.extend_from_slice(&query)
             });
         } else {
-            self.catch_up(door, cx, request, handle);
+            self.catch_up(&mut door.watches, cx, request, handle);
         }
         Ok(())
     }
@@ -214,7 +214,7 @@ impl Session {
         let (_, handle) = self.watches.remove(at);
         let next = door.watches.next(handle);
         door.watches.close(handle);
-        watches::say_ended(cx, request, 0, next);
+        say_ended(cx, request, 0, next);
         Ok(())
     }
 
@@ -240,14 +240,14 @@ impl Session {
     }
 
     /// Asks for the next slice of a watch's history, unless the client has enough to read already.
-    fn catch_up(&mut self, door: &mut Native, cx: &mut Cx<'_>, request: u64, handle: Handle) {
-        if cx.out_len() > watches::UNREAD_MAX || self.histories >= HISTORIES_MAX {
-            door.watches.wait(handle);
+    pub(super) fn catch_up(&mut self, watches: &mut Watches, cx: &mut Cx<'_>, request: u64, handle: Handle) {
+        if cx.out_len() > UNREAD_MAX || self.histories >= HISTORIES_MAX {
+            watches.wait(handle);
             self.waits_for_reader = true;
             return self.set_alarm(cx);
         }
         self.histories += 1;
-        let query = door.watches.history(handle);
+        let query = watches.history(handle);
         cx.read(RealmId::Kv, Level::Local, token(purpose::HISTORY, request), |out| {
             out.extend_from_slice(&query)
         });
@@ -292,11 +292,11 @@ impl Session {
         };
         match step {
             Step::Live => {}
-            Step::More => self.catch_up(door, cx, request, handle),
+            Step::More => self.catch_up(&mut door.watches, cx, request, handle),
             Step::Ended(Ended { code, revision }) => {
                 self.watches.remove(at);
                 door.watches.close(handle);
-                watches::say_ended(cx, request, code, revision);
+                say_ended(cx, request, code, revision);
             }
         }
     }
@@ -308,12 +308,12 @@ impl Session {
         if self.client != 0 {
             cx.touch(RealmId::Core, self.client);
         }
-        if self.waits_for_reader && cx.out_len() <= watches::UNREAD_MAX {
+        if self.waits_for_reader && cx.out_len() <= UNREAD_MAX {
             self.waits_for_reader = false;
             for at in 0..self.watches.len() {
                 let (request, handle) = self.watches[at];
                 if door.watches.go_on(handle) {
-                    self.catch_up(door, cx, request, handle);
+                    self.catch_up(&mut door.watches, cx, request, handle);
                 }
                 if self.waits_for_reader {
                     break;

@@ -2,8 +2,9 @@
 //!
 //! A watch first catches up: it asks for history, slice by slice, until a slice ends at the state's own revision.
 //! Answers and changes come on one lane in the order of the state, so from that answer on the changes are what
-//! follows, without a gap and without a repetition. A live watch whose client does not read is ended with the
-//! revision from which a new one can go on.
+//! follows, without a gap and without a repetition. Where changes do not tell enough (too many at once, or not
+//! what was there before) a live watch asks for history once more. A live watch whose client does not read is
+//! ended with the revision from which a new one can go on.
 
 use crate::doors::native::session::Session;
 use crate::doors::native::wire::{self, Fault, Say};
@@ -60,8 +61,8 @@ enum State {
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     ranges: Ranges<Watch>,
-    /// One group's events by watch: (watch, begin of the event, its end without and with what it replaced).
-    hits: Vec<(Handle, u32, u32, u32)>,
+    /// One group's events by watch: (watch, where the event begins and ends).
+    hits: Vec<(Handle, u32, u32)>,
 }
 
 impl Watches {
@@ -159,7 +160,8 @@ impl Watches {
         if !groups.is_empty() {
             wire::put_frame(cx.out(), Say::Event as u8, watch.request, groups);
         }
-        watch.next = u64::from(word(0)) | u64::from(word(4)) << 32;
+        // A watch may begin in the future: what comes before that is not for it.
+        watch.next = watch.next.max(u64::from(word(0)) | u64::from(word(4)) << 32);
         watch.sub = word(8);
         if watch.next > revision { watch.go_live(cx) } else { Step::More }
     }
@@ -171,57 +173,55 @@ impl Watches {
         }
         for group in Group::all(changes) {
             if group.events == ops::EVENTS_UNTOLD {
-                self.end_live(group.revision, crowd);
+                let all: Vec<Handle> = self.ranges.all().map(|(handle, _)| handle).collect();
+                all.into_iter().for_each(|handle| self.look_up(handle, group.revision, crowd));
                 continue;
             }
             self.find_hits(&group);
             let hits = std::mem::take(&mut self.hits);
             for run in hits.chunk_by(|a, b| a.0 == b.0) {
-                self.tell(&group, run, crowd);
+                if self.watch(run[0].0).wants_before {
+                    self.look_up(run[0].0, group.revision, crowd);
+                } else {
+                    self.tell(&group, run, crowd);
+                }
             }
             self.hits = hits;
         }
     }
 
-    /// A revision has more events than changes carry: history tells them to whoever asks again from there.
-    fn end_live(&mut self, revision: u64, crowd: &mut impl Crowd<Session>) {
-        let live = |(_, watch): &(Handle, &Watch)| watch.state == State::Live && revision >= watch.next;
-        let ended: Vec<Handle> = self.ranges.all().filter(live).map(|(handle, _)| handle).collect();
-        for handle in ended {
-            if let Some(watch) = self.ranges.remove(handle) {
-                crowd.visit(watch.seat, |session, cx| {
-                    session.forget_watch(watch.request);
-                    say_ended(cx, watch.request, Fault::WatchTooSlow as u16, revision);
-                });
-            }
+    /// A live watch asks for history from this revision on.
+    fn look_up(&mut self, handle: Handle, revision: u64, crowd: &mut impl Crowd<Session>) {
+        let watch = self.watch(handle);
+        if watch.state != State::Live || revision < watch.next {
+            return; // It is on its way there already, or begins later.
         }
+        (watch.state, watch.next, watch.sub) = (State::CatchingUp, revision, 0);
+        let (seat, request) = (watch.seat, watch.request);
+        crowd.visit(seat, |session, cx| session.catch_up(self, cx, request, handle));
     }
 
     /// Sorted by watch; for each of them in the order of events.
     fn find_hits(&mut self, group: &Group<'_>) {
         self.hits.clear();
         let mut rest = group.bytes;
-        let here = |rest: &[u8]| (group.bytes.len() - rest.len()) as u32;
-        loop {
-            let begin = here(rest);
-            let Some(event) = Record::take(&mut rest) else { break };
-            let end = here(rest);
-            let mut peek = rest;
-            if Record::take(&mut peek).is_some_and(|record| record.flags & ops::BEFORE != 0) {
-                rest = peek;
+        let mut begin = 0;
+        while let Some(event) = Record::take(&mut rest) {
+            let end = (group.bytes.len() - rest.len()) as u32;
+            if event.flags & ops::BEFORE == 0 {
+                let hits = &mut self.hits;
+                self.ranges.find(event.key, |handle, watch| {
+                    if watch.state == State::Live && group.revision >= watch.next {
+                        hits.push((handle, begin, end));
+                    }
+                });
             }
-            let with_before = here(rest);
-            let hits = &mut self.hits;
-            self.ranges.find(event.key, |handle, watch| {
-                if watch.state == State::Live && group.revision >= watch.next {
-                    hits.push((handle, begin, end, with_before));
-                }
-            });
+            begin = end;
         }
-        self.hits.sort_by_key(|(handle, begin, ..)| (*handle, *begin));
+        self.hits.sort_unstable();
     }
 
-    fn tell(&mut self, group: &Group<'_>, run: &[(Handle, u32, u32, u32)], crowd: &mut impl Crowd<Session>) {
+    fn tell(&mut self, group: &Group<'_>, run: &[(Handle, u32, u32)], crowd: &mut impl Crowd<Session>) {
         let handle = run[0].0;
         let watch = self.watch(handle);
         let mut too_slow = false;
@@ -232,13 +232,12 @@ impl Watches {
                 return say_ended(cx, watch.request, Fault::WatchTooSlow as u16, group.revision);
             }
             wire::put_frame_with(cx.out(), Say::Event as u8, watch.request, |out| {
-                let end = |hit: &(Handle, u32, u32, u32)| if watch.wants_before { hit.3 } else { hit.2 };
-                let length: u32 = run.iter().map(|hit| end(hit) - hit.1).sum();
+                let length: u32 = run.iter().map(|(_, begin, end)| end - begin).sum();
                 out.extend_from_slice(&group.revision.to_le_bytes());
                 out.extend_from_slice(&(run.len() as u32).to_le_bytes());
                 out.extend_from_slice(&length.to_le_bytes());
-                for hit in run {
-                    out.extend_from_slice(&group.bytes[hit.1 as usize..end(hit) as usize]);
+                for (_, begin, end) in run {
+                    out.extend_from_slice(&group.bytes[*begin as usize..*end as usize]);
                 }
             });
         });

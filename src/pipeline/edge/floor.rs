@@ -6,8 +6,10 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::base::{Nanos, Origin};
+use crate::counters;
 use crate::doors::{Bounds, Cx, Desk, Link, Seat, Stop, Taken};
 use crate::pipeline::edge::conn;
 use crate::pipeline::edge::doors::{Doors, Seated};
@@ -39,27 +41,65 @@ impl Default for Limits {
     }
 }
 
-/// What has happened since the start, for the metrics page.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counters {
-    pub accepted: u64,
-    /// Turned away: too many connections, or no such door.
-    pub refused: u64,
-    pub ended: u64,
-    pub hung_up: u64,
-    pub cut_output: u64,
-    pub cut_input: u64,
-    pub cut_stalled: u64,
-    /// Times that a connection waited for a permit.
-    pub parked: u64,
-    pub writes: u64,
-    pub writes_unknown: u64,
-    pub reads: u64,
-    pub reads_failed: u64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    pub sends: u64,
-}
+counters!(
+    /// What one edge lane has done since the start, and how full it is.
+    Counters {
+        /// Connections taken.
+        accepted: Total,
+        /// Connections turned away: too many, or no such door.
+        refused: Total,
+        /// Connections ended by the other side or the network.
+        ended: Total,
+        /// Connections ended by their session.
+        hung_up: Total,
+        /// Connections cut because too much output waited for a client that does not read.
+        cut_output: Total,
+        /// Connections cut because too much came in after they were paused.
+        cut_input: Total,
+        /// Connections cut because nothing of a send went out for too long.
+        cut_stalled: Total,
+        /// Times that a connection waited for a permit.
+        parked: Total,
+        /// Writes that were applied.
+        writes: Total,
+        /// Writes whose fate this node cannot know.
+        writes_unknown: Total,
+        /// Reads that were answered.
+        reads: Total,
+        /// Linearizable reads that no quorum confirmed in time.
+        reads_failed: Total,
+        /// Touches dropped because too many gathered in one turn.
+        touches_dropped: Total,
+        /// Bytes from clients.
+        bytes_in: Total,
+        /// Bytes to clients.
+        bytes_out: Total,
+        /// Sends to clients.
+        sends: Total,
+        /// Connections that exist.
+        connections: Gauge,
+        /// Connections that there may be.
+        connections_max: Gauge,
+        /// Connections that wait for a permit.
+        parked_now: Gauge,
+        /// Writes under way.
+        writes_pending: Gauge,
+        /// Writes that may be under way.
+        writes_pending_max: Gauge,
+        /// Bytes of the writes under way.
+        write_bytes_pending: Gauge,
+        /// Bytes of writes that may be under way.
+        write_bytes_pending_max: Gauge,
+        /// Reads under way.
+        reads_pending: Gauge,
+        /// Reads that may be under way.
+        reads_pending_max: Gauge,
+        /// Watches of native clients.
+        native_watches: Gauge,
+        /// Leases that native clients keep alive.
+        native_leases: Gauge,
+    }
+);
 
 /// Why input is kept although whole frames may be among it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +134,7 @@ struct Place {
 pub(super) struct Floor {
     pub(super) now: Nanos,
     pub(super) desk: Desk,
-    pub(super) counters: Counters,
+    pub(super) counters: Arc<Counters>,
     serving: bool,
     limits: Limits,
     places: Vec<Option<Place>>,
@@ -119,10 +159,15 @@ const WALK: usize = 1000;
 
 impl Floor {
     pub(super) fn new(origin: Origin, bounds: Bounds, limits: Limits) -> Floor {
+        let counters = Counters::default();
+        counters.connections_max.set(limits.connections as u64);
+        counters.writes_pending_max.set(bounds.writes as u64);
+        counters.write_bytes_pending_max.set(bounds.write_bytes as u64);
+        counters.reads_pending_max.set(bounds.reads as u64);
         Floor {
             now: Nanos(0),
             desk: Desk::new(origin, bounds),
-            counters: Counters::default(),
+            counters: Arc::new(counters),
             serving: false,
             limits,
             places: Vec::new(),
@@ -138,12 +183,16 @@ impl Floor {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.open
-    }
-
-    pub(super) fn parked(&self) -> usize {
-        self.parked.len()
+    /// Brings the gauges up to date.
+    pub(super) fn gauge(&mut self) {
+        let counters = &self.counters;
+        let (writes, bytes) = self.desk.writing();
+        counters.connections.set(self.open as u64);
+        counters.parked_now.set(self.parked.len() as u64);
+        counters.writes_pending.set(writes as u64);
+        counters.write_bytes_pending.set(bytes as u64);
+        counters.reads_pending.set(self.desk.reading() as u64);
+        counters.touches_dropped.set(self.desk.touches_dropped);
     }
 
     pub(super) fn accept(
@@ -159,7 +208,7 @@ impl Floor {
         let session =
             if self.open < self.limits.connections { doors.open(door, &mut cx, from) } else { None };
         if session.is_none() {
-            self.counters.refused += 1;
+            self.counters.refused.add(1);
             net.close(conn(seat));
             return;
         }
@@ -183,7 +232,7 @@ impl Floor {
             alarm_queued: Nanos::MAX,
         });
         self.open += 1;
-        self.counters.accepted += 1;
+        self.counters.accepted.add(1);
         self.with(seat, |_, _| {});
     }
 
@@ -212,7 +261,7 @@ impl Floor {
     }
 
     pub(super) fn on_bytes(&mut self, doors: &mut Doors, seat: Seat, bytes: &[u8], net: &mut impl Net) {
-        self.counters.bytes_in += bytes.len() as u64;
+        self.counters.bytes_in.add(bytes.len() as u64);
         let Some(place) = find(&mut self.places, seat) else { return };
         if place.link.closing.is_some() {
             return;
@@ -222,7 +271,7 @@ impl Floor {
         }
         keep(&mut place.inbox, bytes, &mut self.desk);
         if place.inbox.len() > self.limits.in_max_bytes {
-            self.counters.cut_input += 1;
+            self.counters.cut_input.add(1);
             self.cut(doors, seat, net);
         } else {
             self.pause(seat, true, net);
@@ -295,7 +344,7 @@ impl Floor {
         match held {
             Held::No => return self.pause(seat, false, net),
             Held::Permits => {
-                self.counters.parked += 1;
+                self.counters.parked.add(1);
                 self.parked.push_back(seat);
             }
             // A handshake on its way to the log: its client usually waits too, so pause only if it does not.
@@ -358,7 +407,7 @@ impl Floor {
     }
 
     pub(super) fn on_ended(&mut self, doors: &mut Doors, seat: Seat) {
-        self.counters.ended += 1;
+        self.counters.ended.add(1);
         self.remove(doors, seat);
     }
 
@@ -381,8 +430,8 @@ impl Floor {
             let buffer = std::mem::take(&mut place.link.out);
             (place.sending, place.sending_since) = (buffer.len(), self.now);
             self.sends_under_way += 1;
-            self.counters.sends += 1;
-            self.counters.bytes_out += buffer.len() as u64;
+            self.counters.sends.add(1);
+            self.counters.bytes_out.add(buffer.len() as u64);
             if self.sweep_at == Nanos::MAX {
                 self.sweep_at = self.now.plus(self.limits.stall);
             }
@@ -392,12 +441,12 @@ impl Floor {
             self.end_session(doors, seat);
             // With a send under way and more behind it, `on_sent` brings us here again.
             if find(&mut self.places, seat).is_some_and(|place| place.link.out.is_empty()) {
-                self.counters.hung_up += 1;
+                self.counters.hung_up.add(1);
                 net.close(conn(seat));
                 self.remove(doors, seat);
             }
         } else if place.link.out.len() + place.sending > self.limits.out_max_bytes {
-            self.counters.cut_output += 1;
+            self.counters.cut_output.add(1);
             self.cut(doors, seat, net);
         }
     }
@@ -466,7 +515,7 @@ impl Floor {
         let Some(place) = &mut self.places[slot] else { return };
         if place.sending > 0 && self.now.since(place.sending_since) >= self.limits.stall {
             let seat = Seat { slot: slot as u32, generation: place.generation };
-            self.counters.cut_stalled += 1;
+            self.counters.cut_stalled.add(1);
             place.link.out = Vec::new();
             place.link.closing.get_or_insert("client does not read");
             if !place.is_dirty {

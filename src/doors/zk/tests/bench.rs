@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::base::{Incarnation, Index, Nanos, NodeId, Origin};
 use crate::doors::zk::{Board, Config, Session, Zk};
-use crate::doors::{Answer, Bounds, Crowd, Cx, Desk, Door, Link, Outcome, Seat};
+use crate::doors::{Answer, Bounds, Crowd, Cx, Desk, Door, Link, Outcome, Seat, Who};
 use crate::realms::tree::Tree;
 use crate::realms::{Effects, Flow, Realm, Stamp};
 use crate::state::{Command, RealmId};
@@ -132,7 +132,7 @@ impl Bench {
             self.door.on_changes(self.at.index, &effects.changes, &mut room);
         }
         for (sequence, effects) in (first..).zip(&outcomes) {
-            let (seat, token) = room.desk.settle(sequence);
+            let (seat, token, _) = room.desk.settle(sequence);
             let (door, at) = (&mut self.door, self.at.index);
             room.with(seat, |session, cx| {
                 door.on_outcome(session, cx, token, Outcome::Done { at, reply: &effects.reply });
@@ -164,7 +164,7 @@ impl Bench {
                 let mut reply = Vec::new();
                 self.tree.read(&queries.bytes[start..item.end as usize], &mut reply);
                 start = item.end as usize;
-                let Some((seat, token)) = self.desk.answered(item.tag) else { continue };
+                let Some(Who { seat, token, .. }) = self.desk.answered(item.tag) else { continue };
                 let (door, mut room) =
                     (&mut self.door, Room { floor: &mut self.floor, desk: &mut self.desk });
                 room.with(seat, |session, cx| door.on_answer(session, cx, token, Answer::Found(&reply)));
