@@ -2,8 +2,8 @@
 //!
 //! A watch first catches up: it asks for history, slice by slice, until a slice ends at the state's own revision.
 //! Answers and changes come on one lane in the order of the state, so from that answer on the changes are what
-//! follows, without a gap and without a repetition. Where changes do not tell enough (too many at once, or not
-//! what was there before) a live watch asks for history once more. A live watch whose client does not read is
+//! follows, without a gap and without a repetition. Where changes do not tell, being too many
+//! at once, every live watch asks for history once more. A live watch whose client does not read is
 //! ended with the revision from which a new one can go on.
 
 use crate::doors::native::session::Session;
@@ -58,11 +58,19 @@ enum State {
     Live,
 }
 
+/// One of a group's events, for one watch: where it begins, and where it ends without and with what it replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Hit {
+    handle: Handle,
+    begin: u32,
+    end: u32,
+    end_with_before: u32,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     ranges: Ranges<Watch>,
-    /// One group's events by watch: (watch, where the event begins and ends).
-    hits: Vec<(Handle, u32, u32)>,
+    hits: Vec<Hit>,
 }
 
 impl Watches {
@@ -179,12 +187,8 @@ impl Watches {
             }
             self.find_hits(&group);
             let hits = std::mem::take(&mut self.hits);
-            for run in hits.chunk_by(|a, b| a.0 == b.0) {
-                if self.watch(run[0].0).wants_before {
-                    self.look_up(run[0].0, group.revision, crowd);
-                } else {
-                    self.tell(&group, run, crowd);
-                }
+            for run in hits.chunk_by(|a, b| a.handle == b.handle) {
+                self.tell(&group, run, crowd);
             }
             self.hits = hits;
         }
@@ -205,24 +209,28 @@ impl Watches {
     fn find_hits(&mut self, group: &Group<'_>) {
         self.hits.clear();
         let mut rest = group.bytes;
-        let mut begin = 0;
-        while let Some(event) = Record::take(&mut rest) {
-            let end = (group.bytes.len() - rest.len()) as u32;
-            if event.flags & ops::BEFORE == 0 {
-                let hits = &mut self.hits;
-                self.ranges.find(event.key, |handle, watch| {
-                    if watch.state == State::Live && group.revision >= watch.next {
-                        hits.push((handle, begin, end));
-                    }
-                });
+        let here = |rest: &[u8]| (group.bytes.len() - rest.len()) as u32;
+        loop {
+            let begin = here(rest);
+            let Some(event) = Record::take(&mut rest) else { break };
+            let end = here(rest);
+            let mut peek = rest;
+            if Record::take(&mut peek).is_some_and(|record| record.flags & ops::BEFORE != 0) {
+                rest = peek;
             }
-            begin = end;
+            let end_with_before = here(rest);
+            let hits = &mut self.hits;
+            self.ranges.find(event.key, |handle, watch| {
+                if watch.state == State::Live && group.revision >= watch.next {
+                    hits.push(Hit { handle, begin, end, end_with_before });
+                }
+            });
         }
         self.hits.sort_unstable();
     }
 
-    fn tell(&mut self, group: &Group<'_>, run: &[(Handle, u32, u32)], crowd: &mut impl Crowd<Session>) {
-        let handle = run[0].0;
+    fn tell(&mut self, group: &Group<'_>, run: &[Hit], crowd: &mut impl Crowd<Session>) {
+        let handle = run[0].handle;
         let watch = self.watch(handle);
         let mut too_slow = false;
         crowd.visit(watch.seat, |session, cx| {
@@ -232,12 +240,13 @@ impl Watches {
                 return say_ended(cx, watch.request, Fault::WatchTooSlow as u16, group.revision);
             }
             wire::put_frame_with(cx.out(), Say::Event as u8, watch.request, |out| {
-                let length: u32 = run.iter().map(|(_, begin, end)| end - begin).sum();
+                let end = |hit: &Hit| if watch.wants_before { hit.end_with_before } else { hit.end };
+                let length: u32 = run.iter().map(|hit| end(hit) - hit.begin).sum();
                 out.extend_from_slice(&group.revision.to_le_bytes());
                 out.extend_from_slice(&(run.len() as u32).to_le_bytes());
                 out.extend_from_slice(&length.to_le_bytes());
-                for (_, begin, end) in run {
-                    out.extend_from_slice(&group.bytes[*begin as usize..*end as usize]);
+                for hit in run {
+                    out.extend_from_slice(&group.bytes[hit.begin as usize..end(hit) as usize]);
                 }
             });
         });
