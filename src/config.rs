@@ -253,7 +253,7 @@ impl Args {
             listen,
             zk,
             admin,
-            loops: layout::layout(cores, online, self.pin.unwrap_or_default()),
+            loops: layout::gathered(&layout::layout(cores, online, self.pin.unwrap_or_default())),
             runtime: self.runtime.unwrap_or_default(),
             connections_max,
             heartbeat: Nanos::from_millis(heartbeat),
@@ -313,7 +313,7 @@ mod tests {
         let flags =
             typed(&["--node", "1", "--cores", "4", "--log", "debug", "--members", "1=[::1]:1,3=[::1]:3"]);
         let plan = flags.or(file.unwrap()).plan(8).unwrap();
-        assert_eq!((plan.node, plan.loops.len(), plan.log), (NodeId(1), 4, tracing::Level::DEBUG));
+        assert_eq!((plan.node, plan.loops.len(), plan.log), (NodeId(1), 3, tracing::Level::DEBUG));
         assert_eq!(plan.members[1], (NodeId(3), "[::1]:3".parse().unwrap()));
 
         // A key that `or` forgets, or that only one form knows, shows here.

@@ -10,9 +10,12 @@ use crate::drive::start::StartError;
 use crate::drive::{Crew, Dir, Doorbell, Files, Setup, admin, clock, start};
 use crate::journal::{self, Expect, OpenError, Opened, Params};
 use crate::observe::{LoopCounters, Text};
-use crate::pipeline::edge::Doors;
-use crate::pipeline::node::{Core, Node, Tuning};
-use crate::pipeline::ports::Media;
+use crate::pipeline::edge::{Doors, Edge};
+use crate::pipeline::lane::{Bell, silent};
+use crate::pipeline::layout::Place;
+use crate::pipeline::node::{Core, Spot, Tuning};
+use crate::pipeline::ports::{Door, Media};
+use crate::pipeline::share::Share;
 use crate::replica::{Config, Role};
 
 /// Runs the node of this plan until TERM, INT, or its disk fails.
@@ -27,41 +30,70 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
 
     let mut tuning = Tuning { seed: random(), ..Tuning::default() };
     (tuning.timing.heartbeat, tuning.timing.patience) = (plan.heartbeat, plan.patience);
-    let (core, mut ends, operator) = Core::new(clock::now(), opened, &mut media, &tuning, 1)?;
-    let lanes = ends.pop().expect("one edge was asked for");
+    let loops = &plan.loops;
+    let bells = loops.iter().map(|_| Doorbell::new()).collect::<Result<Vec<_>, _>>();
+    let bells = bells.map_err(StartError::Thread)?;
+    let edges: Vec<usize> = (0..loops.len()).filter(|n| loops[*n].places.contains(&Place::Edge)).collect();
+    let home = |spot: Spot| match spot {
+        Spot::Edge(n) => edges[n],
+        Spot::Stage(place) => loops.iter().position(|l| l.places.contains(&place)).expect("in every layout"),
+    };
+    let bell = |from: Spot, to: Spot| -> Arc<dyn Bell> {
+        if home(from) == home(to) { silent() } else { bells[home(to)].clone() }
+    };
+    let (core, ends, operator) = Core::across(clock::now(), opened, &mut media, &tuning, edges.len(), bell)?;
 
-    let (zk_config, zk_board) = (Arc::new(plan.zk.clone()), Arc::new(zk::Board::new(plan.loops.len() as u8)));
+    let replica = core.order.replica();
+    let (me, life) = (replica.me(), replica.incarnation());
+    let zk_config = Arc::new(plan.zk.clone());
+    let zk_board = Arc::new(zk::Board::new(edges.len() as u8));
     if plan.members.len() > 1 {
         zk_board.set_mode(zk::Mode::Follower);
     }
+    let mut shares: Vec<Share> = loops.iter().map(|_| Share::default()).collect();
+    for (lane, lanes) in ends.into_iter().enumerate() {
+        let origin = Origin::new(me, lane as u8, life);
+        let zk = Some(zk::Zk::new(origin, zk_config.clone(), zk_board.clone()));
+        let doors = Doors { zk, ..Doors::default() };
+        let edge = Edge::new(origin, Default::default(), Default::default(), doors, lanes);
+        shares[home(Spot::Edge(lane))].edge = Some(edge);
+    }
+    let Core { peers, order, store, apply } = core;
+    shares[home(Spot::Stage(Place::Peer))].peers = Some(peers);
+    shares[home(Spot::Stage(Place::Store))].store = Some(store);
+    shares[home(Spot::Stage(Place::Apply))].apply = Some(apply);
+    let first = home(Spot::Stage(Place::Order));
+    shares[first].order = Some(order);
 
-    let bell = Doorbell::new().map_err(StartError::Thread)?;
-    let place = &plan.loops[0];
-    let counters = Arc::new(LoopCounters::default());
-    let setup = Setup {
-        listeners,
-        dir: Some(dir),
-        counters: counters.clone(),
-        connections_max: plan.connections_max,
-        buffers: start::buffers(plan.loops.len()),
-        ..Setup::new(bell.clone())
-    };
-    let desk = admin::Desk::new(operator.asks, operator.answers, bell);
-    admin::start(admin_door, desk, vec![loop_source(place.name.clone(), counters)])
-        .map_err(StartError::Thread)?;
-    crew.spawn(
-        place,
-        setup,
-        move || {
-            let replica = core.order.replica();
-            let origin = Origin::new(replica.me(), 0, replica.incarnation());
-            let zk = Some(zk::Zk::new(origin, zk_config, zk_board));
-            let doors = Doors { zk, ..Doors::default() };
-            Node::new(core, lanes, Default::default(), Default::default(), doors)
-        },
-        |node| node.core.order.halted().map_or(Ok(()), |why| Err(why.to_owned())),
-    )
-    .map_err(StartError::Thread)?;
+    let mut sources = Vec::new();
+    let mut ready = Vec::new();
+    for ((place, bell), share) in loops.iter().zip(&bells).zip(shares) {
+        let counters = Arc::new(LoopCounters::default());
+        sources.push(loop_source(place.name.clone(), counters.clone()));
+        // Every edge has all clients' listeners, of which the kernel wakes one; peers have theirs to themselves.
+        let wanted =
+            |door: Door| if door == Door::Peer { share.peers.is_some() } else { share.edge.is_some() };
+        let own = listeners.iter().filter(|(door, _)| wanted(*door));
+        let own = own.map(|(door, socket)| Ok((*door, socket.try_clone()?))).collect::<Result<_, _>>();
+        let setup = Setup {
+            listeners: own.map_err(StartError::Thread)?,
+            dir: share.store.is_some().then(|| dir.clone()),
+            counters,
+            connections_max: plan.connections_max,
+            buffers: start::buffers(loops.len()),
+            ..Setup::new(bell.clone())
+        };
+        ready.push((place, setup, share));
+    }
+    drop(listeners);
+    let desk = admin::Desk::new(operator.asks, operator.answers, bells[first].clone());
+    admin::start(admin_door, desk, sources).map_err(StartError::Thread)?;
+    // The first to be started is the first to be stopped: order, which still needs the others to hand over.
+    ready.rotate_left(first);
+    for (place, setup, share) in ready {
+        let judge = |share: Share| share.halted().map_or(Ok(()), |why| Err(why.to_owned()));
+        crew.spawn(place, setup, move || share, judge).map_err(StartError::Thread)?;
+    }
     crew.wait().map_err(StartError::Ended)?;
     tracing::info!("stopped");
     Ok(())

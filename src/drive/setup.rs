@@ -31,7 +31,7 @@ impl Setup {
             bell,
             counters: Arc::default(),
             connections_max: 10_000,
-            buffers: 64,
+            buffers: 128,
             dial_limit: Nanos::from_millis(1_000),
         }
     }

@@ -53,12 +53,12 @@ pub enum StartError {
 
 /// Receive buffers of each of `loops` loops: together 1 MiB, but some for each.
 pub fn buffers(loops: usize) -> u16 {
-    (64 / loops.max(1)).next_power_of_two().clamp(4, 64) as u16
+    (128 / loops.max(1)).next_power_of_two().clamp(8, 128) as u16
 }
 
 /// All that a process registers or locks, one term per holder:
 ///
-/// - per loop its queues (about 40 KiB) and its receive buffers (16 KiB each, 64 over all loops);
+/// - per loop its queues (about 40 KiB) and its receive buffers (8 KiB each, 128 over all loops);
 /// - the admin executor's buffer arena, at glommio's least;
 /// - the admin executor's three rings, which are as deep as its 64 connections need.
 ///

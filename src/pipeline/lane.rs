@@ -20,6 +20,11 @@ impl Bell for Silent {
     fn ring(&self) {}
 }
 
+/// For a lane whose ends share a loop.
+pub fn silent() -> Arc<dyn Bell> {
+    Arc::new(Silent)
+}
+
 pub struct Tx<T> {
     queue: Arc<ArrayQueue<T>>,
     bell: Arc<dyn Bell>,
@@ -31,7 +36,7 @@ pub struct Rx<T> {
 
 /// A lane within one loop.
 pub fn lane<T>(capacity: usize) -> (Tx<T>, Rx<T>) {
-    lane_with_bell(capacity, Arc::new(Silent))
+    lane_with_bell(capacity, silent())
 }
 
 /// A lane to another thread, which `bell` wakes.

@@ -78,6 +78,25 @@ pub fn layout(cores: usize, online: usize, pin: Pin) -> Vec<Loop> {
     (0..).zip(shape).map(|(n, (name, places))| Loop { name, places, core: core(n) }).collect()
 }
 
+/// The same with order, store, peer and apply in one loop, as long as `order` sends to them without looking for
+/// room: within a loop they drain their lanes every turn, on another thread they might not. Readers, which do not
+/// exist yet, are left out.
+pub fn gathered(loops: &[Loop]) -> Vec<Loop> {
+    let (mut gathered, mut core): (Vec<Loop>, Option<Loop>) = (Vec::new(), None);
+    for one in loops.iter().filter(|l| l.places != [Place::Reader]) {
+        if one.places.contains(&Place::Edge) {
+            gathered.push(one.clone());
+        } else if let Some(core) = &mut core {
+            core.name = "core".into();
+            core.places.extend(&one.places);
+        } else {
+            core = Some(one.clone());
+        }
+    }
+    gathered.extend(core);
+    gathered
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +129,22 @@ mod tests {
             ),
         ] {
             assert_eq!(shown(&layout(cores, online, pin)), wanted, "{cores} of {online}, {pin:?}");
+        }
+    }
+
+    #[test]
+    fn gathered_keeps_only_edges_apart() {
+        for (cores, wanted) in [
+            (1, "edge order store peer apply"),
+            (2, "edge@0 | order store peer apply@1"),
+            (4, "edge@0 | edge@1 | order store peer apply@2"),
+            (
+                16,
+                "edge@0 | edge@1 | edge@2 | edge@3 | edge@4 | edge@5 | edge@6 | edge@7 | edge@8 | \
+                 order peer store apply@9",
+            ),
+        ] {
+            assert_eq!(shown(&gathered(&layout(cores, cores, Pin::Auto))), wanted);
         }
     }
 

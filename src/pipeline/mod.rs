@@ -12,6 +12,7 @@ pub mod order;
 pub mod parcel;
 pub mod peer;
 pub mod ports;
+pub mod share;
 pub mod snapshots;
 pub mod station;
 pub mod store;

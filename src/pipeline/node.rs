@@ -1,11 +1,14 @@
 //! A node's stages together: the core (order, store, apply, peers), and with an edge the whole of a one-loop node.
 
+use std::sync::Arc;
+
 use crate::base::{Index, Nanos, Origin};
 use crate::doors::Bounds;
 use crate::journal::{Opened, flag, snapshot};
 use crate::pipeline::apply::{Apply, ApplyLanes};
 use crate::pipeline::edge::{self, Doors, Edge, Limits};
-use crate::pipeline::lane::{Rx, Tx, lane};
+use crate::pipeline::lane::{Bell, Rx, Tx, lane, lane_with_bell, silent};
+use crate::pipeline::layout::Place;
 use crate::pipeline::order::{EdgeLanes, Order, OrderLanes, OrderLimits};
 use crate::pipeline::parcel::{Answer, Ask};
 use crate::pipeline::peer::Peers;
@@ -59,6 +62,13 @@ const EDGE_LANE: usize = 64;
 const EDGE_NEWS: usize = 1024;
 const ADMIN_LANE: usize = 16;
 
+/// A stage, as lanes know it: which of several edges counts too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    Stage(Place),
+    Edge(usize),
+}
+
 /// The operator's ends of the lanes to order.
 pub struct AdminEnd {
     pub asks: Tx<(u64, Ask)>,
@@ -73,6 +83,19 @@ impl Core {
         media: &mut impl Media,
         tuning: &Tuning,
         edges: usize,
+    ) -> Result<(Core, Vec<edge::Lanes>, AdminEnd), DiskFault> {
+        Core::across(now, opened, media, tuning, edges, |_, _| silent())
+    }
+
+    /// The same with stages on several threads: `bell(from, to)` wakes the loop of `to`, silently if `from` is in
+    /// it. The edges are counted from 0.
+    pub fn across(
+        now: Nanos,
+        opened: Opened,
+        media: &mut impl Media,
+        tuning: &Tuning,
+        edges: usize,
+        bell: impl Fn(Spot, Spot) -> Arc<dyn Bell>,
     ) -> Result<(Core, Vec<edge::Lanes>, AdminEnd), DiskFault> {
         let Opened { cluster, node, marks, log, snapshots, .. } = opened;
         let life = marks.incarnation;
@@ -95,21 +118,29 @@ impl Core {
         }
         let stateless = base.index.0 > 0 && !lengths.iter().any(|(index, _)| *index == base.index);
 
-        let (order_to_store, store_from_order) = lane(STORE_LANE);
-        let (store_to_order, order_from_store) = lane(STORE_LANE);
-        let (order_to_apply, apply_from_order) = lane(APPLY_LANE);
-        let (apply_to_order, order_from_apply) = lane(APPLY_NEWS);
-        let (order_to_peer, peer_from_order) = lane(PEER_LANE);
-        let (peer_to_order, order_from_peer) = lane(PEER_NEWS);
+        let at = Spot::Stage;
+        let (order_to_store, store_from_order) =
+            lane_with_bell(STORE_LANE, bell(at(Place::Order), at(Place::Store)));
+        let (store_to_order, order_from_store) =
+            lane_with_bell(STORE_LANE, bell(at(Place::Store), at(Place::Order)));
+        let (order_to_apply, apply_from_order) =
+            lane_with_bell(APPLY_LANE, bell(at(Place::Order), at(Place::Apply)));
+        let (apply_to_order, order_from_apply) =
+            lane_with_bell(APPLY_NEWS, bell(at(Place::Apply), at(Place::Order)));
+        let (order_to_peer, peer_from_order) =
+            lane_with_bell(PEER_LANE, bell(at(Place::Order), at(Place::Peer)));
+        let (peer_to_order, order_from_peer) =
+            lane_with_bell(PEER_NEWS, bell(at(Place::Peer), at(Place::Order)));
         let (asks, order_asks) = lane(ADMIN_LANE);
         let (order_answers, answers) = lane(ADMIN_LANE);
         let (mut order_edges, mut apply_edges, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..edges {
-            let (to_order, rx) = lane(EDGE_LANE);
-            let (tx, from_order) = lane(EDGE_NEWS);
+        for n in 0..edges {
+            let edge = Spot::Edge(n);
+            let (to_order, rx) = lane_with_bell(EDGE_LANE, bell(edge, at(Place::Order)));
+            let (tx, from_order) = lane_with_bell(EDGE_NEWS, bell(at(Place::Order), edge));
             order_edges.push(EdgeLanes { rx, tx });
-            let (to_apply, reads) = lane(EDGE_LANE);
-            let (outcomes, from_apply) = lane(EDGE_NEWS);
+            let (to_apply, reads) = lane_with_bell(EDGE_LANE, bell(edge, at(Place::Apply)));
+            let (outcomes, from_apply) = lane_with_bell(EDGE_NEWS, bell(at(Place::Apply), edge));
             apply_edges.push((outcomes, reads));
             ends.push(edge::Lanes { to_order, to_apply, from_order, from_apply });
         }

@@ -13,9 +13,9 @@ use crate::base::PAGE;
 /// The group's name to the kernel; a ring has just this one.
 pub const GROUP: u16 = 0;
 
-/// Bytes of one buffer. A turn's frames of one connection fit (32 writes of 128 bytes are 4 KiB), with room for
-/// bulk. Larger ones would leave more of the memory unused while small frames are in it.
-pub const BUFFER: usize = 16 << 10;
+/// Bytes of one buffer. A turn's frames of one connection fit (32 writes of 128 bytes are 4 KiB), twice over. Larger
+/// ones would be fewer, and mostly empty with small frames in them.
+pub const BUFFER: usize = 8 << 10;
 
 /// Page-aligned memory at one place until dropped.
 struct Pages {

@@ -12,7 +12,7 @@ use crate::tools::dev::at;
 use crate::tools::serve;
 
 /// Doors that listen, and the port of the first node's.
-const DOORS: [(&str, u16); 3] = [("native", 7411), ("admin", 7470), ("peer", 7400)];
+const DOORS: [(&str, u16); 4] = [("native", 7411), ("zk", 2181), ("admin", 7470), ("peer", 7400)];
 
 /// More would run into the next door's ports.
 const NODES_MAX: u8 = 9;

@@ -1,0 +1,99 @@
+//! One loop's share of a node whose stages are spread over several threads, as `layout` says.
+
+use crate::base::Nanos;
+use crate::pipeline::apply::Apply;
+use crate::pipeline::edge::Edge;
+use crate::pipeline::order::Order;
+use crate::pipeline::peer::Peers;
+use crate::pipeline::ports::{DiskEvent, NetEvent, Turn};
+use crate::pipeline::station::{Ports, Station};
+use crate::pipeline::store::Store;
+
+/// The stages that live here. Who is elsewhere is reached by lanes, whose bells wake that loop.
+#[derive(Default)]
+pub struct Share {
+    pub edge: Option<Edge>,
+    pub store: Option<Store>,
+    pub order: Option<Order>,
+    pub apply: Option<Apply>,
+    pub peers: Option<Peers>,
+    stopping: bool,
+    done: bool,
+}
+
+impl Share {
+    /// Why the node cannot go on, if its order stage is here and says so.
+    pub fn halted(&self) -> Option<&str> {
+        self.order.as_ref().and_then(|order| order.halted())
+    }
+}
+
+impl Station for Share {
+    fn on_net<P: Ports>(&mut self, now: Nanos, event: NetEvent<'_>, ports: &mut P) {
+        if let Some(peers) = &mut self.peers
+            && peers.on_net(now, &event, ports)
+        {
+            if let NetEvent::Sent { conn, buffer } = event {
+                peers.on_sent(conn, buffer);
+            }
+            return;
+        }
+        if let Some(edge) = &mut self.edge {
+            edge.on_net(now, event, ports);
+        }
+    }
+
+    fn on_disk<P: Ports>(&mut self, now: Nanos, event: DiskEvent, ports: &mut P) {
+        let store = self.store.as_mut().expect("only the store's loop is given a directory");
+        store.on_disk(now, event, ports);
+    }
+
+    /// Each stage in the order in which a write passes them. Store and edge have a second turn, so that what came
+    /// of this round goes out in it.
+    fn turn<P: Ports>(&mut self, now: Nanos, ports: &mut P) -> Turn {
+        let mut turn = Turn::IDLE;
+        let mut pending = false;
+        if let Some(edge) = &mut self.edge {
+            turn = turn.and(edge.turn(now, ports));
+        }
+        if let Some(store) = &mut self.store {
+            turn = turn.and(store.turn(now, ports));
+        }
+        if let Some(order) = &mut self.order {
+            turn = turn.and(order.turn(now, ports.wall_ms()));
+            pending |= order.pending();
+            if let Some(why) = order.halted() {
+                tracing::error!("stopping: {why}");
+                self.done = true;
+            }
+        }
+        if let Some(apply) = &mut self.apply {
+            turn = turn.and(apply.turn(now));
+            pending |= apply.pending();
+        }
+        if let Some(store) = &mut self.store {
+            turn = turn.and(store.turn(now, ports));
+        }
+        if let Some(peers) = &mut self.peers {
+            turn = turn.and(peers.turn(now, ports));
+            pending |= peers.pending();
+        }
+        if let Some(edge) = &mut self.edge {
+            turn = turn.and(edge.turn(now, ports));
+        }
+        // The order stage hands leadership over first; the other loops serve it until they are told to stop.
+        self.done |= self.stopping && self.order.as_ref().is_none_or(|order| order.is_stopped(now));
+        turn.and(Turn { again: pending, ..Turn::IDLE })
+    }
+
+    fn on_stop(&mut self, now: Nanos) {
+        self.stopping = true;
+        if let Some(order) = &mut self.order {
+            order.stop(now);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+}
