@@ -103,6 +103,12 @@ impl Apply {
         self.applied
     }
 
+    /// Names the state as of `applied`. `None`: a batch is half-way in.
+    pub fn digest(&mut self) -> Option<u128> {
+        let whole = self.at.offset == 0 && !self.at.again;
+        (whole && self.loading.is_none() && !self.stateless).then(|| self.machine.digest())
+    }
+
     /// Something waits in a lane.
     pub fn pending(&self) -> bool {
         !self.lanes.order.1.is_empty() || self.lanes.edges.iter().any(|(_, reads)| !reads.is_empty())

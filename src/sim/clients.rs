@@ -157,29 +157,26 @@ impl Clients {
         self.list[client].node = *self.rng.pick(nodes);
     }
 
-    /// The answer: whether it was done, what the register holds now, at which revision. False: nobody waits for
-    /// it any more.
-    pub fn on_reply(&mut self, now: Nanos, at: Ticket, life: u64, outcome: (bool, u64, u64)) -> bool {
+    /// The answer: what the register held before, and the revision since. False: nobody waits for it any more.
+    pub fn on_reply(&mut self, now: Nanos, at: Ticket, life: u64, before: u64, revision: u64) -> bool {
         let State::Waiting { operation, request, .. } = self.list[at.client].state else { return false };
         if request.ticket != at.ticket {
             return false;
         }
         self.list[at.client].state = State::Idle;
-        let (done, value, revision) = outcome;
-        self.seen[request.register as usize] = value;
-        let before = match request.ask {
-            Ask::Write(_) => None,
-            Ask::Swap { from, .. } if done => Some(from),
-            Ask::Swap { .. } | Ask::Read => Some(value),
+        self.seen[request.register as usize] = match request.ask {
+            Ask::Write(to) => to,
+            Ask::Swap { from, to } if from == before => to,
+            _ => before,
         };
         match operation {
             Some(operation) => {
                 self.history[operation].end = Some(now.0);
-                self.history[operation].reply = Some(Reply { before, revision });
+                self.history[operation].reply = Some(Reply { before: Some(before), revision });
                 self.acked += 1;
             }
             None => {
-                let (node, register) = (request.node, request.register);
+                let (node, register, value) = (request.node, request.register, before);
                 self.locals.push(LocalRead { node, life, register, value, revision });
             }
         }

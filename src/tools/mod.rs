@@ -5,6 +5,7 @@ mod dev;
 mod format;
 mod http;
 mod serve;
+mod simulate;
 
 use clap::{Parser, Subcommand};
 
@@ -23,6 +24,8 @@ enum Command {
     Format(format::Args),
     /// Run one or more nodes on this machine, for development and benchmarks.
     Dev(dev::Args),
+    /// Run virtual clusters through faults drawn from seeds, and check that no promise is broken.
+    Simulate(simulate::Args),
 }
 
 pub fn run(cli: Cli) -> Result<(), String> {
@@ -30,6 +33,7 @@ pub fn run(cli: Cli) -> Result<(), String> {
         Command::Serve(args) => serve::run(args),
         Command::Format(args) => format::run(args),
         Command::Dev(args) => dev::run(args),
+        Command::Simulate(args) => simulate::run(args),
     }
 }
 

@@ -1,0 +1,356 @@
+//! Carrying out faults, and taking them back.
+
+use crate::base::{Nanos, NodeId, PAGE};
+use crate::pipeline::parcel::Ask;
+use crate::pipeline::ports::File;
+use crate::replica::{Config, Role};
+use crate::sim::faults::Fault;
+use crate::sim::net::address;
+use crate::sim::world::{Event, Phase, World};
+
+/// The end of a fault that lasts.
+#[derive(Debug)]
+pub enum Undo {
+    /// These links are whole again.
+    Links(Vec<(NodeId, NodeId)>),
+    Speed(NodeId),
+    Disk(NodeId),
+    Clock(NodeId),
+    /// Cut and restored in turn, so many times more.
+    Flap(NodeId, NodeId, u32),
+    Storm(u32),
+    /// What a page held is put back.
+    Rollback(NodeId, File, usize, Vec<u8>),
+}
+
+impl World {
+    /// One fault of those that this world has.
+    pub fn inject(&mut self) {
+        let fault = *self.dice.pick(&self.swarm.kinds);
+        let running: Vec<NodeId> =
+            self.machines.iter().filter(|machine| machine.process.is_some()).map(|m| m.id).collect();
+        if running.is_empty() {
+            return;
+        }
+        let node = *self.dice.pick(&running);
+        let leader = self.leader().unwrap_or(node);
+        self.say(|| format!("fault: {fault:?} (node {node}, leader {leader})"));
+        self.tally.faults += 1;
+        let long = Nanos::from_millis(self.dice.between(1, self.swarm.patience_ms * 6));
+        match fault {
+            Fault::Crash => self.crash(node, false, false),
+            Fault::PowerLoss => self.crash(node, true, false),
+            Fault::CrashAll => running.into_iter().for_each(|node| self.crash(node, true, false)),
+            Fault::CrashInRecovery => self.crash(node, true, true),
+            Fault::Pause => {
+                let until = self.now.plus(long);
+                let machine = self.machine(node);
+                machine.paused_until = until;
+                let life = machine.life;
+                self.schedule(long, Event::Resume { node, life });
+            }
+            Fault::SlowCore => {
+                self.machine(node).slowness = 100;
+                self.schedule(long, Event::Undo(Undo::Speed(node)));
+            }
+            Fault::Isolate => self.cut_off(&[node], long),
+            Fault::IsolateLeader => self.cut_off(&[leader], long),
+            Fault::Minority => {
+                let count = (running.len().saturating_sub(1)) / 2;
+                let mut some = running;
+                while some.len() > count {
+                    some.swap_remove(self.dice.below(some.len() as u64) as usize);
+                }
+                self.cut_off(&some, long);
+            }
+            Fault::Ring => {
+                let count = running.len();
+                let far = |a: usize, b: usize| a != b && (a + 1) % count != b && (b + 1) % count != a;
+                self.cut_where(&running, long, far);
+            }
+            Fault::Bridge => {
+                let middle = self.dice.below(running.len() as u64) as usize;
+                self.cut_where(&running, long, |a, b| {
+                    a != middle && b != middle && (a < middle) != (b < middle)
+                });
+            }
+            Fault::OneWay => {
+                let other = *self.dice.pick(&running);
+                self.cut(vec![(node, other)], long);
+            }
+            Fault::Flap => {
+                let other = *self.dice.pick(&running);
+                self.undo(Undo::Flap(node, other, 6));
+            }
+            Fault::Swizzle => self.swizzle(&running, long),
+            Fault::CloseLeaderLinks => self.break_links(&[leader]),
+            Fault::Storm => self.undo(Undo::Storm(5)),
+            Fault::Rot | Fault::BadSector | Fault::Rollback => self.damage(node, fault, long),
+            Fault::DeadDisk => {
+                self.machine(node).disk.habits.dead = true;
+                self.schedule(long, Event::Undo(Undo::Disk(node)));
+            }
+            Fault::FullDisk => {
+                self.machine(node).disk.habits.full = true;
+                self.schedule(long, Event::Undo(Undo::Disk(node)));
+            }
+            Fault::SlowDisk => {
+                self.machine(node).disk.habits.slowness = 100;
+                self.schedule(long, Event::Undo(Undo::Disk(node)));
+            }
+            Fault::WallJump => {
+                let years = *self.dice.pick(&[-10, -1, 1, 10]);
+                let ms = if self.dice.chance(0.5) { years * 31_557_600_000 } else { years * 360_000 };
+                self.machine(node).clock.jump(ms);
+            }
+            Fault::Drift => {
+                let (now, rate) = (self.now, self.dice.between(900, 1100));
+                self.machine(node).clock.drift(now, rate);
+                self.schedule(long, Event::Undo(Undo::Clock(node)));
+                self.wake(node, Nanos(0));
+            }
+            Fault::Transfer => self.ask(leader, Ask::Transfer(None)),
+            Fault::Snapshot => self.ask(leader, Ask::Snapshot),
+            Fault::Members => self.plan_change(),
+            Fault::Wipe => self.replace_disk(),
+        }
+    }
+
+    pub fn undo(&mut self, undo: Undo) {
+        self.net.now = self.now;
+        match undo {
+            Undo::Links(links) => {
+                for (a, b) in links {
+                    self.net.set_cut(a, b, false);
+                }
+            }
+            Undo::Speed(node) => self.machine(node).slowness = 1,
+            Undo::Disk(node) => {
+                let habits = &mut self.machine(node).disk.habits;
+                (habits.dead, habits.full, habits.slowness) = (false, false, 1);
+            }
+            Undo::Clock(node) => {
+                let now = self.now;
+                self.machine(node).clock.drift(now, 1000);
+                self.wake(node, Nanos(0));
+            }
+            Undo::Flap(a, b, left) => {
+                let cut = left > 0 && self.phase == Phase::Storm && !self.net.is_cut(a, b);
+                self.net.set_cut(a, b, cut);
+                self.net.set_cut(b, a, cut);
+                if left > 0 {
+                    let after = Nanos::from_millis(self.dice.between(1, self.swarm.patience_ms));
+                    self.schedule(after, Event::Undo(Undo::Flap(a, b, left - 1)));
+                }
+            }
+            Undo::Storm(left) => {
+                if self.phase == Phase::Storm && left > 0 {
+                    let all: Vec<NodeId> = self.machines.iter().map(|machine| machine.id).collect();
+                    self.break_links(&all);
+                    let after = Nanos::from_millis(self.dice.between(1, 60));
+                    self.schedule(after, Event::Undo(Undo::Storm(left - 1)));
+                }
+            }
+            Undo::Rollback(node, file, page, old) => {
+                let storm = self.phase == Phase::Storm;
+                let disk = &mut self.machine(node).disk;
+                if storm
+                    && disk.may_damage(file, (page * PAGE) as u64, PAGE)
+                    && let Some(image) = disk.platter_mut().get_mut(&file)
+                    && let Some(place) = image.get_mut(page * PAGE..(page + 1) * PAGE)
+                {
+                    place.copy_from_slice(&old);
+                    disk.misdeeds.flipped += 1;
+                }
+            }
+        }
+    }
+
+    pub fn crash(&mut self, node: NodeId, power: bool, again: bool) {
+        self.tally.crashes += 1;
+        self.kill(node, power);
+        if again {
+            let writes = self.dice.below(8) as u32;
+            self.machine(node).disk.crash_in = Some(writes);
+        }
+        let after = Nanos::from_millis(self.dice.between(1, self.swarm.patience_ms * 3));
+        self.start_after(node, after);
+    }
+
+    // Links.
+
+    fn cut(&mut self, links: Vec<(NodeId, NodeId)>, long: Nanos) {
+        self.net.now = self.now;
+        for &(a, b) in &links {
+            self.net.set_cut(a, b, true);
+        }
+        self.schedule(long, Event::Undo(Undo::Links(links)));
+    }
+
+    fn cut_off(&mut self, some: &[NodeId], long: Nanos) {
+        let all: Vec<NodeId> = self.machines.iter().map(|machine| machine.id).collect();
+        let inside = |node: &NodeId| some.contains(node);
+        let pairs = all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b)));
+        let links = pairs.filter(|(a, b)| inside(a) != inside(b)).collect();
+        self.cut(links, long);
+    }
+
+    fn cut_where(&mut self, nodes: &[NodeId], long: Nanos, far: impl Fn(usize, usize) -> bool) {
+        let mut links = Vec::new();
+        for (n, a) in nodes.iter().enumerate() {
+            links.extend(nodes.iter().enumerate().filter(|(m, _)| far(n, *m)).map(|(_, b)| (*a, *b)));
+        }
+        self.cut(links, long);
+    }
+
+    /// Held one after the other, let go in another order.
+    fn swizzle(&mut self, nodes: &[NodeId], long: Nanos) {
+        for a in nodes {
+            for b in nodes.iter().filter(|b| *b != a) {
+                let until = self.now.plus(Nanos(self.dice.below(long.0.max(1)) + 1));
+                self.net.clog(*a, *b, until);
+            }
+        }
+    }
+
+    /// Connections of these nodes break; the nodes live on.
+    fn break_links(&mut self, nodes: &[NodeId]) {
+        self.net.now = self.now;
+        let all: Vec<NodeId> = self.machines.iter().map(|machine| machine.id).collect();
+        for &a in nodes {
+            for &b in all.iter().filter(|&&b| b != a) {
+                self.net.reset(a, b);
+            }
+        }
+    }
+
+    // Disks.
+
+    /// Damage at rest, where the atlas permits it.
+    fn damage(&mut self, node: NodeId, fault: Fault, long: Nanos) {
+        for _ in 0..20 {
+            let disk = &self.machines[usize::from(node.0) - 1].disk;
+            let files: Vec<(File, usize)> =
+                disk.platter().iter().map(|(file, image)| (*file, image.len() / PAGE)).collect();
+            let (file, pages) = *self.dice.pick(&files);
+            if pages == 0 {
+                continue;
+            }
+            let page = self.dice.below(pages as u64) as usize;
+            if !disk.may_damage(file, (page * PAGE) as u64, PAGE) {
+                continue;
+            }
+            let image = &disk.platter()[&file][page * PAGE..(page + 1) * PAGE];
+            if image.iter().all(|&byte| byte == 0) && self.dice.chance(0.9) {
+                continue; // Damage to nothing shows nothing.
+            }
+            self.say(|| format!("  {file}, page {page} of node {node}"));
+            match fault {
+                Fault::Rollback => {
+                    let undo = Undo::Rollback(node, file, page, image.to_vec());
+                    return self.schedule(long, Event::Undo(undo));
+                }
+                Fault::BadSector => self.machine(node).disk.spoil(file, page),
+                _ => {
+                    let bit = self.dice.below(PAGE as u64 * 8) as usize;
+                    let disk = &mut self.machine(node).disk;
+                    disk.misdeeds.flipped += 1;
+                    let image = disk.platter_mut().get_mut(&file).expect("picked above");
+                    image[page * PAGE + bit / 8] ^= 1 << (bit % 8);
+                }
+            }
+            return;
+        }
+    }
+
+    /// The cursed node comes back with an empty disk, and joins anew.
+    fn replace_disk(&mut self) {
+        let Some(node) = self.swarm.cursed else { return };
+        if !self.agenda.is_empty() || self.machines[usize::from(node.0) - 1].process.is_none() {
+            return; // One at a time.
+        }
+        self.tally.crashes += 1;
+        self.kill(node, true);
+        self.oracles.forget(node);
+        self.format(node, Config::default());
+        let after = Nanos::from_millis(self.dice.between(1, 500));
+        self.start_after(node, after);
+        self.agenda.push_back((node, None));
+        self.agenda.push_back((node, Some(Role::Learner)));
+        self.agenda.push_back((node, Some(Role::Voter)));
+    }
+
+    // Members.
+
+    fn ask(&mut self, node: NodeId, ask: Ask) {
+        let Some(process) = &mut self.machine(node).process else { return };
+        while process.admin.answers.take().is_some() {}
+        if process.admin.asks.room() > 0 {
+            process.admin.asks.send((0, ask));
+            self.wake(node, Nanos(0));
+        }
+    }
+
+    /// A newcomer for the highest founding member, or that one back in place of the newcomer.
+    fn plan_change(&mut self) {
+        if !self.agenda.is_empty() {
+            return;
+        }
+        let old = NodeId(self.swarm.voters);
+        let new = NodeId(self.swarm.voters + 1);
+        let (out, into) = if self.machine(old).wanted { (old, new) } else { (new, old) };
+        if self.swarm.cursed == Some(out) || self.swarm.cursed == Some(into) {
+            return;
+        }
+        self.oracles.forget(into);
+        self.format(into, Config::default());
+        self.machine(into).wanted = true;
+        self.start_after(into, Nanos(0));
+        self.agenda.push_back((into, Some(Role::Learner)));
+        self.agenda.push_back((into, Some(Role::Voter)));
+        self.agenda.push_back((out, None));
+    }
+
+    /// Asks the leader for the next change until it is committed.
+    pub fn work_on_agenda(&mut self) {
+        let Some(&(node, role)) = self.agenda.front() else { return };
+        let Some(leader) = self.leader() else { return };
+        let Some(process) = &self.machine(leader).process else { return };
+        let replica = process.core.order.replica();
+        let decided = replica.leads().is_some() && replica.log().config_at() <= replica.commit();
+        if decided && replica.config().role(node) == role {
+            self.say(|| format!("member {node} is now {role:?}"));
+            self.agenda.pop_front();
+            let stays = self.agenda.iter().any(|(other, role)| *other == node && role.is_some());
+            if role.is_none() && !stays {
+                self.machine(node).wanted = false;
+                self.kill(node, false);
+            }
+            return;
+        }
+        let member = role.map(|role| (role, address(node).to_string()));
+        self.ask(leader, Ask::Member(node, member));
+    }
+
+    // Peace.
+
+    /// All faults end; what they have left behind stays.
+    pub fn calm(&mut self) {
+        self.net.now = self.now;
+        self.net.heal();
+        let now = self.now;
+        for machine in &mut self.machines {
+            machine.disk.habits.reform();
+            machine.disk.crash_in = None;
+            machine.clock.drift(now, 1000);
+            machine.slowness = 1;
+        }
+        let idle: Vec<NodeId> = self
+            .machines
+            .iter()
+            .filter(|machine| machine.wanted && machine.process.is_none())
+            .map(|machine| machine.id)
+            .collect();
+        idle.into_iter().for_each(|node| self.start_after(node, Nanos::from_millis(10)));
+    }
+}

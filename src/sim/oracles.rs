@@ -1,0 +1,309 @@
+//! What must be true at every moment, read off the nodes from outside. Each check names the invariant that it
+//! stands for; the table in `README.md` names the planted bug that turns it red.
+
+use std::collections::BTreeMap;
+
+use crate::base::{Chain, Epoch, Index, NodeId};
+use crate::pipeline::ports::File;
+use crate::replica::Replica;
+use crate::sim::disk::VirtualDisk;
+
+/// What is remembered of one node, over all its lives.
+#[derive(Clone, Debug, Default)]
+struct View {
+    /// As of the last look in this life.
+    commit: Index,
+    durable: Index,
+    last: Index,
+    base: Index,
+    /// All decided batches up to here were durable on this node at some time: it never loses them again.
+    kept: Index,
+    /// Highest promise this node was seen to hold.
+    promised: Epoch,
+    incarnation: u64,
+    fresh: bool,
+}
+
+#[derive(Default)]
+pub struct Oracles {
+    /// What was decided at 1, 2, ...: its chain and epoch.
+    decided: Vec<(Chain, Epoch)>,
+    leaders: BTreeMap<Epoch, NodeId>,
+    /// Batches that the leader of their own epoch has appended.
+    proposed: BTreeMap<Index, Vec<Chain>>,
+    views: BTreeMap<NodeId, View>,
+    /// State digests by index.
+    digests: BTreeMap<Index, (NodeId, u128)>,
+}
+
+impl Oracles {
+    pub fn decided(&self) -> Index {
+        Index(self.decided.len() as u64)
+    }
+
+    pub fn leaders(&self) -> &BTreeMap<Epoch, NodeId> {
+        &self.leaders
+    }
+
+    pub fn chain(&self, index: Index) -> Option<Chain> {
+        self.decided.get((index.0 as usize).checked_sub(1)?).map(|(chain, _)| *chain)
+    }
+
+    /// This node's disk is a new one: what it held is gone by the world's doing.
+    pub fn forget(&mut self, node: NodeId) {
+        self.views.remove(&node);
+    }
+
+    /// A process has started: its memory is what recovery found.
+    pub fn restarted(&mut self, node: NodeId) {
+        let view = self.views.entry(node).or_default();
+        *view = View {
+            kept: view.kept,
+            promised: view.promised,
+            incarnation: view.incarnation,
+            fresh: true,
+            ..View::default()
+        };
+    }
+
+    /// Looks at a node after it has done something.
+    pub fn look<'a>(
+        &mut self,
+        replica: &Replica,
+        disk: impl Fn(NodeId) -> Option<&'a VirtualDisk>,
+    ) -> Result<(), String> {
+        let me = replica.me();
+        let own = disk(me).expect("a node that runs has a disk");
+        self.look_at_promise(replica, own)?;
+        self.look_at_reign(replica, &disk)?;
+        self.look_at_durable(replica, own)?;
+        self.look_at_commit(replica, &disk)?;
+        self.look_at_kept(replica)?;
+        self.look_at_base(replica, &disk)
+    }
+
+    /// 6: promises and votes never go back, whatever happens to the node.
+    fn look_at_promise(&mut self, replica: &Replica, own: &VirtualDisk) -> Result<(), String> {
+        let me = replica.me();
+        let view = self.views.entry(me).or_default();
+        if replica.promised() < own.notes.promised {
+            let (now, was) = (replica.promised(), own.notes.promised);
+            return Err(format!("6: node {me} has promised {now}, its disk has said {was}"));
+        }
+        if let Some((epoch, first, second)) = own.notes.voted_twice {
+            return Err(format!("6: node {me} voted for {first} and for {second} in epoch {epoch}"));
+        }
+        let incarnation = replica.incarnation().0;
+        if view.fresh && incarnation <= view.incarnation {
+            return Err(format!("6: node {me} opened life {incarnation} after life {}", view.incarnation));
+        }
+        view.fresh = false;
+        view.incarnation = incarnation;
+        view.promised = replica.promised();
+        Ok(())
+    }
+
+    /// 1: one leader per epoch, and only after a majority has promised it durably.
+    fn look_at_reign<'a>(
+        &mut self,
+        replica: &Replica,
+        disk: &impl Fn(NodeId) -> Option<&'a VirtualDisk>,
+    ) -> Result<(), String> {
+        if !replica.is_leader() {
+            return Ok(());
+        }
+        let (me, epoch) = (replica.me(), replica.promised());
+        match self.leaders.get(&epoch) {
+            Some(&other) if other != me => {
+                return Err(format!("1: nodes {other} and {me} both lead epoch {epoch}"));
+            }
+            Some(_) => {}
+            None => {
+                // The configuration in force when it stood: its first own batch changes nothing in it.
+                let config = replica.config();
+                let promised = |id: &NodeId| disk(*id).is_some_and(|disk| disk.notes.promised >= epoch);
+                let count = config.voters().filter(promised).count();
+                if count < config.majority() {
+                    return Err(format!("1: node {me} leads epoch {epoch} by {count} durable promises"));
+                }
+                self.leaders.insert(epoch, me);
+            }
+        }
+        Ok(())
+    }
+
+    /// 7, 16: what a node calls durable its disk has called durable, body and frame, without a gap.
+    /// 3: every batch was proposed by the leader of its epoch.
+    fn look_at_durable(&mut self, replica: &Replica, own: &VirtualDisk) -> Result<(), String> {
+        let me = replica.me();
+        let (log, epoch) = (replica.log(), replica.promised());
+        let view = self.views.entry(me).or_default();
+        let from = view.durable.min(replica.durable()).max(log.base().index);
+        for index in (from.0 + 1..=replica.durable().0).map(Index) {
+            let Some(chain) = log.chain(index) else {
+                return Err(format!("7: node {me} calls {index} durable and does not know what it is"));
+            };
+            if !own.notes.holds(index, chain) {
+                return Err(format!("16: node {me} calls {index} durable before its disk does"));
+            }
+        }
+        view.durable = replica.durable();
+        if replica.is_leader() {
+            let from = view.last.min(log.last()).max(log.base().index);
+            for index in (from.0 + 1..=log.last().0).map(Index) {
+                if log.epoch(index) == Some(epoch)
+                    && let Some(chain) = log.chain(index)
+                {
+                    let all = self.proposed.entry(index).or_default();
+                    if !all.contains(&chain) {
+                        all.push(chain);
+                    }
+                }
+            }
+        }
+        view.last = log.last();
+        Ok(())
+    }
+
+    /// 2: committed prefixes are the same everywhere. 4, 8, 16: what a leader commits is durable on a majority of
+    /// the configuration in force there.
+    fn look_at_commit<'a>(
+        &mut self,
+        replica: &Replica,
+        disk: &impl Fn(NodeId) -> Option<&'a VirtualDisk>,
+    ) -> Result<(), String> {
+        let me = replica.me();
+        let log = replica.log();
+        let from = self.views[&me].commit.max(log.base().index);
+        for index in (from.0 + 1..=replica.commit().0).map(Index) {
+            let (Some(chain), Some(epoch)) = (log.chain(index), log.epoch(index)) else {
+                return Err(format!("2: node {me} commits {index} and does not know what it is"));
+            };
+            if let Some(&(known, by)) = self.decided.get(index.0 as usize - 1) {
+                if known != chain {
+                    return Err(format!(
+                        "2: at {index} node {me} commits a batch of epoch {epoch}, another of epoch {by} is decided"
+                    ));
+                }
+                continue;
+            }
+            if self.decided().next() != index {
+                return Err(format!(
+                    "2: node {me} commits {index}, nobody has committed {}",
+                    self.decided().next()
+                ));
+            }
+            if !self.proposed.get(&index).is_some_and(|all| all.contains(&chain)) {
+                return Err(format!(
+                    "3: at {index} node {me} commits what no leader of epoch {epoch} proposed"
+                ));
+            }
+            let (_, config) = log.config_of(index);
+            let holds = |id: &NodeId| {
+                let noted = disk(*id).is_some_and(|disk| disk.notes.holds(index, chain));
+                noted || self.views.get(id).is_some_and(|view| view.base >= index)
+            };
+            let count = config.voters().filter(holds).count();
+            // A later configuration in the log may be what decided it.
+            let later = log.configs().iter().filter(|(at, _)| *at > index && *at <= replica.commit());
+            let by_later = later
+                .map(|(_, config)| config)
+                .any(|config| config.voters().filter(holds).count() >= config.majority());
+            if count < config.majority() && !by_later {
+                return Err(format!(
+                    "8: node {me} commits {index} of epoch {epoch}; {count} of {} voters have it on disk",
+                    config.voters().count()
+                ));
+            }
+            self.decided.push((chain, epoch));
+            self.proposed = self.proposed.split_off(&index);
+        }
+        if log.base().index.0 > 0
+            && let Some(chain) = self.chain(log.base().index)
+            && chain != log.base().chain
+        {
+            return Err(format!("20: node {me} stands on a snapshot at {} of another log", log.base().index));
+        }
+        let view = self.views.get_mut(&me).expect("looked at above");
+        view.commit = view.commit.max(replica.commit());
+        Ok(())
+    }
+
+    /// 5, 17, 19: what was decided and durable here is here for good, or known to be damaged.
+    fn look_at_kept(&mut self, replica: &Replica) -> Result<(), String> {
+        let me = replica.me();
+        let log = replica.log();
+        let view = self.views.get_mut(&me).expect("looked at above");
+        if log.last().max(log.base().index) < view.kept {
+            return Err(format!(
+                "5: node {me} once held the decided batch {}, its log now ends at {}",
+                view.kept,
+                log.last()
+            ));
+        }
+        if let Some(chain) = log.chain(view.kept)
+            && view.kept.0 > 0
+            && view.kept > log.base().index
+            && self.decided[view.kept.0 as usize - 1].0 != chain
+        {
+            return Err(format!("5: node {me} replaced the decided batch {}", view.kept));
+        }
+        view.kept = view.kept.max(log.base().index.min(Index(self.decided.len() as u64)));
+        while let Some(&(chain, _)) = self.decided.get(view.kept.0 as usize)
+            && view.kept < replica.durable()
+            && log.chain(view.kept.next()) == Some(chain)
+        {
+            view.kept = view.kept.next();
+        }
+        Ok(())
+    }
+
+    /// 20: the log is let go only below a snapshot that lies on a majority of disks.
+    fn look_at_base<'a>(
+        &mut self,
+        replica: &Replica,
+        disk: &impl Fn(NodeId) -> Option<&'a VirtualDisk>,
+    ) -> Result<(), String> {
+        let me = replica.me();
+        let base = replica.log().base().index;
+        let view = self.views.get_mut(&me).expect("looked at above");
+        if base <= view.base {
+            return Ok(());
+        }
+        view.base = base;
+        if base > replica.commit() || base > Index(self.decided.len() as u64) {
+            return Err(format!("20: node {me} stands on a snapshot at {base}, which is not decided"));
+        }
+        let has = |id: &NodeId| {
+            disk(*id).is_some_and(|disk| {
+                disk.platter().keys().any(|file| matches!(file, File::Snapshot(index) if *index >= base))
+            })
+        };
+        if !has(&me) {
+            return Err(format!("20: node {me} stands on a snapshot at {base} that its disk does not have"));
+        }
+        let config = replica.config();
+        let count = config.voters().filter(has).count();
+        // A learner or a newcomer may not know of the others yet; the leader that sent it here does.
+        if config.is_voter(me) && count < config.majority() {
+            return Err(format!(
+                "20: node {me} lets go of the log up to {base}; {count} disks have a snapshot"
+            ));
+        }
+        Ok(())
+    }
+
+    /// 10: equal state at equal index.
+    pub fn digest(&mut self, node: NodeId, index: Index, digest: u128) -> Result<(), String> {
+        match self.digests.get(&index) {
+            Some(&(other, known)) if known != digest => {
+                Err(format!("10: at {index} the states of nodes {other} and {node} differ"))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.digests.insert(index, (node, digest));
+                Ok(())
+            }
+        }
+    }
+}

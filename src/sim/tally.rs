@@ -1,0 +1,130 @@
+//! What happened in a run, counted: a simulator in which a thing never happens proves nothing about it.
+
+use std::fmt;
+
+use crate::journal::Report;
+use crate::pipeline::node::Core;
+
+macro_rules! tally {
+    ($($(#[$doc:meta])* $field:ident,)*) => {
+        #[derive(Clone, Debug, Default)]
+        pub struct Tally {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl Tally {
+            pub fn add(&mut self, other: &Tally) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+tally! {
+    events,
+    turns,
+    /// Faults injected, and among them ends of processes.
+    faults,
+    crashes,
+    crashes_in_recovery,
+    halts,
+    /// Operations answered, and those whose fate stayed unknown.
+    acked,
+    unknown,
+    elections,
+    truncations,
+    /// Recoveries that found the end of the log torn.
+    torn_tails,
+    /// Damage healed, by its class.
+    repaired_bodies,
+    repaired_frames,
+    repaired_supers,
+    proven_absent,
+    refetched_snapshots,
+    snapshots,
+    installs,
+    wraps,
+    member_changes,
+    /// Reads whose leader changed before they were confirmed.
+    read_races,
+    refused_frames,
+    torn_writes,
+    lost_writes,
+    misdirected,
+    flipped,
+    disk_errors,
+    hints,
+    resends,
+}
+
+impl Tally {
+    /// A process has opened its directory.
+    pub fn recovered(&mut self, report: &Report) {
+        self.torn_tails += u64::from(report.cut.is_some());
+        self.repaired_frames += report.frames_healed;
+        self.repaired_supers += report.bad_supers;
+    }
+
+    /// A process is over, or the run is.
+    pub fn ended(&mut self, core: &Core) {
+        let counts = core.order.replica().counts;
+        self.elections += counts.elections;
+        self.truncations += counts.cuts;
+        self.repaired_bodies += counts.repairs;
+        self.proven_absent += counts.absences;
+        self.installs += counts.installs;
+        self.member_changes += counts.configs;
+        self.read_races += counts.reads_refused;
+        self.hints += counts.hints;
+        self.resends += counts.resends;
+        self.refused_frames += core.peers.malformed;
+    }
+
+    /// What must have happened at least once over a few hundred seeds.
+    pub fn required(&self) -> [(&'static str, u64); 14] {
+        [
+            ("elections", self.elections),
+            ("truncations", self.truncations),
+            ("torn tails", self.torn_tails),
+            ("repaired bodies", self.repaired_bodies),
+            ("repaired frames", self.repaired_frames),
+            ("repaired superblock copies", self.repaired_supers),
+            ("damaged snapshots replaced", self.refetched_snapshots),
+            ("slots proven absent", self.proven_absent),
+            ("snapshots", self.snapshots),
+            ("snapshot installs", self.installs),
+            ("log wraps", self.wraps),
+            ("member changes", self.member_changes),
+            ("read-index races", self.read_races),
+            ("crashes in recovery", self.crashes_in_recovery),
+        ]
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, count) in self.required() {
+            writeln!(f, "{count:>12} {name}")?;
+        }
+        let rest = [
+            ("operations answered", self.acked),
+            ("operations of unknown fate", self.unknown),
+            ("faults injected", self.faults),
+            ("crashes", self.crashes),
+            ("torn writes", self.torn_writes),
+            ("lost writes", self.lost_writes),
+            ("misdirected reads and writes", self.misdirected),
+            ("flipped bits on disks", self.flipped),
+            ("disk errors", self.disk_errors),
+            ("nodes stopped by their disk", self.halts),
+            ("frames refused", self.refused_frames),
+            ("closed links taken as hints", self.hints),
+            ("batches sent again", self.resends),
+            ("events", self.events),
+        ];
+        for (name, count) in rest {
+            writeln!(f, "{count:>12} {name}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,597 @@
+//! The world: a heap of events by virtual time, and what each of them does to the nodes.
+//!
+//! A run has three phases. In the storm anything may happen, and nothing that was answered may be lost. Then
+//! faults end and the world must heal: clients are served again within a bound. At last the clients fall silent
+//! and all members must come to rest, equal.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use crate::base::{Nanos, NodeId, Rng};
+use crate::journal::{self, OpenError};
+use crate::pipeline::parcel::EdgeOut;
+use crate::realms::register::Reply;
+use crate::replica::{Config, Role};
+use crate::sim::atlas::Atlas;
+use crate::sim::clients::{Clients, Manners, Ticket};
+use crate::sim::disk::VirtualDisk;
+use crate::sim::faults::Swarm;
+use crate::sim::machine::{CLUSTER, Clock, Machine, News, VirtualPorts, with_event};
+use crate::sim::mischief::Undo;
+use crate::sim::net::{NetWork, VirtualNet, address};
+use crate::sim::oracles::Oracles;
+use crate::sim::tally::Tally;
+
+/// Answered operations that a run must come to.
+pub const GOAL: u64 = 500;
+/// Of them, after the faults have ended.
+const AFTER_HEALING: u64 = 100;
+/// The storm ends here at the latest.
+const STORM_MAX: Nanos = Nanos(30_000_000_000);
+/// Healing and coming to rest may each take this long, in virtual time.
+const PEACE_MAX: Nanos = Nanos(60_000_000_000);
+/// Machines: the founding members and two that may join.
+pub const SPARES: u8 = 2;
+
+#[derive(Debug)]
+pub enum Event {
+    Turn { node: NodeId, life: u64, due: Nanos },
+    Disk { node: NodeId, life: u64, operation: u64 },
+    Net(NetWork),
+    Client(usize),
+    Fault,
+    Undo(Undo),
+    Start { node: NodeId, life: u64 },
+    Resume { node: NodeId, life: u64 },
+    Agenda,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    Storm,
+    Healing,
+    Rest,
+    Over,
+}
+
+/// Orders by time, then by a tie drawn from the seed, then by age.
+struct Entry(Reverse<(Nanos, u32, u64)>, Event);
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.0 == other.0
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Entry) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Entry) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+/// The run in one number, and with `print` line by line.
+#[derive(Debug, Default)]
+pub struct Trace {
+    pub hash: u64,
+    pub print: bool,
+}
+
+impl Trace {
+    fn take(&mut self, number: u64) {
+        self.hash = (self.hash.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+}
+
+pub struct World {
+    pub seed: u64,
+    pub swarm: Swarm,
+    pub now: Nanos,
+    heap: BinaryHeap<Entry>,
+    count: u64,
+    /// For ties and the length of turns.
+    rng: Rng,
+    /// For what goes wrong, and when.
+    pub dice: Rng,
+    pub machines: Vec<Machine>,
+    pub net: VirtualNet,
+    pub clients: Clients,
+    pub oracles: Oracles,
+    pub tally: Tally,
+    pub trace: Trace,
+    pub phase: Phase,
+    since: Nanos,
+    acked_before: u64,
+    /// Changes of members still to be made, one after the other.
+    pub agenda: VecDeque<(NodeId, Option<Role>)>,
+    pub failure: Option<String>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let mut rng = Rng::new(seed);
+        let swarm = Swarm::draw(&mut rng);
+        let members = swarm.voters;
+        let mut net = VirtualNet::new(rng.fork());
+        net.weather = swarm.weather.clone();
+        let nodes: Vec<NodeId> = (1..=members).map(NodeId).collect();
+        let manners = Manners {
+            count: rng.between(4, 24) as usize,
+            registers: rng.between(1, 6) as u32,
+            reads: 0.1 + 0.6 * rng.unit(),
+            swaps: rng.unit(),
+            local: 0.3 * rng.unit(),
+            rest_us: 1 << rng.between(2, 14),
+            timeout: Nanos::from_millis(rng.between(200, 2_000)),
+        };
+        let clients = Clients::new(rng.fork(), manners, &nodes);
+        let machines = (1..=members + SPARES)
+            .map(|id| {
+                let atlas = Atlas::of(NodeId(id), members, seed, swarm.cursed);
+                let mut disk = VirtualDisk::new(rng.fork(), atlas);
+                disk.habits = swarm.habits.clone();
+                let mut machine = Machine::new(NodeId(id), disk, Clock::new(Nanos(rng.below(1 << 40))));
+                machine.wanted = id <= members;
+                machine
+            })
+            .collect();
+        let mut world = World {
+            seed,
+            now: Nanos(1),
+            heap: BinaryHeap::new(),
+            count: 0,
+            dice: rng.fork(),
+            rng,
+            machines,
+            net,
+            clients,
+            oracles: Oracles::default(),
+            tally: Tally::default(),
+            trace: Trace::default(),
+            phase: Phase::Storm,
+            since: Nanos(0),
+            acked_before: 0,
+            agenda: VecDeque::new(),
+            failure: None,
+            swarm,
+        };
+        world.found();
+        world
+    }
+
+    /// Formats the founding members' disks and starts everything.
+    fn found(&mut self) {
+        let config = Config::new(
+            (1..=self.swarm.voters)
+                .map(|id| (NodeId(id), Role::Voter, address(NodeId(id)).to_string()))
+                .collect(),
+        );
+        for id in (1..=self.swarm.voters).map(NodeId) {
+            self.format(id, config.clone());
+            let after = Nanos(self.dice.below(5_000_000));
+            self.start_after(id, after);
+        }
+        for client in 0..self.clients.len() {
+            let at = Nanos(self.dice.below(200_000_000));
+            self.schedule(at, Event::Client(client));
+        }
+        self.schedule(Nanos::from_millis(50), Event::Agenda);
+        self.next_fault();
+    }
+
+    /// A new disk for a member; with an empty configuration for one that joins.
+    pub fn format(&mut self, node: NodeId, config: Config) {
+        let params = self.swarm.params;
+        let disk = &mut self.machine(node).disk;
+        disk.wipe();
+        let habits = std::mem::take(&mut disk.habits);
+        journal::format(disk, CLUSTER, node, config, &params).expect("an honest, empty disk takes a format");
+        disk.habits = habits;
+    }
+
+    pub fn machine(&mut self, node: NodeId) -> &mut Machine {
+        &mut self.machines[usize::from(node.0) - 1]
+    }
+
+    /// Who leads, as far as it knows itself: the one of the highest epoch.
+    pub fn leader(&self) -> Option<NodeId> {
+        let replicas = self.machines.iter().filter_map(|m| Some(m.process.as_ref()?.core.order.replica()));
+        replicas.filter(|r| r.is_leader()).max_by_key(|r| r.promised()).map(|r| r.me())
+    }
+
+    /// Nodes that a client may turn to.
+    fn doors(&self) -> Vec<NodeId> {
+        self.machines.iter().filter(|machine| machine.wanted).map(|machine| machine.id).collect()
+    }
+
+    pub fn schedule(&mut self, after: Nanos, event: Event) {
+        let at = self.now.plus(after);
+        self.count += 1;
+        let tie = self.rng.next_u64() as u32;
+        self.heap.push(Entry(Reverse((at, tie, self.count)), event));
+    }
+
+    pub fn fail(&mut self, why: String) {
+        if self.failure.is_none() {
+            self.failure = Some(why);
+        }
+    }
+
+    pub fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace.print {
+            println!("{:>14.6} {}", self.now.0 as f64 / 1e9, what());
+        }
+    }
+
+    /// Runs to the end, or to the first failure.
+    pub fn run(&mut self) {
+        while self.phase != Phase::Over && self.failure.is_none() {
+            let Some(Entry(Reverse((at, ..)), event)) = self.heap.pop() else {
+                return self.fail("nothing is left to happen".into());
+            };
+            self.now = self.now.max(at);
+            self.tally.events += 1;
+            self.trace.take(self.now.0);
+            self.happen(event);
+            self.gather();
+            self.advance();
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Turn { node, life, due } => {
+                let machine = self.machine(node);
+                if machine.life == life && machine.wake == due {
+                    self.turn(node);
+                }
+            }
+            Event::Disk { node, life, operation } => {
+                let machine = self.machine(node);
+                if machine.life == life
+                    && let Some(news) = machine.disk.complete(operation)
+                {
+                    self.trace.take(operation);
+                    self.tell(node, News::Disk(news));
+                }
+            }
+            Event::Net(work) => {
+                self.net.now = self.now;
+                if let Some((node, news)) = self.net.fire(work) {
+                    self.trace.take(u64::from(node.0));
+                    self.tell(node, News::Net(news));
+                }
+            }
+            Event::Client(client) => self.step_client(client),
+            Event::Fault => {
+                if self.phase == Phase::Storm {
+                    self.inject();
+                    self.next_fault();
+                }
+            }
+            Event::Undo(undo) => self.undo(undo),
+            Event::Start { node, life } => {
+                let machine = self.machine(node);
+                if machine.life == life && machine.process.is_none() && machine.wanted {
+                    self.start(node);
+                }
+            }
+            Event::Resume { node, life } => {
+                let now = self.now;
+                let machine = self.machine(node);
+                if machine.life == life && machine.paused_until <= now {
+                    for news in std::mem::take(&mut machine.backlog) {
+                        self.tell(node, news);
+                    }
+                    self.wake(node, Nanos(0));
+                }
+            }
+            Event::Agenda => {
+                self.work_on_agenda();
+                self.schedule(Nanos::from_millis(50), Event::Agenda);
+            }
+        }
+    }
+
+    fn next_fault(&mut self) {
+        let mean = self.swarm.calm_us as f64;
+        let us = (-(1.0 - self.dice.unit()).ln() * mean) as u64 + 1_000;
+        self.schedule(Nanos(us * 1_000), Event::Fault);
+    }
+
+    /// Requests that nodes have made of disks and net go into the heap.
+    fn gather(&mut self) {
+        for place in 0..self.machines.len() {
+            let machine = &mut self.machines[place];
+            let (node, life) = (machine.id, machine.life);
+            for (due, operation) in std::mem::take(&mut machine.disk.outbox) {
+                self.schedule(Nanos(due.0.saturating_sub(self.now.0)), Event::Disk { node, life, operation });
+            }
+        }
+        for (due, work) in std::mem::take(&mut self.net.outbox) {
+            self.schedule(Nanos(due.0.saturating_sub(self.now.0)), Event::Net(work));
+        }
+    }
+
+    // Nodes.
+
+    pub fn start_after(&mut self, node: NodeId, after: Nanos) {
+        let life = self.machine(node).life;
+        self.schedule(after, Event::Start { node, life });
+    }
+
+    fn start(&mut self, node: NodeId) {
+        let (now, swarm, seed) = (self.now, self.swarm.clone(), self.dice.next_u64());
+        let machine = self.machine(node);
+        machine.life += 1;
+        let opened = machine.open(now, &swarm, seed);
+        self.say(|| format!("node {node} starts: {opened:?}"));
+        match opened {
+            Ok(report) => {
+                self.tally.recovered(&report);
+                self.oracles.restarted(node);
+                self.net.start(node);
+                self.wake(node, Nanos(0));
+            }
+            Err(why) => self.on_refusal(node, why),
+        }
+    }
+
+    /// A directory that will not open.
+    fn on_refusal(&mut self, node: NodeId, why: OpenError) {
+        let dead = self.machine(node).disk.habits.dead;
+        let again = Nanos::from_millis(self.dice.between(20, 200));
+        if self.machine(node).disk.crashed {
+            self.tally.crashes_in_recovery += 1;
+            self.machine(node).disk.crash(true);
+        } else if !dead && !matches!(why, OpenError::Disk(_)) {
+            return self.fail(format!("node {node} will not start: {why}"));
+        }
+        self.machine(node).life += 1;
+        self.start_after(node, again);
+    }
+
+    /// The process ends, with its machine's power or without.
+    pub fn kill(&mut self, node: NodeId, power: bool) {
+        let doors = self.doors();
+        let machine = &mut self.machines[usize::from(node.0) - 1];
+        machine.life += 1;
+        machine.backlog.clear();
+        machine.paused_until = Nanos(0);
+        let Some(process) = machine.process.take() else { return };
+        machine.disk.crash(power);
+        self.tally.ended(&process.core);
+        let mut free = Vec::new();
+        for desk in &process.desks {
+            for at in desk.orphans() {
+                if self.clients.on_unknown(at, &doors) {
+                    free.push(at.client);
+                }
+            }
+        }
+        self.net.now = self.now;
+        self.net.stop(node, power);
+        for client in free {
+            self.schedule(Nanos::from_millis(1), Event::Client(client));
+        }
+        self.say(|| format!("node {node} is gone{}", if power { ", with its power" } else { "" }));
+    }
+
+    fn tell(&mut self, node: NodeId, news: News) {
+        let now = self.now;
+        let machine = &mut self.machines[usize::from(node.0) - 1];
+        if machine.paused_until > now {
+            return machine.backlog.push_back(news);
+        }
+        let Some(process) = &mut machine.process else { return };
+        let local = machine.clock.local(now);
+        machine.disk.now = now;
+        let wall_ms = machine.clock.wall_ms(now);
+        let mut ports = VirtualPorts { disk: &mut machine.disk, net: self.net.of(node), wall_ms };
+        match news {
+            News::Disk(event) => process.core.on_disk(local, event, &mut ports),
+            News::Net(news) => with_event(news, |event| {
+                let peers = process.core.on_net(local, &event, &mut ports);
+                if let crate::pipeline::ports::NetEvent::Sent { conn, buffer } = event
+                    && peers
+                {
+                    process.core.peers.on_sent(conn, buffer);
+                }
+            }),
+        }
+        let cost = Nanos(1_000 * self.rng.between(1, 10) * self.machine(node).slowness);
+        self.wake(node, cost);
+    }
+
+    /// A turn is due at once, or when what it costs has passed.
+    pub fn wake(&mut self, node: NodeId, after: Nanos) {
+        let now = self.now;
+        let machine = self.machine(node);
+        let due = now.plus(after).max(machine.paused_until);
+        if machine.wake <= due && machine.wake >= now {
+            return; // One is under way already.
+        }
+        machine.wake = due;
+        let life = machine.life;
+        self.schedule(Nanos(due.0 - now.0), Event::Turn { node, life, due });
+    }
+
+    fn turn(&mut self, node: NodeId) {
+        let now = self.now;
+        let machine = &mut self.machines[usize::from(node.0) - 1];
+        machine.wake = Nanos::MAX;
+        if machine.paused_until > now {
+            return self.wake(node, Nanos(0));
+        }
+        let Some(process) = &mut machine.process else { return };
+        let local = machine.clock.local(now);
+        machine.disk.now = now;
+        self.net.now = now;
+        let wall_ms = machine.clock.wall_ms(now);
+        let mut ports = VirtualPorts { disk: &mut machine.disk, net: self.net.of(node), wall_ms };
+        let turn = process.core.turn(local, wall_ms, &mut ports);
+        self.tally.turns += 1;
+        let replica = process.core.order.replica();
+        let (commit, last) = (replica.commit().0, replica.last().0);
+        self.trace.take(commit << 32 ^ last << 8 ^ u64::from(node.0));
+        let again = turn.again;
+        let deadline = machine.clock.global(turn.deadline);
+        self.judge(node);
+        self.hear(node);
+        if again {
+            let cost = Nanos(1_000 * self.rng.between(1, 10) * self.machine(node).slowness);
+            self.wake(node, cost);
+        } else if deadline < Nanos(u64::MAX / 2) {
+            self.wake(node, Nanos(deadline.0.saturating_sub(now.0)));
+        }
+    }
+
+    /// Holds the node's state against what must be true.
+    fn judge(&mut self, node: NodeId) {
+        let machines = &self.machines;
+        let machine = &machines[usize::from(node.0) - 1];
+        let Some(process) = &machine.process else { return };
+        let disk = |id: NodeId| machines.get(usize::from(id.0) - 1).map(|machine| &machine.disk);
+        if let Err(why) = self.oracles.look(process.core.order.replica(), disk) {
+            return self.fail(why);
+        }
+        let Some(why) = process.core.order.halted().map(str::to_owned) else { return };
+        self.say(|| format!("node {node} halts: {why}"));
+        let errors = machine.disk.misdeeds.errors + machine.disk.misdeeds.full;
+        if errors == 0 {
+            return self.fail(format!("node {node} halts and its disk never failed: {why}"));
+        }
+        self.tally.halts += 1;
+        self.kill(node, false);
+        let after = Nanos::from_millis(self.dice.between(20, 500));
+        self.start_after(node, after);
+    }
+
+    /// What the node tells its edges.
+    fn hear(&mut self, node: NodeId) {
+        let now = self.now;
+        let machine = &mut self.machines[usize::from(node.0) - 1];
+        let life = machine.life;
+        let Some(process) = &mut machine.process else { return };
+        let mut done: Vec<(Ticket, Option<Reply>)> = Vec::new();
+        let mut lost: Vec<Ticket> = Vec::new();
+        for (desk, lanes) in process.desks.iter_mut().zip(&mut process.edges) {
+            while let Some(news) = lanes.from_apply.take().or_else(|| lanes.from_order.take()) {
+                match news {
+                    EdgeOut::Outcomes(outcomes) => {
+                        let mut start = 0;
+                        for (sequence, end) in outcomes.items {
+                            let bytes = &outcomes.replies[start..end as usize];
+                            start = end as usize;
+                            done.extend(desk.commands.remove(&sequence).map(|at| (at, Reply::decode(bytes))));
+                        }
+                    }
+                    EdgeOut::Answers(answers) => {
+                        let mut start = 0;
+                        for (tag, end) in answers.items {
+                            let bytes = &answers.bytes[start..end as usize];
+                            start = end as usize;
+                            done.extend(desk.reads.remove(&tag).map(|at| (at, Reply::decode(bytes))));
+                        }
+                    }
+                    EdgeOut::ReadsFailed(tags) => {
+                        lost.extend(tags.iter().filter_map(|tag| desk.reads.remove(tag)));
+                    }
+                    EdgeOut::Unknown { below } => {
+                        let rest = desk.commands.split_off(&below);
+                        lost.extend(std::mem::replace(&mut desk.commands, rest).into_values());
+                    }
+                    EdgeOut::Serving(serving) => process.serving = serving,
+                    _ => {}
+                }
+            }
+        }
+        for (at, outcome) in done {
+            let Some(Reply::Done { before, revision }) = outcome else {
+                return self.fail(format!("node {node} answers client {} with {outcome:?}", at.client));
+            };
+            if self.clients.on_reply(now, at, life, before, revision) {
+                let rest = Nanos(1_000 * self.rng.between(1, self.clients.manners.rest_us));
+                self.schedule(rest, Event::Client(at.client));
+            }
+        }
+        let doors = self.doors();
+        for at in lost {
+            if self.clients.on_unknown(at, &doors) {
+                self.schedule(Nanos::from_millis(1), Event::Client(at.client));
+            }
+        }
+    }
+
+    // Clients.
+
+    fn step_client(&mut self, client: usize) {
+        if self.phase >= Phase::Rest && !self.clients.waits(client) {
+            return;
+        }
+        let doors = self.doors();
+        let (request, again) = self.clients.step(self.now, client, &doors);
+        if let Some(request) = request {
+            let now = self.now;
+            let machine = self.machine(request.node);
+            let taken = machine.paused_until <= now
+                && machine.process.as_mut().is_some_and(|process| process.submit(&request));
+            if taken {
+                self.wake(request.node, Nanos(2_000));
+            } else {
+                self.clients.on_refused(client, &doors);
+                return self.schedule(Nanos::from_millis(5), Event::Client(client));
+            }
+        }
+        self.schedule(Nanos(again.0.saturating_sub(self.now.0)), Event::Client(client));
+    }
+
+    // Phases.
+
+    fn advance(&mut self) {
+        let spent = Nanos(self.now.0 - self.since.0);
+        match self.phase {
+            Phase::Storm => {
+                let enough = self.tally.faults >= self.swarm.faults
+                    && self.tally.crashes > 0
+                    && self.clients.acked >= GOAL - AFTER_HEALING;
+                if enough || spent > STORM_MAX {
+                    self.calm();
+                    self.enter(Phase::Healing);
+                }
+            }
+            Phase::Healing => {
+                let served = self.clients.acked - self.acked_before;
+                if served >= AFTER_HEALING && self.clients.acked >= GOAL && self.agenda.is_empty() {
+                    self.enter(Phase::Rest);
+                } else if spent > PEACE_MAX {
+                    self.fail(format!(
+                        "32: {served} operations served in {} s of peace",
+                        spent.0 / 1_000_000_000
+                    ));
+                }
+            }
+            Phase::Rest => {
+                if self.tally.events.is_multiple_of(16) && self.is_at_rest() {
+                    self.finish();
+                    self.enter(Phase::Over);
+                } else if spent > PEACE_MAX {
+                    let why = self.unrest();
+                    self.fail(format!("32: the members have not come to rest: {why}"));
+                }
+            }
+            Phase::Over => {}
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.say(|| format!("{phase:?}, {} operations answered", self.clients.acked));
+        self.phase = phase;
+        self.since = self.now;
+        self.acked_before = self.clients.acked;
+    }
+}
