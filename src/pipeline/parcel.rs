@@ -51,6 +51,9 @@ pub enum StoreIn {
     Restart {
         epoch: Epoch,
         base: Base,
+        /// In force at the base: the superblock must never name a base without it.
+        config: Config,
+        config_at: Index,
     },
     /// Snapshot files, written chunk by chunk in order, sealed, read back, removed.
     SnapshotChunk {

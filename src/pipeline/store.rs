@@ -20,7 +20,7 @@ use crate::journal::{Batch, Log, NoPlace};
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{StoreIn, StoreOut};
 use crate::pipeline::ports::{Disk, DiskEvent, DiskFault, File, Turn};
-use marks::Supers;
+use marks::{Restart, Supers};
 use ops::{Op, Ops};
 use reads::Fetch;
 use snapshots::Snapshots;
@@ -198,12 +198,13 @@ impl Store {
                 self.reign = epoch;
                 self.supers.cut(epoch, after, &self.log, &mut self.ops, disk);
             }
-            StoreIn::Restart { epoch, base } => {
+            StoreIn::Restart { epoch, base, config, config_at } => {
                 if !self.is_drained() {
-                    return Some(StoreIn::Restart { epoch, base });
+                    return Some(StoreIn::Restart { epoch, base, config, config_at });
                 }
                 self.reign = epoch;
-                self.supers.restart(epoch, base, &self.log, &mut self.ops, disk);
+                let restart = Restart { epoch, base, config, config_at };
+                self.supers.restart(restart, &self.log, &mut self.ops, disk);
             }
             StoreIn::Recycle { below } => {
                 // The base that makes it needless must be durable, and no frame of a freed file under way.
@@ -390,7 +391,7 @@ impl Store {
             self.end_moved();
             self.out.push_back(StoreOut::CutDone { epoch, after });
         }
-        if let Some((epoch, base)) = done.restart {
+        if let Some(Restart { epoch, base, .. }) = done.restart {
             self.log.restart(base);
             self.end_moved();
             self.out.push_back(StoreOut::Restarted { epoch });

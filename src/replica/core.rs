@@ -535,7 +535,7 @@ impl Replica {
             self.try_commit(now);
             self.confirm_reads();
         }
-        if self.marks_dirty {
+        if self.marks_dirty && !self.restarting() {
             self.marks_dirty = false;
             let marks = self.marks();
             self.out.push(Effect::Store(StoreIn::Mark(marks)));

@@ -224,7 +224,9 @@ impl Replica {
             self.raise_commit(base.index);
             self.point_out();
         } else {
-            self.out.push(Effect::Store(StoreIn::Restart { epoch: self.promised, base }));
+            let (config, config_at) = (install.config.clone(), install.config_at);
+            let epoch = self.promised;
+            self.out.push(Effect::Store(StoreIn::Restart { epoch, base, config, config_at }));
         }
         self.tidy(now);
     }
@@ -253,6 +255,11 @@ impl Replica {
             install.stalled = true;
         }
         !install.stalled
+    }
+
+    /// The journal is beginning anew: what this log says of its base is no longer so.
+    pub(super) fn restarting(&self) -> bool {
+        self.install.as_ref().is_some_and(|install| install.stage == Stage::Restarting)
     }
 
     /// Past the point of return of an install: the old log is as good as gone.

@@ -333,7 +333,7 @@ impl VirtualDisk {
         {
             self.misdeeds.misdirected += 1;
             into.copy_from_slice(&self.platter[&file][offset as usize..offset as usize + into.len()]);
-        } else if self.rng.chance(self.habits.flipped_read) {
+        } else if !into.is_empty() && self.rng.chance(self.habits.flipped_read) {
             let bit = self.rng.below(into.len() as u64 * 8) as usize;
             if self.may_damage(file, offset + (bit / 8 / PAGE * PAGE) as u64, PAGE) {
                 self.misdeeds.flipped += 1;

@@ -11,7 +11,7 @@ use crate::base::{Nanos, NodeId, Rng};
 use crate::journal::{self, OpenError};
 use crate::pipeline::parcel::EdgeOut;
 use crate::realms::register::Reply;
-use crate::replica::{Config, Role};
+use crate::replica::{Config, Replica, Role};
 use crate::sim::atlas::Atlas;
 use crate::sim::clients::{Clients, Manners, Ticket};
 use crate::sim::disk::VirtualDisk;
@@ -79,6 +79,8 @@ impl Ord for Entry {
 pub struct Trace {
     pub hash: u64,
     pub print: bool,
+    /// What was last printed of each node.
+    shown: [String; 16],
 }
 
 impl Trace {
@@ -438,6 +440,13 @@ impl World {
         let replica = process.core.order.replica();
         let (commit, last) = (replica.commit().0, replica.last().0);
         self.trace.take(commit << 32 ^ last << 8 ^ u64::from(node.0));
+        if self.trace.print {
+            let text = describe(replica);
+            if self.trace.shown[usize::from(node.0)] != text {
+                println!("{:>14.6}   node {node}: {text}", now.0 as f64 / 1e9);
+                self.trace.shown[usize::from(node.0)] = text;
+            }
+        }
         let again = turn.again;
         let deadline = machine.clock.global(turn.deadline);
         self.judge(node);
@@ -594,4 +603,25 @@ impl World {
         self.since = self.now;
         self.acked_before = self.clients.acked;
     }
+}
+
+/// A node's state in a line.
+fn describe(replica: &Replica) -> String {
+    let log = replica.log();
+    format!(
+        "epoch {} {} base {} commit {} durable {} last {} unknown {:?} config {} at {}",
+        replica.promised(),
+        match replica.leader() {
+            Some(leader) if leader == replica.me() => "leads".into(),
+            Some(leader) => format!("follows {leader}"),
+            None => "seeks".into(),
+        },
+        log.base().index,
+        replica.commit(),
+        replica.durable(),
+        log.last(),
+        log.first_unknown().map(|index| index.0),
+        replica.config().voters().map(|id| id.to_string()).collect::<Vec<_>>().join(","),
+        log.config_at(),
+    )
 }

@@ -1,21 +1,17 @@
 //! `quorate simulate`: worlds by their seeds, on as many threads as asked for.
 
 use std::panic;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
 
-use clap::Args;
-
 use crate::base::planted::Bug;
-use crate::sim::run::{Run, run};
+use crate::sim::run::{self, Run};
 use crate::sim::tally::Tally;
 
-/// Runs virtual clusters through faults drawn from seeds, and checks that no promise is broken.
-#[derive(Args, Clone, Debug)]
-pub struct Simulate {
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
     /// How many seeds.
     #[arg(long, default_value_t = 100)]
     pub seeds: u64,
@@ -31,6 +27,7 @@ pub struct Simulate {
     /// Plant this bug first; the run ends at the first seed that finds it. `list` names all.
     #[arg(long)]
     pub bug: Option<String>,
+    /// Threads to spread seeds over.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
 }
@@ -38,23 +35,22 @@ pub struct Simulate {
 /// Seeds over which every kind of event must have happened.
 const ENOUGH: u64 = 300;
 
-impl Simulate {
-    pub fn run(&self) -> ExitCode {
-        let bug = match self.bug() {
-            Ok(bug) => bug,
-            Err(why) => {
-                println!("{why}");
-                return ExitCode::from(2);
-            }
-        };
-        if let Some(seed) = self.seed {
-            plant(bug);
-            let run = run(seed, self.trace);
-            report(&run);
-            println!("seed {seed}: trace {:016x}, {}", run.hash, run.shape);
-            return if run.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-        }
-        self.run_all(bug)
+/// Exit status 1 if any seed failed.
+pub fn run(args: Args) -> Result<(), String> {
+    let bug = args.bug()?;
+    match args.seed {
+        Some(seed) => args.run_one(seed, bug),
+        None => args.run_all(bug),
+    }
+}
+
+impl Args {
+    fn run_one(&self, seed: u64, bug: Option<Bug>) -> Result<(), String> {
+        plant(bug);
+        let run = run::run(seed, self.trace);
+        report(&run);
+        println!("seed {seed}: trace {:016x}, {}", run.hash, run.shape);
+        verdict(u64::from(run.failure.is_some()))
     }
 
     fn bug(&self) -> Result<Option<Bug>, String> {
@@ -75,7 +71,7 @@ impl Simulate {
 
     /// Seeds are handed out one by one. A failed assertion of ours aborts a process that ships; here it is a
     /// finding: its thread stops for good, the next seed gets a new one.
-    fn run_all(&self, bug: Option<Bug>) -> ExitCode {
+    fn run_all(&self, bug: Option<Bug>) -> Result<(), String> {
         let started = Instant::now();
         let last = self.first + self.seeds;
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -93,7 +89,7 @@ impl Simulate {
                             return;
                         }
                         SEED.set(seed);
-                        if tx.send(Ok(run(seed, false))).is_err() {
+                        if tx.send(Ok(run::run(seed, false))).is_err() {
                             return;
                         }
                     }
@@ -129,8 +125,8 @@ impl Simulate {
             };
             failures += u64::from(found);
             if found && bug.is_some() {
-                println!("{} is found by seed after {done} seeds", bug.map_or("", Bug::name));
-                return ExitCode::FAILURE;
+                println!("{} is found after {done} seeds", bug.map_or("", Bug::name));
+                return verdict(failures);
             }
         }
         print!("{tally}");
@@ -143,12 +139,20 @@ impl Simulate {
             failures += 1;
         }
         println!("{done} seeds, {failures} failures");
-        if failures > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        verdict(failures)
     }
 }
 
 thread_local! {
     static SEED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+fn verdict(failures: u64) -> Result<(), String> {
+    match failures {
+        0 => Ok(()),
+        1 => Err("a promise was broken; replay the seed with --seed and --trace".into()),
+        _ => Err("promises were broken; replay a seed with --seed and --trace".into()),
+    }
 }
 
 /// True if it failed.

@@ -60,7 +60,9 @@ impl Order {
     }
 
     pub(super) fn propose(&mut self, now: Nanos, wall_ms: u64) {
+        // With the log all but full only a snapshot goes in: it makes room.
         while !self.queue.is_empty()
+            && !self.full
             && self.replica.may_propose()
             && self.replica.uncommitted() < self.limits.in_flight
         {
@@ -75,15 +77,13 @@ impl Order {
             for piece in self.queue.drain(..take) {
                 body.push(&piece.commands, piece.count);
             }
-            self.since_snapshot += size as u64;
             self.replica.propose(now, wall_ms, body, 0).expect("it may propose");
             self.carry_out(now);
         }
-        if self.since_snapshot > self.limits.snapshot_bytes
+        if (self.since_snapshot > self.limits.snapshot_bytes || self.full)
             && !self.snapshot_asked
             && self.replica.may_propose()
         {
-            self.since_snapshot = 0;
             self.snapshot_asked = true;
             self.replica.propose(now, wall_ms, Builder::default(), flag::SNAPSHOT).expect("it may propose");
             self.carry_out(now);

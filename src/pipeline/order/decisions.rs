@@ -1,7 +1,7 @@
 //! What agreement decided, carried out; what was applied, recycled; replicas compared.
 
-use crate::base::{Epoch, Index, Nanos, NodeId};
-use crate::journal::Batch;
+use crate::base::{Epoch, Index, Nanos, NodeId, PAGE};
+use crate::journal::{Batch, flag};
 use crate::pipeline::order::{FEED_BYTES, FOR_APPLY, Order};
 use crate::pipeline::parcel::{ApplyIn, EdgeOut, StoreIn};
 use crate::pipeline::peer::PeerIn;
@@ -79,6 +79,13 @@ impl Order {
                     self.lanes.store.0.send(StoreIn::Fetch { ticket: FOR_APPLY, from, bytes: FEED_BYTES });
                 }
                 break;
+            }
+            for batch in &batches {
+                // What it takes on the disk: whole pages, and its frame.
+                self.since_snapshot += (batch.block().padded().len() + PAGE) as u64;
+                if batch.has(flag::SNAPSHOT) {
+                    self.since_snapshot = 0;
+                }
             }
             self.fed = Index(self.fed.0 + batches.len() as u64);
             self.lanes.apply.0.send(ApplyIn::Committed(batches));

@@ -108,8 +108,10 @@ pub struct Order {
     fetching: bool,
     /// Verified snapshots' file lengths, for offers.
     lengths: BTreeMap<Index, u64>,
-    /// Log bytes since the last snapshot was asked for, and the one under way.
+    /// Log bytes on this disk since the last snapshot, and the one under way.
     since_snapshot: u64,
+    /// The store has no spare segment.
+    full: bool,
     snapshot_asked: bool,
     /// Snapshots to remove and log to recycle once the superblock holds the new base.
     rebased: Option<(Base, Vec<Index>)>,
@@ -155,6 +157,7 @@ impl Order {
             fetching: false,
             lengths,
             since_snapshot: 0,
+            full: false,
             snapshot_asked: false,
             rebased: None,
             outbox: Vec::new(),
@@ -333,7 +336,10 @@ impl Order {
                     let part = Msg::Part { epoch, index, offset, bytes: block.to_vec() };
                     self.outbox.push((NodeId(ticket as u8), part));
                 }
-                StoreOut::Full(full) => tracing::warn!(full, "no spare segment is left for the log"),
+                StoreOut::Full(full) => {
+                    tracing::warn!(full, "no spare segment is left for the log");
+                    self.full = full;
+                }
                 StoreOut::Failed(fault) => {
                     self.halt(format!("{fault}; the node stops, check the disk and start it again"));
                 }

@@ -6,6 +6,7 @@ use crate::base::{Epoch, Index};
 use crate::journal::{Log, Super, Write};
 use crate::pipeline::parcel::{Base, Marks};
 use crate::pipeline::ports::{Disk, File};
+use crate::replica::Config;
 
 #[derive(Debug, Default)]
 pub struct Supers {
@@ -14,11 +15,21 @@ pub struct Supers {
     writing: Option<Writing>,
 }
 
+/// The log begins anew behind a snapshot.
+#[derive(Debug)]
+pub struct Restart {
+    pub epoch: Epoch,
+    pub base: Base,
+    /// In force at the base, and where it came in.
+    pub config: Config,
+    pub config_at: Index,
+}
+
 #[derive(Debug, Default)]
 struct Change {
     marks: Option<Marks>,
     cut: Option<(Epoch, Index)>,
-    restart: Option<(Epoch, Base)>,
+    restart: Option<Restart>,
     files: Option<u32>,
 }
 
@@ -35,7 +46,7 @@ pub struct Done {
     pub sup: Super,
     pub marks: Option<Marks>,
     pub cut: Option<(Epoch, Index)>,
-    pub restart: Option<(Epoch, Base)>,
+    pub restart: Option<Restart>,
     /// A new segment file is counted, and may be used.
     pub files: Option<u32>,
 }
@@ -74,9 +85,9 @@ impl Supers {
         self.start(log, ops, disk);
     }
 
-    pub fn restart(&mut self, epoch: Epoch, base: Base, log: &Log, ops: &mut Ops, disk: &mut impl Disk) {
-        assert!(base.index >= log.sup().marks.base.index, "a restart never goes back");
-        self.next.restart = Some((epoch, base));
+    pub fn restart(&mut self, restart: Restart, log: &Log, ops: &mut Ops, disk: &mut impl Disk) {
+        assert!(restart.base.index >= log.sup().marks.base.index, "a restart never goes back");
+        self.next.restart = Some(restart);
         self.start(log, ops, disk);
     }
 
@@ -125,7 +136,9 @@ fn successor(log: &Log, change: &Change) -> Super {
         sup.begin_era(after);
         sup.watermark = sup.watermark.min(after);
     }
-    if let Some((_, base)) = change.restart {
+    if let Some(Restart { base, config, config_at, .. }) = &change.restart {
+        let base = *base;
+        (sup.marks.config, sup.marks.config_at) = (config.clone(), *config_at);
         sup.begin_era(base.index);
         (sup.watermark, sup.recycled) = (base.index, base.index);
         sup.marks.base = base;

@@ -167,7 +167,12 @@ fn marks_restart_and_recycle() {
     // A snapshot of somebody else's takes its place.
     let mut rig = rig;
     let base = Base { index: Index(90), epoch: Epoch(8), chain: Chain(77), ticks: Nanos(5) };
-    rig.to.send(StoreIn::Restart { epoch: Epoch(8), base });
+    rig.to.send(StoreIn::Restart {
+        epoch: Epoch(8),
+        base,
+        config: Config::of_voters(3),
+        config_at: Index(1),
+    });
     (rig.next, rig.chain) = (Index(91), Chain(77));
     rig.append(8, 100);
     rig.settle();
