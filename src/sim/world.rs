@@ -29,7 +29,7 @@ const AFTER_HEALING: u64 = 100;
 /// The storm ends here at the latest.
 const STORM_MAX: Nanos = Nanos(30_000_000_000);
 /// Healing and coming to rest may each take this long, in virtual time.
-const PEACE_MAX: Nanos = Nanos(60_000_000_000);
+const PEACE_MAX: Nanos = Nanos(20_000_000_000);
 /// Machines: the founding members and two that may join.
 pub const SPARES: u8 = 2;
 
