@@ -315,7 +315,12 @@ impl World {
             chain: Chain(u128::from(self.rng.next_u64())),
             ..Base::default()
         };
-        rig.to.send(StoreIn::Restart { epoch: base.epoch, base });
+        rig.to.send(StoreIn::Restart {
+            epoch: base.epoch,
+            base,
+            config: Config::of_voters(3),
+            config_at: Index(1),
+        });
         self.run_until(rig, |rig| rig.heard.iter().any(|out| matches!(out, StoreOut::Restarted { .. })));
         self.log.clear();
         (self.start, self.acked) = (base, index);
