@@ -318,7 +318,7 @@ impl World {
         rig.to.send(StoreIn::Restart {
             epoch: base.epoch,
             base,
-            config: Config::of_voters(3),
+            config: crate::replica::Config::of_voters(3),
             config_at: Index(1),
         });
         self.run_until(rig, |rig| rig.heard.iter().any(|out| matches!(out, StoreOut::Restarted { .. })));

@@ -35,6 +35,7 @@ impl Order {
                 }
                 Effect::Load { base, length } => {
                     self.lengths.insert(base.index, length);
+                    self.loading = true;
                     self.lanes.apply.0.send(ApplyIn::Load { base, length });
                 }
                 Effect::Halt(why) => self.halt(why),
@@ -65,7 +66,7 @@ impl Order {
     /// Hands decided batches to apply, from memory or, after a restart or for a long lag, from the disk.
     pub(super) fn feed_apply(&mut self) {
         let commit = self.replica.commit();
-        while self.fed < commit && self.lanes.apply.0.room() > 8 {
+        while self.fed < commit && !self.loading && self.lanes.apply.0.room() > 8 {
             let from = self.fed.next();
             let upto = commit.0.min(self.fed.0 + self.limits.feed as u64);
             let batches: Vec<Batch> =

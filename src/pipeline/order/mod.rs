@@ -104,6 +104,8 @@ pub struct Order {
     next_ticket: u64,
     fresh_reads: Vec<Reads>,
     fed: Index,
+    /// Apply starts over from a snapshot: what it was fed before is void, and it is fed nothing until it is done.
+    loading: bool,
     applied: Index,
     fetching: bool,
     /// Verified snapshots' file lengths, for offers.
@@ -144,6 +146,7 @@ impl Order {
         }
         Order {
             fed: base.index,
+            loading: base.index.0 > 0,
             applied: base.index,
             limits,
             lanes,
@@ -372,6 +375,7 @@ impl Order {
                     self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
                 }
                 ApplyOut::Loaded { base } => {
+                    self.loading = false;
                     self.fed = base.index;
                     self.applied = base.index;
                     self.replica.on_loaded(now);
