@@ -515,7 +515,12 @@ impl Session {
             }
             Step::Asked(_) => unreachable!("it waits for its answer"),
         };
-        let zxid = if matches!(item.code, op::AUTH | op::SASL) { 0 } else { door.zxid };
+        let zxid = match item.code {
+            op::AUTH | op::SASL => 0,
+            // What the reference says of a request that never reached its state.
+            _ if err == code::UNIMPLEMENTED => -1,
+            _ => door.zxid as i64,
+        };
         wire::framed(cx.out(), |out| {
             wire::write_head(out, item.xid, zxid, err);
             out.extend_from_slice(&body);

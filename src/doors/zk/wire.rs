@@ -109,9 +109,9 @@ pub fn write_reply(out: &mut Vec<u8>, xid: i32, rest: &[u8]) {
     out.extend_from_slice(rest);
 }
 
-pub fn write_head(out: &mut Vec<u8>, xid: i32, zxid: u64, err: i32) {
+pub fn write_head(out: &mut Vec<u8>, xid: i32, zxid: i64, err: i32) {
     out.put_i32(xid);
-    out.put_i64(zxid as i64);
+    out.put_i64(zxid);
     out.put_i32(err);
 }
 

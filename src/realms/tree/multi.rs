@@ -39,6 +39,11 @@ impl Tree {
                 self.store.take_back();
                 effects.changes.truncate(events);
                 effects.reply.truncate(results);
+                if err == code::MARSHALLING_ERROR {
+                    // The reference stumbles in the midst of it, and tells nothing of the parts.
+                    effects.reply.truncate(results - 4);
+                    return effects.reply.put_i32(err);
+                }
                 for at in 0..count {
                     let err = match at {
                         _ if at < culprit => code::OK,

@@ -208,7 +208,9 @@ impl<'a> Parts<'a> {
             op::SET_ACL => return Err(Malformed::Multi(code)),
             _ => match Change::read(code, &mut self.reader)?.ok_or(Malformed::Multi(code))? {
                 // The reference turns these away while it still decodes.
-                Change::Create(create) if !(0..=6).contains(&create.flags) => {
+                Change::Create(create)
+                    if create.op != op::CREATE_TTL && (!(0..=4).contains(&create.flags) || create.acl.is_none()) =>
+                {
                     return Err(Malformed::Multi(code));
                 }
                 change => Part::Change(change),
