@@ -160,6 +160,17 @@ impl<'a> Change<'a> {
     }
 }
 
+impl<'a> Change<'a> {
+    fn path(&self) -> Option<&'a [u8]> {
+        match self {
+            Change::Create(create) => create.path,
+            Change::Delete(versioned) | Change::Check(versioned) => versioned.path,
+            Change::SetData(set) => set.path,
+            Change::SetAcl(set) => set.path,
+        }
+    }
+}
+
 impl<'a> Watched<'a> {
     pub fn read(reader: &mut Reader<'a>) -> Result<Watched<'a>> {
         Ok(Watched { path: reader.bytes()?, watch: reader.bool()? })
@@ -213,6 +224,7 @@ impl<'a> Parts<'a> {
                 {
                     return Err(Malformed::Multi(code));
                 }
+                change if change.path().is_none() => return Err(Malformed::Multi(code)),
                 change => Part::Change(change),
             },
         };

@@ -89,7 +89,8 @@ impl Store {
         store.put(b"/", &head(OPEN_ACL, 1), Some(b""));
         store.put(b"/zookeeper", &head(OPEN_ACL, 2), Some(b""));
         store.put(b"/zookeeper/quota", &head(OPEN_ACL, 0), Some(b""));
-        let config = Head { version: -1, aversion: -1, ..head(READ_ONLY_ACL, 0) };
+        // Empty as long as there is one node; `kind::CONFIG` fills it.
+        let config = Head { aversion: -1, ..head(READ_ONLY_ACL, 0) };
         store.put(b"/zookeeper/config", &config, Some(b""));
         store
     }
