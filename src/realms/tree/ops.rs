@@ -220,7 +220,8 @@ impl<'a> Parts<'a> {
             _ => match Change::read(code, &mut self.reader)?.ok_or(Malformed::Multi(code))? {
                 // The reference turns these away while it still decodes.
                 Change::Create(create)
-                    if create.op != op::CREATE_TTL && (!(0..=4).contains(&create.flags) || create.acl.is_none()) =>
+                    if create.op != op::CREATE_TTL
+                        && (!(0..=4).contains(&create.flags) || create.acl.is_none()) =>
                 {
                     return Err(Malformed::Multi(code));
                 }
