@@ -1,6 +1,7 @@
 //! Floor programs and instruments: what the machine gives before the server takes its share.
 
 mod append;
+mod apply;
 mod core;
 mod echo;
 
@@ -19,6 +20,8 @@ enum Command {
     Append(append::Args),
     /// Send every frame back, on the server's own loop with nothing behind it: the floor under every door.
     Echo(echo::Args),
+    /// Apply puts to the state machine alone.
+    Apply(apply::Args),
     /// Send commands through three nodes without doors: what agreement, log and state cost.
     Core(core::Args),
 }
@@ -27,6 +30,7 @@ fn main() {
     let result = match Args::parse().command {
         Command::Append(args) => append::run(args),
         Command::Echo(args) => echo::run(args),
+        Command::Apply(args) => apply::run(args),
         Command::Core(args) => core::run(args),
     };
     if let Err(text) = result {
