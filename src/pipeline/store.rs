@@ -34,6 +34,9 @@ const FETCHES_MAX: usize = 8;
 /// Repairs that wait for a neighbour's.
 const REPAIRS_MAX: usize = 64;
 
+/// How long a dry pipeline waits for the next batch before it writes its watermark.
+const QUIET: Nanos = Nanos(3_000_000);
+
 /// After a segment could not be made, how long until the next try.
 const RETRY: Nanos = Nanos(1_000_000_000);
 
@@ -59,6 +62,8 @@ pub struct Store {
     reads: Vec<Fetch>,
     /// The watermark that some frame on disk carries.
     marked: Index,
+    /// The durable head that waits for a watermark, and when it has waited long enough.
+    quiet: (Index, Nanos),
     supers: Supers,
     spare: Spare,
     snapshots: Snapshots,
@@ -104,6 +109,7 @@ impl Store {
             repairs: BTreeMap::new(),
             reads: Vec::new(),
             marked: log.durable(),
+            quiet: (log.durable(), Nanos(0)),
             supers: Supers::default(),
             spare: Spare::default(),
             snapshots: Snapshots::new(log.cluster(), snapshots),
@@ -174,9 +180,9 @@ impl Store {
         }
         self.report();
         self.keep_spare(now, disk);
-        self.mark_when_dry(disk);
+        let quiet = self.mark_when_dry(now, disk);
         self.flush();
-        let deadline = self.spare.blocked.as_ref().map_or(Nanos::MAX, |(at, _)| *at);
+        let deadline = self.spare.blocked.as_ref().map_or(Nanos::MAX, |(at, _)| *at).min(quiet);
         // A full lane is looked at again when its receiver has made room: it rings, or shares this loop.
         Turn { again: !self.out.is_empty() && self.tx.room() > 0, deadline }
     }
@@ -323,8 +329,9 @@ impl Store {
     }
 
     /// The pipeline has run dry: the last acknowledgement is out, so write behind it how far all is durable. The
-    /// next batch's frame would carry it anyway; without a next batch nothing else would.
-    fn mark_when_dry(&mut self, disk: &mut impl Disk) {
+    /// next batch's frame would carry it anyway; without a next batch nothing else would. Waits a moment for that
+    /// batch: a lone writer would pay for three writes instead of two. Returns when to look again.
+    fn mark_when_dry(&mut self, now: Nanos, disk: &mut impl Disk) -> Nanos {
         let dry = self.flight.is_empty() && self.waiting.is_none() && self.rx.is_empty();
         if dry
             && !self.supers.moves_end()
@@ -332,9 +339,16 @@ impl Store {
             && !self.ops.touch_state()
             && self.log.has_segment()
         {
+            if self.quiet.0 != self.log.durable {
+                self.quiet = (self.log.durable, now.plus(QUIET));
+            }
+            if now < self.quiet.1 {
+                return self.quiet.1;
+            }
             let write = self.log.state_frame();
             self.ops.write(Op::State(self.log.durable), write, disk);
         }
+        Nanos::MAX
     }
 
     fn repair(&mut self, batch: Batch, disk: &mut impl Disk) {

@@ -317,10 +317,10 @@ impl Replica {
             Msg::Voted { epoch, granted, claim, unsure } => {
                 self.on_voted(now, from, epoch, granted, claim, unsure);
             }
-            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, batches } => {
+            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, answer, batches } => {
                 let at =
                     crate::replica::follower::Place { index: prev, epoch: prev_epoch, chain: prev_chain };
-                self.on_append(now, from, epoch, probe, commit, at, recycle, batches);
+                self.on_append(now, from, epoch, probe, commit, at, recycle, answer, batches);
             }
             Msg::Appended { epoch, probe, received, durable, snapshot } => {
                 self.on_appended(now, from, epoch, probe, received, durable, snapshot);

@@ -43,6 +43,7 @@ impl Replica {
         commit: Index,
         prev: Place,
         recycle: Index,
+        answer: bool,
         batches: Vec<Batch>,
     ) {
         if !self.heed(now, from, epoch) {
@@ -55,7 +56,6 @@ impl Replica {
             // When that is over, `point_out` says where to go on.
             return self.say(from, Msg::Alive { epoch, probe });
         }
-        let asked = probe > self.probe;
         self.probe = self.probe.max(probe);
         self.recycle = self.recycle.max(recycle);
         if let Err(hint) = self.agrees(prev) {
@@ -63,7 +63,6 @@ impl Replica {
             return self.say(from, Msg::Mismatch { epoch, probe, hint, hint_epoch });
         }
         self.verified = self.verified.max(prev.index);
-        let empty = batches.is_empty();
         for batch in batches {
             if !self.take_batch(batch) {
                 break;
@@ -71,7 +70,7 @@ impl Replica {
         }
         // Beyond what is known to be the same, the leader's commit point says nothing of this log.
         self.raise_commit(commit.min(self.verified));
-        if empty || asked {
+        if answer {
             self.answer_append();
         }
     }

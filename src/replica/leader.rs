@@ -386,16 +386,18 @@ impl Replica {
             let wants_probe = peer.probe_sent < probe && !self.peers_confirmed(probe);
             match peer.mode {
                 Mode::Streaming => {
-                    while self.peers[place].next <= last && self.send_batches(now, place) {}
+                    while self.peers[place].next <= last && self.send_batches(now, place, due || wants_probe)
+                    {
+                    }
                     let peer = &self.peers[place];
                     let news = peer.commit_sent < self.commit;
                     if due && peer.sent_at != now || wants_probe && peer.probe_sent < probe || news {
-                        self.send_append(now, place, Vec::new());
+                        self.send_append(now, place, Vec::new(), due || wants_probe);
                     }
                 }
                 Mode::Probing | Mode::Snapshot(_) => {
                     if due || wants_probe {
-                        self.send_append(now, place, Vec::new());
+                        self.send_append(now, place, Vec::new(), true);
                     }
                 }
             }
@@ -412,7 +414,7 @@ impl Replica {
     }
 
     /// One message of batches. False: nothing more can go now.
-    fn send_batches(&mut self, now: Nanos, place: usize) -> bool {
+    fn send_batches(&mut self, now: Nanos, place: usize, answer: bool) -> bool {
         let (bytes_max, count_max) = (self.options.window_bytes, self.options.window_count);
         let peer = &self.peers[place];
         let (mut bytes, mut batches) = (0, Vec::new());
@@ -439,16 +441,19 @@ impl Replica {
             return false;
         }
         let peer = &mut self.peers[place];
+        if peer.window.is_empty() {
+            peer.moved_at = now; // From here on it owes something.
+        }
         for batch in &batches {
             peer.window.push_back((batch.index(), batch.block().len()));
         }
         peer.window_bytes += bytes;
-        self.send_append(now, place, batches);
+        self.send_append(now, place, batches, answer);
         self.peers[place].next = next;
         true
     }
 
-    fn send_append(&mut self, now: Nanos, place: usize, batches: Vec<crate::journal::Batch>) {
+    fn send_append(&mut self, now: Nanos, place: usize, batches: Vec<crate::journal::Batch>, answer: bool) {
         let State::Leader(reign) = &mut self.state else { return };
         let probe = reign.probe;
         reign.probe_left = true;
@@ -457,7 +462,10 @@ impl Replica {
         let prev_epoch = self.log.epoch(prev).expect("a leader's log has no unknown slots");
         let prev_chain = self.log.chain(prev).expect("a leader's log has no unknown slots");
         let (epoch, commit, recycle) = (self.promised, self.commit, self.recyclable());
-        self.say(to, Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, batches });
+        self.say(
+            to,
+            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, answer, batches },
+        );
         let peer = &mut self.peers[place];
         peer.sent_at = now;
         peer.probe_sent = probe;

@@ -56,6 +56,8 @@ pub enum Msg {
         prev_epoch: Epoch,
         prev_chain: Chain,
         recycle: Index,
+        /// Wanted at once, whatever the disk does: heartbeats, probes, reads. A mere commit point needs none.
+        answer: bool,
         batches: Vec<Batch>,
     },
     /// `received`: my log equals yours up to here. `durable`: and is on my disk up to here.
@@ -247,10 +249,20 @@ impl Msg {
             Msg::Voted { epoch, granted, claim, unsure } => {
                 w.u8(4).u64(epoch.0).u8(*granted as u8).claim(*claim).u64(unsure.map_or(0, |index| index.0))
             }
-            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, batches: all } => {
+            Msg::Append {
+                epoch,
+                probe,
+                commit,
+                prev,
+                prev_epoch,
+                prev_chain,
+                recycle,
+                answer,
+                batches: all,
+            } => {
                 batches = all;
                 w.u8(5).u64(epoch.0).u64(*probe).u64(commit.0).u64(prev.0).u64(prev_epoch.0);
-                w.u128(prev_chain.0).u64(recycle.0)
+                w.u128(prev_chain.0).u64(recycle.0).u8(*answer as u8)
             }
             Msg::Appended { epoch, probe, received, durable, snapshot } => {
                 w.u8(6).u64(epoch.0).u64(*probe).u64(received.0).u64(durable.0).u64(snapshot.0)
@@ -338,6 +350,7 @@ impl Msg {
                 prev_epoch: r.epoch()?,
                 prev_chain: Chain(r.u128()?),
                 recycle: r.index()?,
+                answer: r.bool()?,
                 batches: std::mem::take(&mut batches),
             },
             6 => Msg::Appended {
@@ -471,6 +484,7 @@ mod tests {
                 prev_epoch: Epoch(2),
                 prev_chain: Chain(4),
                 recycle: Index(1),
+                answer: true,
                 batches: vec![batch.clone(), batch.clone()],
             },
             Msg::Mismatch { epoch: Epoch(5), probe: 1, hint: Index(3), hint_epoch: Epoch(2) },
