@@ -109,6 +109,10 @@ pub struct Run {
     #[arg(long, value_name = "FILE", requires = "check")]
     pub history: Option<PathBuf>,
 
+    /// Write result.json, histogram logs, percentiles and the series into this new folder
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,

@@ -18,6 +18,7 @@ mod poll;
 mod procfs;
 mod progress;
 mod record;
+mod results;
 mod run;
 mod source;
 mod verify;
@@ -67,6 +68,11 @@ pub fn main(command: Command) -> Result<Exit, Failure> {
 
 fn run_command(args: &args::Run) -> Result<Exit, Failure> {
     let plan = Plan::from_args(args).map_err(|why| Failure::new(Exit::Usage, why))?;
+    if let Some(dir) = args.results.as_ref().filter(|dir| dir.join("result.json").exists()) {
+        let why =
+            format!("{} holds a result already, and results are never edited; pass another", dir.display());
+        return Err(Failure::new(Exit::Usage, why));
+    }
     let mut progress = Progress::new();
     let history = args.check.then(|| {
         let name = format!("loadgen-{}.jsonl", std::process::id());
@@ -82,6 +88,16 @@ fn run_command(args: &args::Run) -> Result<Exit, Failure> {
         Some(path) => Some(check_history(path, &measured.history, args.history.is_some())?),
         None => None,
     };
+    if let Some(dir) = &args.results {
+        let json = output::json(&plan, &measured, report.as_ref());
+        results::write(dir, &plan, &measured, &json).map_err(|error| {
+            print!("{}", output::table(&plan, &measured, report.as_ref()));
+            Failure::new(
+                Exit::Partial,
+                format!("{}: {error}; the figures above are not stored", dir.display()),
+            )
+        })?;
+    }
     if args.json {
         println!("{}", output::json(&plan, &measured, report.as_ref()));
     } else {

@@ -43,8 +43,7 @@ pub fn faults(plan: &Plan, measured: &Measured) -> Faults {
     }
     if measured.total.ok() == 0 {
         faults.partial.push("no operation succeeded".into());
-    } else if measured.series.len() > 2
-        && measured.series.iter().rev().take(2).all(|second| second.tally.ok() == 0)
+    } else if measured.series.len() > 2 && measured.series.iter().rev().take(2).all(|second| second.ops == 0)
     {
         faults.partial.push("nothing succeeded in the last two seconds".into());
     }
@@ -173,13 +172,12 @@ fn servers_json(measured: &Measured) -> Value {
 
 fn series_json(measured: &Measured) -> Value {
     let one = |second: &crate::run::Second| {
-        let all = second.tally.all();
         json!({
             "second": second.nth,
-            "ops": all.ok,
-            "errors": all.errors,
-            "p50_us": round(all.latency.value_at_quantile(0.5) as f64 / 1e3),
-            "p99_us": round(all.latency.value_at_quantile(0.99) as f64 / 1e3),
+            "ops": second.ops,
+            "errors": second.errors,
+            "p50_us": round(second.p50 as f64 / 1e3),
+            "p99_us": round(second.p99 as f64 / 1e3),
         })
     };
     measured.series.iter().map(one).collect()

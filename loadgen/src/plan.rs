@@ -186,13 +186,13 @@ pub fn read_cluster(file: &Path, target: Protocol) -> Result<(Vec<SocketAddr>, V
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use clap::Parser;
 
     use super::*;
     use crate::args::{Cli, Command};
 
-    fn plan(flags: &str) -> Result<Plan, String> {
+    pub fn plan(flags: &str) -> Result<Plan, String> {
         let words = format!("loadgen run --target zk --servers 127.0.0.1:2181 {flags}");
         let cli = Cli::try_parse_from(words.split_whitespace()).map_err(|error| error.to_string())?;
         let Command::Run(run) = cli.command else { panic!("not a run") };

@@ -22,6 +22,7 @@ use crate::keys::Picker;
 use crate::plan::Plan;
 use crate::procfs::{self, Usage};
 use crate::record::{Gap, Tally};
+use crate::results::Packed;
 use crate::source::{Closed, List, Mix, Next, Open, Source, Stamps};
 
 const CONNECT_PATIENCE: u64 = 5 * SECOND;
@@ -42,7 +43,11 @@ pub enum Trouble {
 #[derive(Clone, Debug)]
 pub struct Second {
     pub nth: u64,
-    pub tally: Tally,
+    pub ops: u64,
+    pub errors: u64,
+    pub p50: u64,
+    pub p99: u64,
+    pub max: u64,
 }
 
 #[derive(Debug)]
@@ -51,6 +56,8 @@ pub struct Measured {
     pub secs: f64,
     pub total: Tally,
     pub series: Vec<Second>,
+    /// Each second's histograms; what ended after the window is the last.
+    pub packed: Vec<(u64, Packed)>,
     /// `None` without writes.
     pub max_gap: Option<u64>,
     /// When the longest gap began, from the beginning of the window.
@@ -166,8 +173,14 @@ fn conduct(
     shared.origin.store(origin, Ordering::SeqCst);
     shared.meet(Ok(()));
 
-    let mut fold =
-        Fold { plan, start, pending: BTreeMap::new(), total: Tally::default(), series: Vec::new() };
+    let mut fold = Fold {
+        plan,
+        start,
+        pending: BTreeMap::new(),
+        total: Tally::default(),
+        series: Vec::new(),
+        packed: Vec::new(),
+    };
     for second in 1..=plan.warmup {
         clock.sleep_until(origin + second * SECOND);
         fold.take(ticks, watch, origin);
@@ -200,6 +213,7 @@ fn conduct(
         secs: plan.secs as f64,
         total: fold.total,
         series: fold.series,
+        packed: fold.packed,
         max_gap: (plan.reads < 100.0).then(|| gap.longest()),
         gap_at: gap.since().saturating_sub(start),
         servers: servers.filter_map(|((&pid, before), after)| Some((pid, before?, after?))).collect(),
@@ -225,6 +239,7 @@ struct Fold<'a> {
     pending: BTreeMap<u64, (usize, Tally)>,
     total: Tally,
     series: Vec<Second>,
+    packed: Vec<(u64, Packed)>,
 }
 
 impl Fold<'_> {
@@ -258,9 +273,19 @@ impl Fold<'_> {
         if from + SECOND / 2 < self.start {
             return; // The warm-up's.
         }
+        let nth = (from + SECOND / 2 - self.start) / SECOND;
+        self.packed.push((nth, Packed::of(&tally)));
         if from + SECOND / 2 < end {
             self.total.merge(&tally);
-            self.series.push(Second { nth: (from + SECOND / 2 - self.start) / SECOND, tally });
+            let all = tally.all();
+            self.series.push(Second {
+                nth,
+                ops: all.ok,
+                errors: all.errors,
+                p50: all.latency.value_at_quantile(0.5),
+                p99: all.latency.value_at_quantile(0.99),
+                max: all.latency.max(),
+            });
         } else {
             // What ended after the window counts in latencies and errors, not in throughput.
             let mut late = tally;
