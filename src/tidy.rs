@@ -16,9 +16,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("observe", &["base"]),
     (
         "pipeline",
-        &["base", "journal", "state", "replica", "wire", "realms", "doors", "observe", "sim::planted"],
+        &["base", "journal", "state", "replica", "wire", "realms", "doors", "observe", "counters", "sim::planted"],
     ),
-    ("drive", &["base", "pipeline", "observe", "wire", "config", "journal", "replica"]),
+    ("drive", &["base", "pipeline", "observe", "wire", "config", "journal", "replica", "doors"]),
     (
         "sim",
         &["base", "journal", "state", "replica", "wire", "realms", "doors", "observe", "pipeline", "tools"],

@@ -55,6 +55,9 @@ impl Rig {
     }
 
     pub fn turn(&mut self) {
+        // Twice, with a quiet moment between: a dry pipeline then writes its watermark.
+        self.store.turn(self.now, &mut self.disk);
+        self.now = self.now.plus(Nanos::from_millis(10));
         self.store.turn(self.now, &mut self.disk);
         while let Some(out) = self.from.take() {
             if let StoreOut::Durable { upto, .. } = out {
