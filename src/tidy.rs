@@ -16,7 +16,18 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("observe", &["base"]),
     (
         "pipeline",
-        &["base", "journal", "state", "replica", "wire", "realms", "doors", "observe", "counters", "sim::planted"],
+        &[
+            "base",
+            "journal",
+            "state",
+            "replica",
+            "wire",
+            "realms",
+            "doors",
+            "observe",
+            "counters",
+            "sim::planted",
+        ],
     ),
     ("drive", &["base", "pipeline", "observe", "wire", "config", "journal", "replica", "doors"]),
     (
