@@ -4,6 +4,7 @@ mod append;
 mod apply;
 mod core;
 mod echo;
+mod table;
 
 use clap::{Parser, Subcommand};
 
@@ -16,6 +17,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure the ordered store and the kv realm without a server.
+    Table(table::Args),
     /// Measure synced direct writes: ways to sync, two sizes, one to eight in flight.
     Append(append::Args),
     /// Send every frame back, on the server's own loop with nothing behind it: the floor under every door.
@@ -28,6 +31,7 @@ enum Command {
 
 fn main() {
     let result = match Args::parse().command {
+        Command::Table(args) => table::run(args),
         Command::Append(args) => append::run(args),
         Command::Echo(args) => echo::run(args),
         Command::Apply(args) => apply::run(args),
