@@ -156,7 +156,7 @@ impl Store {
     #[inline]
     pub fn version_at(&self, stem: &mut Vec<u8>, revision: u64) -> Option<Version<'_>> {
         keys::set_revision(stem, revision);
-        let found = self.tables[VERSIONS].ascend(Bound::Included(stem)).next();
+        let found = self.tables[VERSIONS].first_from(stem);
         keys::clear_revision(stem);
         let (stored_key, stored) = found?;
         if !keys::is_of(&stored_key, stem) {
@@ -353,7 +353,7 @@ impl Store {
         let mut next = place;
         let (mut key, mut older) = (Vec::new(), Vec::new());
         for _ in 0..entries {
-            let entry = self.tables[LOG].ascend(Bound::Included(&log_key(next.0, next.1))).next();
+            let entry = self.tables[LOG].first_from(&log_key(next.0, next.1));
             let (revision, sub) = match entry {
                 Some((at, changed)) => {
                     key.clear();

@@ -2,7 +2,7 @@
 //!
 //! A B+tree whose nodes are shared between the live table and its frozen views until somebody writes: `freeze`
 //! copies one pointer, the first write to a page afterwards copies that page. Pages have the size of what they
-//! hold (up to 8 KiB), so that tables filled in random order waste as little as those filled in key order.
+//! hold (up to 4 KiB), so that tables filled in random order waste as little as those filled in key order.
 //!
 //! Every table keeps the sum of a 128-bit hash over each of its records. The sum does not care for the order in
 //! which they came: equal content, equal digest, however it was reached.
@@ -90,6 +90,25 @@ impl Table {
             let at = node.find(key);
             match &node.children {
                 Children::Leaves(pages) => return found(&pages[at], key),
+                Children::Inners(inners) => node = &inners[at],
+            }
+        }
+    }
+
+    /// The first record whose key is not below `key`.
+    #[inline]
+    pub fn first_from(&self, key: &[u8]) -> Option<(Key<'_>, &[u8])> {
+        let mut node = match &self.root {
+            Node::Leaf(page) => return first_in(page, key),
+            Node::Inner(inner) => inner,
+        };
+        loop {
+            let at = node.find(key);
+            match &node.children {
+                // At the end of its page: the next one's first, by way of the path to it.
+                Children::Leaves(pages) => {
+                    return first_in(&pages[at], key).or_else(|| self.ascend(Bound::Included(key)).next());
+                }
                 Children::Inners(inners) => node = &inners[at],
             }
         }
@@ -188,4 +207,11 @@ impl Table {
 fn found<'a>(page: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     let view = View(page);
     view.find(key).ok().map(|at| view.value(at))
+}
+
+#[inline]
+fn first_in<'a>(page: &'a [u8], key: &[u8]) -> Option<(Key<'a>, &'a [u8])> {
+    let view = View(page);
+    let at = view.find(key).unwrap_or_else(|at| at);
+    (at < view.count()).then(|| (view.key(at), view.value(at)))
 }

@@ -20,8 +20,9 @@ use super::content;
 /// Counted by reference: a frozen view and the live table share it until the first write.
 pub(super) type Page = Arc<[u8]>;
 
-/// Bytes of a page with more than one record. With the allocator's and the counter's words: 8 KiB.
-pub(super) const PAGE_MAX: usize = 8192 - RIM;
+/// Bytes of a page with more than one record. With the allocator's and the counter's words: 4 KiB.
+/// 8 KiB measured no faster to read, 10 % slower to write, and its copies stall longer.
+pub(super) const PAGE_MAX: usize = 4096 - RIM;
 /// A page this empty looks for a neighbour to merge with.
 pub(super) const PAGE_LOW: usize = PAGE_MAX / 4;
 /// What allocator and reference count add to a page.
@@ -211,16 +212,25 @@ impl<'a> View<'a> {
         &self.0[from..to]
     }
 
+    /// Touches where head and slots mostly lie, so that a cold page costs one wait for memory, not three.
+    #[inline]
+    fn fetch(&self) {
+        let line = |at: usize| self.0.get(at).copied().unwrap_or(0);
+        std::hint::black_box(line(64) ^ line(128) ^ line(192));
+    }
+
     /// `Ok`: the key's place. `Err`: where it belongs.
     #[inline]
     pub fn find(&self, key: &[u8]) -> Result<usize, usize> {
+        self.fetch();
         let prefix = self.prefix();
         let Some(tail) = key.strip_prefix(prefix) else {
             return Err(if key < prefix { 0 } else { self.count() });
         };
         let slots = self.slots();
         let hint = hint_of(tail);
-        let low = slots.partition_point(|slot| slot_hint(slot) < hint);
+        // Not by halves: all slots are on their way from memory together, and counting needs no guesses.
+        let low = slots.iter().map(|slot| usize::from(slot_hint(slot) < hint)).sum::<usize>();
         match &slots[low..] {
             [one, rest @ ..] if slot_hint(one) == hint => {
                 match tail.cmp(self.tail_of(one).1) {
@@ -384,7 +394,7 @@ fn set_slot(bytes: &mut [u8], slot: usize, tail: &[u8], offset: usize) {
 
 /// The size to allocate for `need` bytes: what the allocator would round up to anyway.
 fn class(need: usize) -> usize {
-    let step = if need + RIM <= 1024 { 128 } else { 1024 };
+    let step = if need + RIM <= 512 { 128 } else { 512 };
     (need + RIM).next_multiple_of(step) - RIM
 }
 
@@ -405,7 +415,7 @@ fn grow(page: &mut Page, need: usize, scratch: &mut Vec<u8>) {
 /// Gives memory back once half of a page is garbage or gap.
 fn trim(page: &mut Page, scratch: &mut Vec<u8>) {
     let view = View(page);
-    if page.len() > 1024 && view.live() < page.len() / 2 {
+    if page.len() > 512 && view.live() < page.len() / 2 {
         let entries: Vec<_> = entries(view).collect();
         *page = pack(&entries, scratch);
     }

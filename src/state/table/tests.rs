@@ -68,6 +68,8 @@ fn a_table_does_what_a_btreemap_does() {
             for _ in 0..200 {
                 let key = key(&mut rng, space);
                 assert_eq!(table.get(&key), model.get(&key).map(Vec::as_slice));
+                let first = table.first_from(&key).map(|(k, v)| (k.to_vec(), v.to_vec()));
+                assert_eq!(first, model.range(key.clone()..).next().map(|(k, v)| (k.clone(), v.clone())));
                 for bound in [Bound::Included(key.as_slice()), Bound::Excluded(key.as_slice())] {
                     let up = table.ascend(bound).take(5).map(|(k, _)| k.to_vec());
                     assert!(up.eq(
