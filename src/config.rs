@@ -17,6 +17,8 @@ pub enum Runtime {
     /// Our own loop on io_uring.
     #[default]
     Ring,
+    /// A glommio executor.
+    Glommio,
 }
 
 /// Every key of the file is a flag too, and a flag wins. What is given in neither has the default that its help

@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use crate::pipeline::lane::Bell;
 
@@ -17,6 +18,8 @@ pub struct Doorbell {
     state: AtomicU8,
     stop: AtomicBool,
     event: File,
+    /// What to wake instead of the event, where the loop is an executor's task.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Doorbell {
@@ -29,7 +32,12 @@ impl Doorbell {
             }
             File::from_raw_fd(fd)
         };
-        Ok(Arc::new(Doorbell { state: AtomicU8::new(AWAKE), stop: AtomicBool::new(false), event }))
+        Ok(Arc::new(Doorbell {
+            state: AtomicU8::new(AWAKE),
+            stop: AtomicBool::new(false),
+            event,
+            waker: Mutex::new(None),
+        }))
     }
 
     /// Asks the loop to have its station stop.
@@ -47,6 +55,11 @@ impl Doorbell {
         self.event.as_raw_fd()
     }
 
+    /// From now on rings wake this task.
+    pub(super) fn set_waker(&self, waker: Waker) {
+        *self.waker.lock().expect("nobody panics while waking") = Some(waker);
+    }
+
     /// False: somebody rang since `wake`, so look again instead of sleeping.
     pub(super) fn sleep(&self) -> bool {
         self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
@@ -61,6 +74,9 @@ impl Doorbell {
 impl Bell for Doorbell {
     fn ring(&self) {
         if self.state.swap(RUNG, Ordering::SeqCst) == ASLEEP {
+            if let Some(waker) = self.waker.lock().expect("nobody panics while waking").take() {
+                return waker.wake();
+            }
             let wrote = (&self.event).write(&1u64.to_ne_bytes());
             assert!(wrote.is_ok(), "an eventfd takes 2^64 - 2 rings: {wrote:?}");
         }

@@ -14,7 +14,7 @@ use crate::pipeline::lane::{Rx, Tx, lane_with_bell};
 use crate::pipeline::ports::{Conn, DiskEvent, Door, Ended, File, NetEvent, Turn};
 use crate::pipeline::station::{Ports, Station};
 
-const EACH: [Runtime; 1] = [Runtime::Ring];
+const EACH: [Runtime; 2] = [Runtime::Ring, Runtime::Glommio];
 
 /// A station for tests. What it does with a connection depends on the door that it came in by:
 /// native: sends everything back; zk: the same, but pauses 50 ms after every 100,000 bytes; etcd: answers the

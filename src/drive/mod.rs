@@ -10,6 +10,7 @@ mod clock;
 mod contract;
 mod crew;
 mod dir;
+mod glommio;
 mod media;
 mod ring;
 mod serve;
@@ -36,5 +37,6 @@ use crate::pipeline::station::Station;
 pub fn run<S: Station>(runtime: Runtime, setup: Setup, station: S) -> io::Result<S> {
     match runtime {
         Runtime::Ring => ring::run(setup, station),
+        Runtime::Glommio => glommio::run(setup, station),
     }
 }
