@@ -13,6 +13,9 @@ pub struct Args {
     /// The node's configuration file.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// A ZooKeeper server's configuration, for what neither flags nor --config say.
+    #[arg(long)]
+    zoo_cfg: Option<PathBuf>,
     /// The cluster exists already, or did: this node joins it, or takes the place of a member that lost its disk.
     #[arg(long)]
     join: bool,
@@ -21,7 +24,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<(), String> {
-    let plan = super::serve::plan(args.config.as_deref(), args.keys)?;
+    let (zoo, _) = args.zoo_cfg.as_deref().map(super::zoo_cfg::read).transpose()?.unwrap_or_default();
+    let plan = super::serve::plan(args.config.as_deref(), args.keys, zoo)?;
     if args.join && plan.cluster.is_none() {
         return Err(
             "cluster: a node that joins needs its name; `quorate status --json` of a member shows it".into(),

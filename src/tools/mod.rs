@@ -6,6 +6,7 @@ mod format;
 mod http;
 mod serve;
 mod simulate;
+mod zoo_cfg;
 
 use clap::{Parser, Subcommand};
 

@@ -21,6 +21,9 @@ SESSIONS = 3
 
 # Differences that are meant, each with its reason. `allowed` below applies them.
 KNOWN = """
+- behind an error -5 the reference may leave half a body
+- sync echoes a path beyond the basic plane as it came; the reference re-encodes it (not generated here)
+- containers are reaped every minute, but not at the same time: a run should take less
 - a request that does not parse (-5): the reference gives some of them a zxid, ours none
 - createSession (-10) as a request: the reference answers with a second handshake, ours with Unimplemented
 - a record whose inner length cannot be: ours hangs up, the reference answers -5 (not generated here)
@@ -128,7 +131,7 @@ def hear(side, at, code, xid):
         sys.exit(f"differ: {side.address}: {why}")
     read = READERS.get(code) if err == 0 else None
     seen = read(side, body) if read else None
-    return (side.zxid(zxid), err, seen, body.rest())
+    return (side.zxid(zxid), err, seen, body.rest() if err == 0 else b"")
 
 
 class Script:
@@ -204,7 +207,8 @@ class Script:
         if code in (jute.EXISTS, jute.GET_DATA, jute.GET_CHILDREN, jute.GET_CHILDREN2):
             return buf(self.path()) + rng.choice([b"\0", b"\1"])
         if code in (jute.GET_ACL, jute.GET_ALL_CHILDREN_NUMBER, jute.SYNC, jute.GET_EPHEMERALS):
-            return buf(self.path())
+            path = self.path()
+            return buf(self.root if path and "\U0001f600" in path else path)
         if code in (jute.MULTI, jute.MULTI_READ):
             parts = []
             for _ in range(rng.choice([0, 1, 2, 3, 4, 5])):

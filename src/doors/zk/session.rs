@@ -533,9 +533,11 @@ impl Session {
     /// Operations on the tables of watches alone.
     fn on_table(&mut self, door: &mut Zk, cx: &mut Cx<'_>, code: i32, record: &[u8]) -> (i32, Vec<u8>) {
         let mut reader = Reader::new(record);
-        let (Ok(Some(path)), Ok(which)) = (reader.bytes(), reader.i32()) else {
+        let (Ok(path), Ok(which)) = (reader.bytes(), reader.i32()) else {
             return (code::MARSHALLING_ERROR, Vec::new());
         };
+        // Null is a path that nothing happens at, as in the reference.
+        let path = path.unwrap_or(b"\0");
         let (seat, watches) = (cx.seat, &mut door.watches);
         if code == op::ADD_WATCH {
             match which {

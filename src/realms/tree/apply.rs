@@ -224,7 +224,7 @@ impl Tree {
         if let Kind::Ttl { written, .. } = &mut head.kind {
             *written = request.ticks;
         }
-        self.store.put(path, &head, set.data);
+        self.store.replace(path, &head, set.data);
         quota::account(&mut self.store, path, more, 0);
         Event::Data { path, list: self.store.acl_list(head.acl) }.write(events);
         Ok(Done::Stat(head.stat(set.data)))

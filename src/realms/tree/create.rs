@@ -102,7 +102,7 @@ impl Tree {
             aversion: 0,
             children: 0,
         };
-        self.store.put(&self.scratch.path, &head, create.data);
+        self.store.insert(&self.scratch.path, &head, create.data);
         parent.created += 1;
         parent.children += 1;
         parent.pzxid = request.zxid;

@@ -195,6 +195,32 @@ impl Store {
         });
     }
 
+    /// Writes a node that is known not to be there.
+    pub fn insert(&mut self, path: &[u8], head: &Head, data: Option<&[u8]>) {
+        with_key(path, |key| {
+            if let Some(undo) = &mut self.undo {
+                undo.push((key.to_vec(), None));
+            }
+            head.write(data, &mut self.record);
+            let known = self.tables[NODES].put(key, &self.record);
+            assert!(!known, "an insert found a node in its place");
+        });
+        self.adopt(path, head.kind);
+        self.count_acl(head.acl, true);
+    }
+
+    /// Writes a node that is known to be there, of the same kind and with the same list.
+    pub fn replace(&mut self, path: &[u8], head: &Head, data: Option<&[u8]>) {
+        with_key(path, |key| {
+            if let Some(undo) = &mut self.undo {
+                undo.push((key.to_vec(), self.tables[NODES].get(key).map(<[u8]>::to_vec)));
+            }
+            head.write(data, &mut self.record);
+            let known = self.tables[NODES].put(key, &self.record);
+            assert!(known, "a replacement found no node");
+        });
+    }
+
     /// Writes the head of a node that is there; its data stays.
     pub fn put_head(&mut self, path: &[u8], head: &Head) {
         with_key(path, |key| {

@@ -122,7 +122,7 @@ impl Plan {
     /// A cluster keeps its ports: its log names the members' addresses.
     fn take_ports(&mut self, dir: &Path, offset: Option<u16>) -> Result<(), String> {
         for node in &mut self.nodes {
-            let plan = serve::plan(Some(&node.config), config::Args::default())?;
+            let plan = serve::plan(Some(&node.config), config::Args::default(), config::Args::default())?;
             let peer = plan.members.iter().find(|(id, _)| *id == plan.node).map(|(_, at)| *at);
             for (door, port) in &mut node.ports {
                 let held = match *door {
