@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::driver::{Protocol, ReadMode};
 use crate::keys::Dist;
+use crate::workload::Scale;
 
 /// Loads ZooKeeper, etcd, Consul and quorate over their own protocols, and measures honestly.
 #[derive(Parser, Debug)]
@@ -22,13 +23,15 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check failed, 2 usage, 3 canno
 pub enum Command {
     /// Put load on a cluster and measure it
     Run(Box<Run>),
+    /// The workloads that go by a name, their sources and published figures
+    List,
     /// Check a stored history again
     Verify(Verify),
     /// Answer a protocol validly from a constant: the ceiling of the client
     Null(Null),
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Run {
     /// The protocol to speak
     #[arg(long, value_enum)]
@@ -43,6 +46,13 @@ pub struct Run {
     /// The servers' process ids, to measure their CPU
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub pids: Vec<u32>,
+
+    /// A workload by name, in place of the flags that describe one (see `loadgen list`)
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["conns", "depth", "keys", "value_size", "dist"])]
+    pub workload: Option<String>,
+    /// How much of the workload
+    #[arg(long, value_enum, default_value_t = Scale::Small, requires = "workload")]
+    pub scale: Scale,
 
     /// Connections
     #[arg(long, default_value_t = 32)]

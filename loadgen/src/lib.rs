@@ -23,6 +23,7 @@ mod run;
 mod source;
 mod verify;
 mod wgl;
+mod workload;
 
 use std::fs::File;
 use std::io::Write;
@@ -61,6 +62,10 @@ impl Failure {
 pub fn main(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run_command(&args),
+        Command::List => {
+            print!("{}", workload::list());
+            Ok(Exit::Done)
+        }
         Command::Verify(args) => verify_command(&args),
         Command::Null(args) => null_command(&args),
     }

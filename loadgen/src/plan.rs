@@ -13,6 +13,7 @@ use crate::args;
 use crate::clock::MILLI;
 use crate::driver::{Protocol, ReadMode, STAMPED, Shape};
 use crate::keys::Dist;
+use crate::workload::{self, Scale};
 
 const DIGITS: usize = 8;
 const CONNS_MAX: usize = 100_000;
@@ -20,6 +21,8 @@ const DEPTH_MAX: usize = 1 << 20;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
+    pub workload: Option<String>,
+    pub scale: Option<Scale>,
     pub target: Protocol,
     pub servers: Vec<SocketAddr>,
     pub pids: Vec<u32>,
@@ -45,6 +48,21 @@ pub struct Plan {
 
 impl Plan {
     pub fn from_args(args: &args::Run) -> Result<Plan, String> {
+        match &args.workload {
+            None => Plan::from_flags(args),
+            Some(name) => {
+                let load = workload::find(name)?.scaled(args.scale);
+                let mut flags = args.clone();
+                (flags.conns, flags.depth, flags.keys) = (load.conns, load.depth, load.keys);
+                (flags.value_size, flags.dist) = (load.value_size, load.dist);
+                flags.reads = load.reads.unwrap_or(args.reads);
+                flags.read_mode = args.read_mode.or(load.read_mode);
+                Plan::from_flags(&flags)
+            }
+        }
+    }
+
+    fn from_flags(args: &args::Run) -> Result<Plan, String> {
         if args.check && args.value_size < STAMPED {
             return Err(format!("--check needs --value-size {STAMPED} or more: values carry their number"));
         }
@@ -66,6 +84,8 @@ impl Plan {
         let digits_least = args.keys.saturating_sub(1).max(1).ilog10() as usize + 1;
         let key_size = args.key_size.unwrap_or(prefix.len() + DIGITS.max(digits_least));
         let plan = Plan {
+            workload: args.workload.clone(),
+            scale: args.workload.is_some().then_some(args.scale),
             target: args.target,
             servers,
             pids,
