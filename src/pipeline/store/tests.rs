@@ -183,3 +183,202 @@ fn marks_restart_and_recycle() {
     let (rig, report) = Rig::open(rig.disk, &params);
     assert_eq!((rig.marks.base, report.present, rig.store.log.last()), (base, 1, Index(91)));
 }
+
+fn failed(rig: &Rig) -> Option<&DiskFault> {
+    rig.heard.iter().find_map(|out| match out {
+        StoreOut::Failed(fault) => Some(fault),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_failed_write_is_final() {
+    let params = Params::tiny();
+    // Body, frame, the frame that opens the segment; then the superblock.
+    for nth in 0..4 {
+        let mut rig = Rig::new(new_disk(3, &params), &params);
+        rig.append(1, 100);
+        rig.to.send(StoreIn::Mark(Marks { promised: Epoch(3), ..rig.marks.clone() }));
+        rig.turn();
+        let event = rig.disk.refuse(nth, "input/output error");
+        rig.store.on_disk(rig.now, event, &mut rig.disk);
+        rig.settle();
+        assert!(failed(&rig).is_some() && rig.store.is_failed());
+        assert_eq!(rig.durable, Index(0));
+        let said = rig.heard.len();
+        rig.append(1, 100);
+        rig.settle();
+        assert_eq!((rig.heard.len(), rig.disk.asked.len()), (said, 0), "it falls silent");
+    }
+}
+
+#[test]
+fn a_full_disk_is_announced_and_the_spare_goes_on() {
+    let params = Params::tiny();
+    let mut disk = new_disk(3, &params);
+    disk.capacity = Some(disk.files.values().map(|bytes| bytes.len() as u64).sum());
+    let mut rig = Rig::new(disk, &params);
+    let is_full = |rig: &Rig| {
+        rig.heard.iter().rev().find_map(|out| match out {
+            StoreOut::Full(full) => Some(*full),
+            _ => None,
+        })
+    };
+    (0..4).for_each(|_| drop(rig.append(1, 100)));
+    rig.settle();
+    assert_eq!(is_full(&rig), None);
+    rig.append(1, 100); // Into the spare.
+    rig.settle();
+    assert_eq!((is_full(&rig), rig.durable), (Some(true), Index(5)));
+    // Room comes back: the next try, a second later, finds it.
+    rig.disk.capacity = None;
+    rig.now = rig.now.plus(Nanos::from_millis(1_001));
+    rig.settle();
+    rig.settle();
+    assert_eq!(is_full(&rig), Some(false));
+    // Full again, and this time to the end.
+    rig.disk.capacity = Some(0);
+    let mut appended = 5;
+    while failed(&rig).is_none() && appended < 40 {
+        rig.append(1, 100);
+        rig.settle();
+        appended += 1;
+    }
+    assert_eq!(rig.durable, Index(12), "three segments of four");
+    let reason = &failed(&rig).unwrap().reason;
+    assert!(reason.contains("the log is full") && reason.contains("no space left"), "{reason}");
+    // Nothing is lost by it, and with room the log goes on.
+    rig.disk.capacity = None;
+    let (mut again, report) = Rig::open(rig.disk, &params);
+    assert_eq!((report.present, report.unknown.len()), (12, 0));
+    again.append(2, 100);
+    again.settle();
+    assert_eq!(again.durable, Index(13));
+}
+
+#[test]
+fn batches_are_fetched_and_damage_is_named_then_repaired() {
+    let params = Params::tiny();
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    let batches: Vec<Batch> = (0..12).map(|n| rig.append(1, 100 + n * 700)).collect();
+    rig.settle();
+    let fetch = |rig: &mut Rig, from: u64, bytes: usize| {
+        rig.heard.clear();
+        rig.to.send(StoreIn::Fetch { ticket: 9, from: Index(from), bytes });
+        rig.settle();
+        match rig.heard.pop() {
+            Some(StoreOut::Fetched { ticket: 9, batches, damaged }) => {
+                (batches.iter().map(|batch| batch.index().0).collect::<Vec<_>>(), damaged)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(fetch(&mut rig, 3, usize::MAX), ((3..=12).collect(), None));
+    assert_eq!(fetch(&mut rig, 3, 1), (vec![3], None));
+    assert_eq!(fetch(&mut rig, 13, 1000), (vec![], None));
+    let (_, file, page) = rig.store.log.lies(Index(6)).unwrap();
+    rig.disk.files.get_mut(&File::Segment(file)).unwrap()[page as usize * 4096 + 700] ^= 1;
+    assert_eq!(fetch(&mut rig, 3, usize::MAX), (vec![3, 4, 5], Some(Index(6))));
+    assert_eq!(fetch(&mut rig, 6, 10), (vec![], Some(Index(6))));
+    assert_eq!(fetch(&mut rig, 7, usize::MAX), ((7..=12).collect(), None));
+    rig.to.send(StoreIn::Repair { batch: batches[5].clone() });
+    rig.settle();
+    assert!(rig.heard.iter().any(|out| matches!(out, StoreOut::Repaired { index: Index(6) })));
+    assert_eq!(fetch(&mut rig, 3, usize::MAX), ((3..=12).collect(), None));
+}
+
+#[test]
+fn a_watermark_follows_when_the_pipeline_runs_dry() {
+    let params = Params::tiny();
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    (0..3).for_each(|_| drop(rig.append(1, 100)));
+    rig.settle();
+    let found = crate::journal::examine(&mut rig.disk, &params, Expect::default()).unwrap();
+    assert_eq!(found.report.watermark, Index(3));
+}
+
+fn write_snapshot(rig: &mut Rig, index: Index, chunks: &[Vec<u8>]) -> u64 {
+    let mut offset = 0;
+    for chunk in chunks {
+        let block = crate::base::Block::copy_of(chunk);
+        rig.to.send(StoreIn::SnapshotChunk { index, offset, block });
+        offset += chunk.len().next_multiple_of(crate::base::PAGE) as u64;
+    }
+    offset
+}
+
+fn sealed(rig: &Rig) -> Option<bool> {
+    rig.heard.iter().find_map(|out| match out {
+        StoreOut::SnapshotSealed { verified, .. } => Some(*verified),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_snapshot_is_read_back_before_it_is_sealed() {
+    let params = Params::tiny();
+    let chunks = [vec![1; 8192], vec![2; 4096], vec![3; 4096]];
+    let seal = crate::base::Block::copy_of(b"closing words");
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    for attempt in 0..2 {
+        // The second attempt finds the first one's file.
+        let length = write_snapshot(&mut rig, Index(7), &chunks);
+        rig.to.send(StoreIn::SnapshotSeal { index: Index(7), length, seal: seal.clone() });
+        rig.settle();
+        assert_eq!(sealed(&rig), Some(true), "attempt {attempt}");
+        let mut data = Vec::new();
+        let checked =
+            crate::journal::snapshot::check(&mut rig.disk, CLUSTER, Index(7), |b| data.extend_from_slice(b));
+        assert_eq!((checked.unwrap().seal, data), (b"closing words".to_vec(), chunks.concat()));
+        rig.heard.clear();
+    }
+    rig.to.send(StoreIn::SnapshotRead { ticket: 4, index: Index(7), offset: 8190, len: 5 });
+    rig.settle();
+    let bytes = rig.heard.iter().find_map(|out| match out {
+        StoreOut::SnapshotBytes { ticket: 4, offset: 8190, block, .. } => Some(block.to_vec()),
+        _ => None,
+    });
+    assert_eq!(bytes.unwrap(), [1, 1, 2, 2, 2]);
+    for at in [5, 9000, 16384 + 3] {
+        let mut spoilt = rig.disk.clone();
+        spoilt.files.get_mut(&File::Snapshot(Index(7))).unwrap()[at] ^= 1;
+        assert!(crate::journal::snapshot::check(&mut spoilt, CLUSTER, Index(7), |_| ()).is_err());
+    }
+    rig.to.send(StoreIn::SnapshotRemove { index: Index(7) });
+    rig.settle();
+    assert!(!rig.disk.files.contains_key(&File::Snapshot(Index(7))));
+}
+
+/// True if the store noticed that a chunk did not land as it was given.
+fn notices_a_chunk_gone_wrong() -> bool {
+    let params = Params::tiny();
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    let length = write_snapshot(&mut rig, Index(7), &[vec![1; 8192]]);
+    rig.settle();
+    rig.disk.files.get_mut(&File::Snapshot(Index(7))).unwrap()[100] ^= 1;
+    let seal = crate::base::Block::copy_of(&[]);
+    rig.to.send(StoreIn::SnapshotSeal { index: Index(7), length, seal });
+    rig.settle();
+    let unsealed = crate::journal::snapshot::check(&mut rig.disk, CLUSTER, Index(7), |_| ()).is_err();
+    sealed(&rig) == Some(false) && unsealed
+}
+
+#[test]
+fn a_chunk_gone_wrong_is_noticed() {
+    assert!(notices_a_chunk_gone_wrong());
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn planted_bugs_of_the_store_are_found() {
+    use crate::base::planted::{Bug, choose};
+    choose(Some(Bug::SkipReadBack));
+    assert!(!notices_a_chunk_gone_wrong());
+    choose(Some(Bug::ForgiveFailedFlush));
+    let silent = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let red = std::panic::catch_unwind(a_failed_write_is_final).is_err();
+    std::panic::set_hook(silent);
+    choose(None);
+    assert!(red);
+}
