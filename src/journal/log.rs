@@ -128,6 +128,11 @@ impl Log {
         self.held.iter().map(|held| &held.slot)
     }
 
+    /// Where a batch lies, if that is known.
+    pub fn place(&self, index: Index) -> Option<Place> {
+        self.held(index)?.place
+    }
+
     pub(crate) fn held(&self, index: Index) -> Option<&Held> {
         self.held.get(index.0.checked_sub(self.first().0)? as usize)
     }

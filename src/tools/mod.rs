@@ -4,6 +4,7 @@
 mod dev;
 mod format;
 mod http;
+mod inspect;
 mod serve;
 mod simulate;
 mod zoo_cfg;
@@ -27,6 +28,15 @@ enum Command {
     Dev(dev::Args),
     /// Run virtual clusters through faults drawn from seeds, and check that no promise is broken.
     Simulate(simulate::Args),
+    /// Look into a node's log.
+    #[command(subcommand)]
+    Log(Log),
+}
+
+#[derive(Subcommand)]
+enum Log {
+    /// Print segments, batches, superblock and any damage. Nothing is written.
+    Inspect(inspect::Args),
 }
 
 pub fn run(cli: Cli) -> Result<(), String> {
@@ -35,6 +45,7 @@ pub fn run(cli: Cli) -> Result<(), String> {
         Command::Format(args) => format::run(args),
         Command::Dev(args) => dev::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Log(Log::Inspect(args)) => inspect::run(args),
     }
 }
 
