@@ -5,6 +5,8 @@ mod apply;
 mod core;
 mod echo;
 mod table;
+mod fuzz;
+mod journal;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +29,12 @@ enum Command {
     Apply(apply::Args),
     /// Send commands through three nodes without doors: what agreement, log and state cost.
     Core(core::Args),
+    /// Seal batches of small records, against plain CRC32C in the same run.
+    Seal(journal::SealArgs),
+    /// Open a log image in memory.
+    Recover(journal::RecoverArgs),
+    /// Feed broken input to a decoder.
+    Fuzz(fuzz::Args),
 }
 
 fn main() {
@@ -36,6 +44,9 @@ fn main() {
         Command::Echo(args) => echo::run(args),
         Command::Apply(args) => apply::run(args),
         Command::Core(args) => core::run(args),
+        Command::Seal(args) => journal::seal(args),
+        Command::Recover(args) => journal::recover(args),
+        Command::Fuzz(args) => fuzz::run(args),
     };
     if let Err(text) = result {
         eprintln!("bench: {text}");

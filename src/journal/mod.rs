@@ -18,7 +18,7 @@ mod tests;
 pub use batch::{BATCH_HEAD, BATCH_MAX, Batch, BatchHead, Builder, Malformed, flag};
 pub use error::OpenError;
 pub use format::format;
-pub use frame::{BadFrame, Frame, Kind};
+pub use frame::{BadFrame, Entry as HeadCopy, Frame, Kind};
 pub use layout::{Params, Place};
 pub use log::{Log, NoPlace, Slot, SlotState, Write};
 pub use recover::{Cut, Examined, Expect, Opened, Report, examine, open};
