@@ -2,6 +2,7 @@
 //! and holds the decoder to its promises: no panic, nothing read past the end, and whatever it accepts encodes to
 //! the bytes it was read from. A failing round is found again with the same seed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quorate::base::{Block, Chain, ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, PAGE, Rng, sum};
@@ -48,11 +49,12 @@ pub fn run(args: Args) -> Result<(), String> {
     if chosen.peek().is_none() {
         return Err(format!("no decoder `{}`; there are: all, {}", args.name, names()));
     }
+    tell_seed_of_panic();
     for target in chosen {
         let (start, mut rounds, mut accepted) = (Instant::now(), 0u64, 0u64);
-        while start.elapsed() < Duration::from_secs_f64(args.secs) {
+        while rounds == 0 || start.elapsed() < Duration::from_secs_f64(args.secs) {
             for _ in 0..1000 {
-                // Each round has a seed of its own, printed by the panic hook below if it fails.
+                // Each round has a seed of its own, so that it can be had alone.
                 let seed = args.seed.wrapping_add(rounds.wrapping_mul(0x9e37_79b9));
                 accepted += u64::from(one(target, seed));
                 rounds += 1;
@@ -66,17 +68,21 @@ pub fn run(args: Args) -> Result<(), String> {
     Ok(())
 }
 
+/// The seed of the round under way: a panic may abort at once, so the hook tells it.
+static ROUND: AtomicU64 = AtomicU64::new(0);
+
 fn one(target: &Target, seed: u64) -> bool {
-    struct Tell(&'static str, u64);
-    impl Drop for Tell {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("in decoder {}, round seed {}", self.0, self.1);
-            }
-        }
-    }
-    let _tell = Tell(target.name, seed);
+    ROUND.store(seed, Ordering::Relaxed);
     (target.round)(&mut Rng::new(seed))
+}
+
+fn tell_seed_of_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        let seed = ROUND.load(Ordering::Relaxed);
+        eprintln!("round seed {seed}: the same with --seed {seed} --secs 0");
+    }));
 }
 
 /// Breaks bytes in one of the ways that disks and wires have; now and then leaves them alone.
