@@ -4,9 +4,9 @@ mod append;
 mod apply;
 mod core;
 mod echo;
-mod table;
 mod fuzz;
 mod journal;
+mod table;
 
 use clap::{Parser, Subcommand};
 
