@@ -47,9 +47,6 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     let (me, life) = (replica.me(), replica.incarnation());
     let zk_config = Arc::new(plan.zk.clone());
     let zk_board = Arc::new(zk::Board::new(edges.len() as u8));
-    if plan.members.len() > 1 {
-        zk_board.set_mode(zk::Mode::Follower);
-    }
     let mut shares: Vec<Share> = loops.iter().map(|_| Share::default()).collect();
     for (lane, lanes) in ends.into_iter().enumerate() {
         let origin = Origin::new(me, lane as u8, life);
@@ -64,6 +61,7 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     shares[home(Spot::Stage(Place::Apply))].apply = Some(apply);
     let first = home(Spot::Stage(Place::Order));
     shares[first].order = Some(order);
+    shares[first].board = (plan.members.len() > 1).then_some(zk_board);
 
     let mut sources = Vec::new();
     let mut ready = Vec::new();

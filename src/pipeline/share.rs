@@ -1,6 +1,9 @@
 //! One loop's share of a node whose stages are spread over several threads, as `layout` says.
 
+use std::sync::Arc;
+
 use crate::base::Nanos;
+use crate::doors::zk::{Board, Mode};
 use crate::pipeline::apply::Apply;
 use crate::pipeline::edge::Edge;
 use crate::pipeline::order::Order;
@@ -17,6 +20,8 @@ pub struct Share {
     pub order: Option<Order>,
     pub apply: Option<Apply>,
     pub peers: Option<Peers>,
+    /// Where the order stage's loop shows whether this node leads; a cluster of one shows nothing.
+    pub board: Option<Arc<Board>>,
     stopping: bool,
     done: bool,
 }
@@ -62,6 +67,9 @@ impl Station for Share {
         if let Some(order) = &mut self.order {
             turn = turn.and(order.turn(now, ports.wall_ms()));
             pending |= order.pending();
+            if let Some(board) = &self.board {
+                board.set_mode(if order.replica().is_leader() { Mode::Leader } else { Mode::Follower });
+            }
             if let Some(why) = order.halted() {
                 tracing::error!("stopping: {why}");
                 self.done = true;

@@ -110,7 +110,8 @@ READERS = {
     jute.GET_DATA: lambda s, b: (b.buf(), read_stat(s, b)),
     jute.SET_DATA: read_stat,
     jute.SET_ACL: read_stat,
-    jute.GET_ACL: lambda s, b: ([(b.i32(), b.buf(), b.buf()) for _ in range(b.i32())], read_stat(s, b)),
+    # Which of several ids `auth` stands for first is a matter of hashing in the reference.
+    jute.GET_ACL: lambda s, b: (sorted((b.i32(), b.buf(), b.buf()) for _ in range(b.i32())), read_stat(s, b)),
     jute.GET_CHILDREN: read_strings,
     jute.GET_CHILDREN2: lambda s, b: (read_strings(s, b), read_stat(s, b)),
     jute.GET_EPHEMERALS: read_strings,

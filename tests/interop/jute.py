@@ -41,6 +41,12 @@ def acl(entries):
     return vector([i32(perms) + buf(scheme) + buf(ident) for perms, scheme, ident in entries])
 
 
+def utf8(path):
+    """A path as everybody but Java writes it: there, characters beyond the basic plane take two groups."""
+    halves = path.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass")
+    return halves.decode("utf-16", "replace").encode()
+
+
 class Body:
     """Takes fields off the front of a reply's body."""
 
@@ -123,7 +129,7 @@ class Conn:
             reply = Body(self.frame())
             got, zxid, err = reply.i32(), reply.i64(), reply.i32()
             if got == -1:
-                kind, state, path = reply.i32(), reply.i32(), reply.buf()
+                kind, state, path = reply.i32(), reply.i32(), utf8(reply.buf())
                 self.events.append((zxid, err, kind, state, path))
                 continue
             assert got == xid, f"a reply to {got} where {xid} is waited for"

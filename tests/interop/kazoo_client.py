@@ -123,7 +123,6 @@ def nodes(world):
     assert k.get(world.root + "/null")[0] is None
     assert k.get_children(world.root, include_data=True)[1].numChildren == 6
     assert k.sync(path) == path
-    assert k.server_version() >= (3, 9)
 
 
 @test
