@@ -25,14 +25,61 @@ pub enum Command {
     Run(Box<Run>),
     /// The workloads that go by a name, their sources and published figures
     List,
+    /// Compare two running clusters, interleaved, with an interval
+    Compare(Box<Compare>),
     /// Check a stored history again
     Verify(Verify),
     /// Answer a protocol validly from a constant: the ceiling of the client
     Null(Null),
 }
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Debug)]
 pub struct Run {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub load: Load,
+
+    /// Record the history and check it: lost writes, revisions, real-time order, linearizability
+    #[arg(long)]
+    pub check: bool,
+    /// Keep the history here, for `loadgen verify`
+    #[arg(long, value_name = "FILE", requires = "check")]
+    pub history: Option<PathBuf>,
+
+    /// Write result.json, histogram logs, percentiles and the series into this new folder
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Compare {
+    /// One system: TARGET=CLUSTER.json, as in native=quorate-data/cluster.json
+    #[arg(long)]
+    pub a: String,
+    /// The other
+    #[arg(long)]
+    pub b: String,
+    /// Pairs of runs, in the order A B B A
+    #[arg(long, default_value_t = 5)]
+    pub pairs: usize,
+    /// Leave out the two runs of A that show how much noise there is
+    #[arg(long)]
+    pub no_noise: bool,
+    #[command(flatten)]
+    pub load: Load,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whom to ask.
+#[derive(Args, Clone, Debug)]
+pub struct Place {
     /// The protocol to speak
     #[arg(long, value_enum)]
     pub target: Protocol,
@@ -46,7 +93,11 @@ pub struct Run {
     /// The servers' process ids, to measure their CPU
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub pids: Vec<u32>,
+}
 
+/// What to ask.
+#[derive(Args, Clone, Debug)]
+pub struct Load {
     /// A workload by name, in place of the flags that describe one (see `loadgen list`)
     #[arg(long, value_name = "NAME", conflicts_with_all = ["conns", "depth", "keys", "value_size", "dist"])]
     pub workload: Option<String>,
@@ -111,21 +162,6 @@ pub struct Run {
     /// All chance comes from this
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-
-    /// Record the history and check it: lost writes, revisions, real-time order, linearizability
-    #[arg(long)]
-    pub check: bool,
-    /// Keep the history here, for `loadgen verify`
-    #[arg(long, value_name = "FILE", requires = "check")]
-    pub history: Option<PathBuf>,
-
-    /// Write result.json, histogram logs, percentiles and the series into this new folder
-    #[arg(long, value_name = "DIR")]
-    pub results: Option<PathBuf>,
-
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -6,6 +6,7 @@
 pub mod args;
 mod book;
 mod clock;
+mod compare;
 mod driver;
 mod engine;
 mod history;
@@ -59,6 +60,15 @@ impl Failure {
     }
 }
 
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::Connect(why) => Failure::new(Exit::CannotConnect, why),
+            Trouble::Prepare(why) | Trouble::Local(why) => Failure::new(Exit::Partial, why),
+        }
+    }
+}
+
 pub fn main(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run_command(&args),
@@ -66,6 +76,7 @@ pub fn main(command: Command) -> Result<Exit, Failure> {
             print!("{}", workload::list());
             Ok(Exit::Done)
         }
+        Command::Compare(args) => compare_command(&args),
         Command::Verify(args) => verify_command(&args),
         Command::Null(args) => null_command(&args),
     }
@@ -85,10 +96,7 @@ fn run_command(args: &args::Run) -> Result<Exit, Failure> {
     });
     let measured = run::run(&plan, history.as_ref(), &mut progress);
     progress.clear();
-    let measured = measured.map_err(|trouble| match trouble {
-        Trouble::Connect(why) => Failure::new(Exit::CannotConnect, why),
-        Trouble::Prepare(why) | Trouble::Local(why) => Failure::new(Exit::Partial, why),
-    })?;
+    let measured = measured.map_err(Failure::from)?;
     let report = match &history {
         Some(path) => Some(check_history(path, &measured.history, args.history.is_some())?),
         None => None,
@@ -132,6 +140,17 @@ fn check_history(path: &Path, parts: &[PathBuf], keep: bool) -> Result<verify::R
         std::fs::remove_file(path).map_err(local)?;
     }
     Ok(verify::verify(lines))
+}
+
+fn compare_command(args: &args::Compare) -> Result<Exit, Failure> {
+    let (a, b) = compare::plans(args).map_err(|why| Failure::new(Exit::Usage, why))?;
+    let outcome = compare::compare(args, &a, &b)?;
+    if args.json {
+        println!("{}", outcome.json);
+    } else {
+        print!("{}", outcome.text);
+    }
+    Ok(if outcome.invalid { Exit::Invalid } else { Exit::Done })
 }
 
 fn verify_command(args: &args::Verify) -> Result<Exit, Failure> {

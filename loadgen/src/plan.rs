@@ -48,45 +48,43 @@ pub struct Plan {
 
 impl Plan {
     pub fn from_args(args: &args::Run) -> Result<Plan, String> {
-        match &args.workload {
-            None => Plan::from_flags(args),
-            Some(name) => {
-                let load = workload::find(name)?.scaled(args.scale);
-                let mut flags = args.clone();
-                (flags.conns, flags.depth, flags.keys) = (load.conns, load.depth, load.keys);
-                (flags.value_size, flags.dist) = (load.value_size, load.dist);
-                flags.reads = load.reads.unwrap_or(args.reads);
-                flags.read_mode = args.read_mode.or(load.read_mode);
-                Plan::from_flags(&flags)
-            }
-        }
-    }
-
-    fn from_flags(args: &args::Run) -> Result<Plan, String> {
-        if args.check && args.value_size < STAMPED {
+        if args.check && args.load.value_size < STAMPED {
             return Err(format!("--check needs --value-size {STAMPED} or more: values carry their number"));
         }
-        if args.check && args.batch != 1 {
+        if args.check && args.load.batch != 1 {
             return Err("--check and --batch exclude each other: a history has one key a line".into());
         }
-        if args.check && args.no_preload {
+        if args.check && args.load.no_preload {
             return Err(
                 "--check needs the preload: every value must have been written within the history".into()
             );
         }
-        let (servers, pids) = match &args.cluster {
-            Some(file) => read_cluster(file, args.target)?,
-            None => {
-                (args.servers.iter().map(|name| resolve(name)).collect::<Result<_, _>>()?, args.pids.clone())
-            }
+        Plan::of(&args.place, &args.load)
+    }
+
+    pub fn of(place: &args::Place, typed: &args::Load) -> Result<Plan, String> {
+        let mut args = typed.clone();
+        if let Some(name) = &typed.workload {
+            let load = workload::find(name)?.scaled(typed.scale);
+            (args.conns, args.depth, args.keys) = (load.conns, load.depth, load.keys);
+            (args.value_size, args.dist) = (load.value_size, load.dist);
+            args.reads = load.reads.unwrap_or(typed.reads);
+            args.read_mode = typed.read_mode.or(load.read_mode);
+        }
+        let (servers, pids) = match &place.cluster {
+            Some(file) => read_cluster(file, place.target)?,
+            None => (
+                place.servers.iter().map(|name| resolve(name)).collect::<Result<_, _>>()?,
+                place.pids.clone(),
+            ),
         };
-        let prefix = args.prefix.clone().unwrap_or_else(|| args.target.prefix().into());
+        let prefix = args.prefix.clone().unwrap_or_else(|| place.target.prefix().into());
         let digits_least = args.keys.saturating_sub(1).max(1).ilog10() as usize + 1;
         let key_size = args.key_size.unwrap_or(prefix.len() + DIGITS.max(digits_least));
         let plan = Plan {
             workload: args.workload.clone(),
             scale: args.workload.is_some().then_some(args.scale),
-            target: args.target,
+            target: place.target,
             servers,
             pids,
             conns: args.conns,
@@ -99,7 +97,7 @@ impl Plan {
             value_size: args.value_size,
             dist: args.dist,
             reads: args.reads,
-            read_mode: args.read_mode.unwrap_or(args.target.read_mode()),
+            read_mode: args.read_mode.unwrap_or(place.target.read_mode()),
             batch: args.batch,
             preload: !args.no_preload,
             secs: args.secs,
