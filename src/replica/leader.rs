@@ -245,7 +245,8 @@ impl Replica {
         };
         let mut target = Index(0);
         for (place, (at, config)) in self.log.configs().iter().enumerate() {
-            if target.next() < *at {
+            // All before the first that is known is decided: it came with a snapshot or the superblock.
+            if place > 0 && target.next() < *at {
                 break; // The batches before this configuration are not all decided by the one before.
             }
             let until = self.log.configs().get(place + 1).map_or(Index(u64::MAX), |next| next.0.prev());

@@ -27,7 +27,7 @@ pub const GOAL: u64 = 500;
 /// Of them, after the faults have ended.
 const AFTER_HEALING: u64 = 100;
 /// The storm ends here at the latest.
-const STORM_MAX: Nanos = Nanos(30_000_000_000);
+const STORM_MAX: Nanos = Nanos(10_000_000_000);
 /// Healing and coming to rest may each take this long, in virtual time.
 const PEACE_MAX: Nanos = Nanos(20_000_000_000);
 /// Machines: the founding members and two that may join.
@@ -79,6 +79,7 @@ impl Ord for Entry {
 pub struct Trace {
     pub hash: u64,
     pub print: bool,
+    pub deep: bool,
     /// What was last printed of each node.
     shown: [String; 16],
 }
@@ -363,6 +364,7 @@ impl World {
         let machine = &mut self.machines[usize::from(node.0) - 1];
         machine.life += 1;
         machine.backlog.clear();
+        machine.wake = Nanos::MAX;
         machine.paused_until = Nanos(0);
         let Some(process) = machine.process.take() else { return };
         machine.disk.crash(power);
@@ -388,6 +390,9 @@ impl World {
         let machine = &mut self.machines[usize::from(node.0) - 1];
         if machine.paused_until > now {
             return machine.backlog.push_back(news);
+        }
+        if self.trace.deep {
+            println!("{:>14.6}     to {node}: {news:.200?}", now.0 as f64 / 1e9);
         }
         let Some(process) = &mut machine.process else { return };
         let local = machine.clock.local(now);
