@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use quorate::base::{ClusterId, Nanos, NodeId, Origin};
+use quorate::base::{ClusterId, Incarnation, Nanos, NodeId, Origin};
 use quorate::config::Runtime;
 use quorate::drive::{self, Dir, Doorbell, Files, Setup};
 use quorate::journal::{Expect, Params, format, open};
@@ -137,7 +137,7 @@ pub fn run(args: Args) -> Result<(), String> {
             let dir = Arc::new(Dir::open(&path).expect("data directory"));
             let mut files = Files::new(dir.clone());
             let params = Params::default();
-            format(&mut files, ClusterId(1), id, config, &params).expect("format");
+            format(&mut files, ClusterId(1), id, config, Incarnation(0), &params).expect("format");
             let opened = open(&mut files, &params, Expect::default()).expect("open");
             let origin = Origin::new(id, 0, opened.marks.incarnation);
             let mut tuning = Tuning { seed: u64::from(id.0), ..Tuning::default() };

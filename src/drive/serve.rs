@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::base::{ClusterId, NodeId, Origin};
+use crate::base::{ClusterId, Incarnation, NodeId, Origin};
 use crate::config::Plan;
 use crate::doors::zk;
 use crate::drive::start::StartError;
@@ -112,7 +112,9 @@ fn format_in(plan: &Plan, media: &mut Files, join: bool) -> Result<ClusterId, St
         (false, true) => vec![(plan.node, Role::Voter, String::new())],
         (false, false) => plan.members.iter().map(voter).collect(),
     };
-    let made = journal::format(media, cluster, plan.node, Config::new(members), &Params::default());
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let life = Incarnation(since.as_millis() as u64);
+    let made = journal::format(media, cluster, plan.node, Config::new(members), life, &Params::default());
     made.map_err(|why| journal_error(plan, why))?;
     Ok(cluster)
 }

@@ -1,6 +1,6 @@
 //! Makes a data directory: segments first, the superblock last, so that an interrupted format is no directory.
 
-use crate::base::{ClusterId, Index, NodeId};
+use crate::base::{ClusterId, Incarnation, Index, NodeId};
 use crate::journal::OpenError;
 use crate::journal::layout::Params;
 use crate::journal::superblock::{FILE_BYTES, Super};
@@ -9,12 +9,14 @@ use crate::pipeline::ports::{File, Media};
 use crate::replica::Config;
 
 /// Makes a new, empty log for `node`. `config` is the founding configuration, or empty for a node that joins: it
-/// starts blank, since whoever had its id before may have voted already.
+/// starts blank, since whoever had its id before may have voted already. `life` is where its incarnations start:
+/// above all that its id ever had, or the others take it for an old backup. The wall clock, in milliseconds, is.
 pub fn format(
     media: &mut impl Media,
     cluster: ClusterId,
     node: NodeId,
     config: Config,
+    life: Incarnation,
     params: &Params,
 ) -> Result<(), OpenError> {
     params.check().map_err(OpenError::Params)?;
@@ -39,7 +41,7 @@ pub fn format(
         recycled: Index(0),
         watermark: Index(0),
         files: params.segments,
-        marks: Marks { blank, config, ..Marks::default() },
+        marks: Marks { blank, config, incarnation: life, ..Marks::default() },
     };
     media.create(File::Super, FILE_BYTES)?;
     founding.write(media)?;

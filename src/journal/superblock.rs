@@ -293,7 +293,8 @@ mod tests {
     fn disk() -> TestDisk {
         let mut disk = TestDisk::default();
         let config = Config::of_voters(3);
-        crate::journal::format(&mut disk, ClusterId(5), NodeId(2), config, &Params::tiny()).unwrap();
+        crate::journal::format(&mut disk, ClusterId(5), NodeId(2), config, Incarnation(0), &Params::tiny())
+            .unwrap();
         disk
     }
 

@@ -17,7 +17,10 @@ use crate::replica::{FRAME_MAX, HELLO, Hello, Msg};
 pub enum PeerIn {
     Send(Vec<(NodeId, Msg)>),
     /// Whom to hold links to, and where.
-    Members(Vec<(NodeId, SocketAddr)>),
+    Members {
+        others: Vec<(NodeId, SocketAddr)>,
+        own: Option<SocketAddr>,
+    },
     /// This node leaves on purpose: say so, then close.
     Leave,
 }
@@ -59,6 +62,19 @@ struct Link {
     pause: Nanos,
 }
 
+impl Link {
+    fn new(address: SocketAddr, dial_at: Nanos) -> Link {
+        Link {
+            address,
+            state: LinkState::Down { dial_at },
+            outbox: Vec::new(),
+            in_flight: false,
+            spare: Vec::new(),
+            pause: REDIAL,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinkState {
     Down { dial_at: Nanos },
@@ -78,6 +94,8 @@ pub struct Peers {
     me: NodeId,
     cluster: ClusterId,
     incarnation: Incarnation,
+    /// Where this node listens, by the configuration.
+    address: Option<SocketAddr>,
     links: BTreeMap<NodeId, Link>,
     inlets: BTreeMap<Conn, Inlet>,
     /// The latest life heard of each node.
@@ -105,6 +123,7 @@ impl Peers {
             me,
             cluster,
             incarnation,
+            address: None,
             links: BTreeMap::new(),
             inlets: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -178,7 +197,13 @@ impl Peers {
     }
 
     fn on_dialled(&mut self, id: NodeId, conn: Conn, net: &mut impl Net) {
-        let hello = Hello { cluster: self.cluster, from: self.me, to: id, incarnation: self.incarnation };
+        let hello = Hello {
+            cluster: self.cluster,
+            from: self.me,
+            to: id,
+            incarnation: self.incarnation,
+            address: self.address,
+        };
         let link = self.links.get_mut(&id).expect("found by its token");
         link.state = LinkState::Up(conn);
         link.outbox.clear();
@@ -258,6 +283,12 @@ impl Peers {
             return Err("its data directory is older than one that this node id has used since");
         }
         *life = hello.incarnation;
+        // A node that joins has no configuration yet: it answers whoever calls, until the log names the members.
+        if self.address.is_none()
+            && let Some(address) = hello.address
+        {
+            self.links.entry(hello.from).or_insert_with(|| Link::new(address, Nanos(0)));
+        }
         Ok(())
     }
 
@@ -288,7 +319,10 @@ impl Peers {
         while let Some(parcel) = self.rx.take() {
             match parcel {
                 PeerIn::Send(messages) => messages.iter().for_each(|(to, msg)| self.post(*to, msg)),
-                PeerIn::Members(members) => self.meet(now, members, net),
+                PeerIn::Members { others, own } => {
+                    self.address = own;
+                    self.meet(now, others, net);
+                }
                 PeerIn::Leave => {
                     let all: Vec<NodeId> = self.links.keys().copied().collect();
                     all.into_iter().for_each(|id| self.post(id, &Msg::Leaving));
@@ -315,14 +349,7 @@ impl Peers {
         }
         self.links.retain(|id, link| stays(id, link));
         for (id, address) in members {
-            self.links.entry(id).or_insert_with(|| Link {
-                address,
-                state: LinkState::Down { dial_at: now },
-                outbox: Vec::new(),
-                in_flight: false,
-                spare: Vec::new(),
-                pause: REDIAL,
-            });
+            self.links.entry(id).or_insert_with(|| Link::new(address, now));
         }
     }
 

@@ -3,6 +3,7 @@
 //! A frame on a peer link is `length u32 | crc u32 | fixed part, its length u16 first | batches`. The checksum
 //! covers the fixed part; batches carry their own. Numbers are little-endian.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::{Block, Chain, Epoch, Index, Nanos, NodeId, Origin, sum};
@@ -422,10 +423,14 @@ pub struct Hello {
     pub from: NodeId,
     pub to: NodeId,
     pub incarnation: crate::base::Incarnation,
+    /// Where the caller listens, for one that joins and knows nobody yet.
+    pub address: Option<SocketAddr>,
 }
 
-/// `magic u64 | cluster u128 | incarnation u64 | from u8 | to u8 | version u16 | crc u32`
-pub const HELLO: usize = 40;
+/// `magic u64 | cluster u128 | incarnation u64 | from u8 | to u8 | version u16 | ip 16 | port u16 | zero u16 | crc u32`
+///
+/// The ip is a v6 one, or a v4 one mapped into it; port 0 stands for none.
+pub const HELLO: usize = 60;
 const HELLO_MAGIC: &[u8; 8] = b"quorate1";
 
 impl Hello {
@@ -435,6 +440,14 @@ impl Hello {
         out.extend_from_slice(&self.cluster.0.to_le_bytes());
         out.extend_from_slice(&self.incarnation.0.to_le_bytes());
         out.extend_from_slice(&[self.from.0, self.to.0, 1, 0]);
+        let ip = match self.address.map(|address| address.ip()) {
+            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped(),
+            Some(IpAddr::V6(ip)) => ip,
+            None => Ipv6Addr::UNSPECIFIED,
+        };
+        out.extend_from_slice(&ip.octets());
+        out.extend_from_slice(&self.address.map_or(0, |address| address.port()).to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
         let crc = sum::crc32c(&out[start..]);
         out.extend_from_slice(&crc.to_le_bytes());
     }
@@ -444,14 +457,17 @@ impl Hello {
         if &bytes[..8] != HELLO_MAGIC {
             return Err("not a quorate peer");
         }
-        if sum::crc32c(&bytes[..36]) != u32::from_le_bytes(bytes[36..].try_into().unwrap()) {
+        if sum::crc32c(&bytes[..HELLO - 4]) != u32::from_le_bytes(bytes[HELLO - 4..].try_into().unwrap()) {
             return Err("a hello that fails its checksum");
         }
         if bytes[34..36] != [1, 0] {
             return Err("a peer that speaks another version of the peer protocol");
         }
         *input = rest;
+        let ip: [u8; 16] = bytes[36..52].try_into().unwrap();
+        let port = u16::from_le_bytes([bytes[52], bytes[53]]);
         Ok(Some(Hello {
+            address: (port != 0).then(|| SocketAddr::new(Ipv6Addr::from(ip).to_canonical(), port)),
             cluster: crate::base::ClusterId(u128::from_le_bytes(bytes[8..24].try_into().unwrap())),
             incarnation: crate::base::Incarnation(u64::from_le_bytes(bytes[24..32].try_into().unwrap())),
             from: NodeId(bytes[32]),
@@ -539,8 +555,13 @@ mod tests {
 
     #[test]
     fn a_hello_is_checked() {
-        let hello =
-            Hello { cluster: ClusterId(3), from: NodeId(1), to: NodeId(2), incarnation: Incarnation(9) };
+        let hello = Hello {
+            cluster: ClusterId(3),
+            from: NodeId(1),
+            to: NodeId(2),
+            incarnation: Incarnation(9),
+            address: "10.0.0.1:7400".parse().ok(),
+        };
         let mut bytes = Vec::new();
         hello.encode(&mut bytes);
         assert_eq!(bytes.len(), HELLO);

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use crate::base::{Nanos, NodeId, Rng};
+use crate::base::{Incarnation, Nanos, NodeId, Rng};
 use crate::journal::{self, OpenError};
 use crate::pipeline::parcel::EdgeOut;
 use crate::realms::register::Reply;
@@ -189,10 +189,12 @@ impl World {
     /// A new disk for a member; with an empty configuration for one that joins.
     pub fn format(&mut self, node: NodeId, config: Config) {
         let params = self.swarm.params;
+        let life = Incarnation(self.now.as_millis() * 1_000);
         let disk = &mut self.machine(node).disk;
         disk.wipe();
         let habits = std::mem::take(&mut disk.habits);
-        journal::format(disk, CLUSTER, node, config, &params).expect("an honest, empty disk takes a format");
+        journal::format(disk, CLUSTER, node, config, life, &params)
+            .expect("an honest, empty disk takes a format");
         disk.habits = habits;
     }
 
@@ -547,6 +549,10 @@ impl World {
         if self.phase >= Phase::Rest && !self.clients.waits(client) {
             return;
         }
+        if self.phase == Phase::Healing && self.is_served() && !self.clients.waits(client) {
+            // All that the run wants of clients is done; members are still being changed.
+            return self.schedule(Nanos::from_millis(100), Event::Client(client));
+        }
         let doors = self.doors();
         let (request, again) = self.clients.step(self.now, client, &doors);
         if let Some(request) = request {
@@ -580,7 +586,7 @@ impl World {
             }
             Phase::Healing => {
                 let served = self.clients.acked - self.acked_before;
-                if served >= AFTER_HEALING && self.clients.acked >= GOAL && self.agenda.is_empty() {
+                if self.is_served() && self.agenda.is_empty() {
                     self.enter(Phase::Rest);
                 } else if spent > PEACE_MAX {
                     self.fail(format!(
@@ -600,6 +606,10 @@ impl World {
             }
             Phase::Over => {}
         }
+    }
+
+    fn is_served(&self) -> bool {
+        self.clients.acked >= GOAL && self.clients.acked - self.acked_before >= AFTER_HEALING
     }
 
     fn enter(&mut self, phase: Phase) {

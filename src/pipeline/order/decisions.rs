@@ -144,8 +144,9 @@ impl Order {
             }
             found.map(|address| (*id, address))
         });
-        let addresses = addresses.collect();
-        self.lanes.peer.0.send(PeerIn::Members(addresses));
+        let others = addresses.collect();
+        let own = self.members.address(me).and_then(|address| address.parse().ok());
+        self.lanes.peer.0.send(PeerIn::Members { others, own });
     }
 
     /// Digests of one index from several replicas must be equal. Whoever stands alone against two others stops.

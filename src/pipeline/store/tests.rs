@@ -1,7 +1,7 @@
 //! The stage over a disk in memory.
 
 use super::*;
-use crate::base::{Chain, ClusterId, NodeId, Rng};
+use crate::base::{Chain, ClusterId, Incarnation, NodeId, Rng};
 use crate::journal::test_disk::{Crash, TestDisk};
 use crate::journal::{Builder, Expect, Opened, Params, flag, format, open};
 use crate::pipeline::lane::lane;
@@ -26,7 +26,7 @@ pub struct Rig {
 
 pub fn new_disk(voters: u8, params: &Params) -> TestDisk {
     let mut disk = TestDisk::default();
-    format(&mut disk, CLUSTER, NodeId(1), Config::of_voters(voters), params).unwrap();
+    format(&mut disk, CLUSTER, NodeId(1), Config::of_voters(voters), Incarnation(0), params).unwrap();
     disk
 }
 
