@@ -227,7 +227,8 @@ impl VirtualDisk {
             if chosen(n) && at + sector.len() <= image.len() {
                 image[at..at + sector.len()].copy_from_slice(sector);
             } else {
-                all = false;
+                // What is lost may have been there before: padding, above all.
+                all &= image.get(at..at + sector.len()) == Some(sector);
             }
         }
         for page in offset as usize / PAGE..(offset as usize + bytes.len()) / PAGE {

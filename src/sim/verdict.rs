@@ -77,13 +77,25 @@ impl World {
         Ok(())
     }
 
-    /// 20: whoever has a snapshot of an index has the same bytes, but for what the world itself has damaged.
-    fn judge_snapshots(&self) -> Result<(), String> {
+    /// 20: whoever has a whole snapshot of an index has the same bytes.
+    fn judge_snapshots(&mut self) -> Result<(), String> {
+        let mut whole: Vec<(NodeId, Index)> = Vec::new();
+        for machine in &mut self.machines {
+            let files: Vec<File> = machine.disk.platter().keys().copied().collect();
+            for file in files {
+                // One that was not finished is no snapshot, and is never taken for one.
+                if let File::Snapshot(index) = file
+                    && journal::snapshot::check(&mut machine.disk, CLUSTER, index, |_| {}).is_ok()
+                {
+                    whole.push((machine.id, index));
+                }
+            }
+        }
         let mut seen: std::collections::BTreeMap<Index, (NodeId, &[u8])> = Default::default();
         for machine in &self.machines {
             for (file, image) in machine.disk.platter() {
                 let File::Snapshot(index) = *file else { continue };
-                if machine.disk.may_damage(*file, 0, image.len()) {
+                if !whole.contains(&(machine.id, index)) {
                     continue;
                 }
                 let (other, known) = *seen.entry(index).or_insert((machine.id, image));
