@@ -41,6 +41,8 @@ mod error;
 mod link;
 mod pipe;
 pub(crate) mod said;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use blocking::Client;

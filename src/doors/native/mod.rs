@@ -5,6 +5,8 @@
 //! `kv` write and the opening and closing of its own session: no other kind can be expressed.
 
 mod session;
+#[cfg(test)]
+pub(crate) mod tests;
 mod watches;
 pub mod wire;
 

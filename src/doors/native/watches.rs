@@ -249,6 +249,7 @@ impl Watches {
                     out.extend_from_slice(&group.bytes[hit.begin as usize..end(hit) as usize]);
                 }
             });
+            watch.next = group.revision + 1;
         });
         if too_slow {
             self.ranges.remove(handle);
