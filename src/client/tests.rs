@@ -115,8 +115,7 @@ fn a_session_writes_once_however_often_connections_break() {
     for seed in 0..5 {
         let server = Server::start(seed);
         let mut pipe =
-            Pipe::connect(server.config().exactly_once(Session { window: 16, ..Session::default() }))
-                .unwrap();
+            Pipe::connect(server.config().exactly_once(Session { window: 4, ..Session::default() })).unwrap();
         let history = History { key: b"k".to_vec(), revision: 2, ..History::default() };
         let watch = pipe.watch(history).unwrap();
         server.breaks.store(150, Ordering::Relaxed);
