@@ -12,6 +12,8 @@ pub(super) struct Link {
     inbox: Vec<u8>,
     /// Bytes of `inbox` that have been taken.
     taken: usize,
+    /// When the server last said anything.
+    pub(super) heard: Instant,
     /// The longest request body that the server takes.
     pub(super) body_max: usize,
 }
@@ -39,7 +41,8 @@ impl Link {
     fn greet(socket: TcpStream, session: u64, ttl_ms: u32, deadline: Instant) -> io::Result<Link> {
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(WRITE_SLICE))?;
-        let mut link = Link { socket, out: Vec::new(), inbox: Vec::new(), taken: 0, body_max: 0 };
+        let heard = Instant::now();
+        let mut link = Link { socket, out: Vec::new(), inbox: Vec::new(), taken: 0, heard, body_max: 0 };
         let hello = Hello { session, ttl_ms };
         wire::put_frame(&mut link.out, Ask::Hello as u8, 0, &hello.encode());
         link.flush()?;
@@ -101,7 +104,10 @@ impl Link {
             self.inbox.truncate(start + *result.as_ref().unwrap_or(&0));
             match result {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => return Ok(true),
+                Ok(_) => {
+                    self.heard = Instant::now();
+                    return Ok(true);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_wait(&error) => return Ok(false),
                 Err(error) => return Err(error),

@@ -156,6 +156,7 @@ impl Pipe {
                 None => return Err(Error::Protocol("the ticket was finished before")),
                 Some(sent) if Instant::now() >= deadline => {
                     sent.abandoned = true;
+                    self.leave_silent_server();
                     return Err(Error::TimedOut(self.config.timeout));
                 }
                 Some(_) => {}
@@ -389,6 +390,13 @@ impl Pipe {
         if !sent.abandoned {
             let result = if gone && of_session { Err(Error::SessionGone) } else { result };
             self.done.insert(number, result);
+        }
+    }
+
+    /// A server that has said nothing for a whole time-out is frozen or cut off, though its connection stands.
+    fn leave_silent_server(&mut self) {
+        if self.link.as_ref().is_some_and(|link| link.heard.elapsed() >= self.config.timeout) {
+            self.lose_link();
         }
     }
 

@@ -102,6 +102,10 @@ impl Replica {
             return self.say(from, msg);
         }
         self.say(from, Msg::PreVoted { epoch, granted });
+        if !granted && theirs < mine && matches!(self.state, State::Asking(_)) {
+            // Who asks follows nobody any more. When it was asked from here it may still have had a leader.
+            self.ask(from);
+        }
     }
 
     pub(super) fn on_pre_voted(&mut self, now: Nanos, from: NodeId, epoch: Epoch, granted: bool) {

@@ -165,6 +165,29 @@ fn a_refused_port_starts_an_election_at_once_and_the_higher_claim_wins() {
     assert_eq!(world.now, now, "no time has passed");
 }
 
+/// Found by killing leaders: one follower in five heard of it so much later that it had refused the other's
+/// question by then, and yielded to nobody: both waited for their patience to end.
+#[test]
+fn followers_that_learn_of_the_death_one_after_the_other_elect_at_once_too() {
+    for higher_first in [true, false] {
+        let mut world = Small::new(3);
+        world.run(3_000);
+        let gone = world.leader();
+        world.cut = vec![gone];
+        let now = world.now;
+        let mut ids: Vec<NodeId> = (1..=3).map(NodeId).filter(|&id| id != gone).collect();
+        if higher_first {
+            ids.reverse();
+        }
+        for id in ids {
+            world.node(id).on_link_down(now, gone, true);
+            world.settle();
+        }
+        assert_ne!(world.leader(), gone);
+        assert_eq!(world.now, now, "no time has passed");
+    }
+}
+
 #[test]
 fn reads_are_confirmed_by_a_quorum_only() {
     let mut world = Small::new(3);
