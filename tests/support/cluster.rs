@@ -1,0 +1,221 @@
+//! Three nodes of `quorate dev`, and everything that may be done to them from outside.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::within;
+
+pub const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
+
+/// How long a node may take to start and catch up, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub id: u64,
+    pub pid: i32,
+    pub native: String,
+    pub admin: SocketAddr,
+}
+
+/// A running cluster. Whatever becomes of the test, its processes end with it; its directory stays if it failed.
+pub struct Cluster {
+    pub dir: PathBuf,
+    dev: Child,
+    /// What is being done, for whoever reads a failure.
+    doing: String,
+}
+
+impl Cluster {
+    pub fn start(name: &str) -> Cluster {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/blackbox");
+        std::fs::create_dir_all(&root).unwrap();
+        let dir = root.join(format!("{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        for _ in 0..20 {
+            let offset = free_offset().to_string();
+            let mut command = Command::new(QUORATE);
+            command.args(["dev", "--nodes", "3", "--port-offset", &offset, "--data"]).arg(&dir);
+            let dev = command.stdout(Stdio::null()).spawn().unwrap();
+            let mut cluster = Cluster { dir: dir.clone(), dev, doing: "starting".into() };
+            let ready = within(PATIENCE, || match cluster.dev.try_wait().unwrap() {
+                Some(_) => Some(false),
+                None => dir.join("cluster.json").exists().then_some(true),
+            });
+            match ready {
+                Some(true) => return cluster,
+                Some(false) => drop(cluster), // Somebody took a port meanwhile.
+                None => panic!("three nodes were not ready after {PATIENCE:?}"),
+            }
+            let _ = std::fs::remove_dir_all(&dir);
+        }
+        panic!("no room for twelve ports below the ephemeral ones");
+    }
+
+    /// Names what comes now; a failure tells it.
+    pub fn doing(&mut self, what: impl Into<String>) {
+        self.doing = what.into();
+    }
+
+    pub fn nodes(&self) -> Vec<Node> {
+        let text = std::fs::read_to_string(self.dir.join("cluster.json")).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let node = |node: &serde_json::Value| Node {
+            id: node["id"].as_u64().unwrap(),
+            pid: node["pid"].as_i64().unwrap() as i32,
+            native: node["native"].as_str().unwrap().into(),
+            admin: node["admin"].as_str().unwrap().parse().unwrap(),
+        };
+        value["nodes"].as_array().unwrap().iter().map(node).collect()
+    }
+
+    pub fn node(&self, id: u64) -> Node {
+        self.nodes().into_iter().find(|node| node.id == id).unwrap()
+    }
+
+    pub fn servers(&self) -> Vec<String> {
+        self.nodes().into_iter().map(|node| node.native).collect()
+    }
+
+    /// Who leads by its own word, of those that answer: the latest epoch's.
+    pub fn leader_of(&self, ids: &[u64]) -> Option<u64> {
+        let nodes = self.nodes().into_iter().filter(|node| ids.contains(&node.id));
+        let leading = nodes.filter_map(|node| {
+            let status = node.status()?;
+            (status["leader"].as_u64() == Some(node.id)).then(|| (status["epoch"].as_u64(), node.id))
+        });
+        leading.max().map(|(_, id)| id)
+    }
+
+    pub fn leader(&self) -> u64 {
+        within(PATIENCE, || self.leader_of(&[1, 2, 3])).expect("a leader")
+    }
+
+    pub fn follower(&self) -> u64 {
+        let leader = self.leader();
+        (1..=3).find(|id| *id != leader).unwrap()
+    }
+
+    /// By SIGKILL, and gone when this returns.
+    pub fn kill(&self, ids: &[u64]) {
+        let pids: Vec<i32> = ids.iter().map(|id| self.node(*id).pid).collect();
+        pids.iter().for_each(|pid| signal(*pid, libc::SIGKILL));
+        let gone = within(PATIENCE, || pids.iter().all(|pid| !is_running(*pid)).then_some(()));
+        gone.expect("killed processes end");
+    }
+
+    pub fn restart(&self, id: u64) {
+        let mut said = String::new();
+        let started = within(PATIENCE, || {
+            let mut command = Command::new(QUORATE);
+            command.args(["dev", "restart", &id.to_string(), "--data"]).arg(&self.dir);
+            let output = command.output().unwrap();
+            said = String::from_utf8_lossy(&output.stderr).into_owned();
+            output.status.success().then_some(())
+        });
+        started.unwrap_or_else(|| panic!("node {id} was not started again: {said}"));
+    }
+
+    pub fn await_ready(&self, ids: &[u64]) {
+        for id in ids {
+            let ready = within(PATIENCE, || {
+                let node = self.node(*id);
+                get(node.admin, "/readyz").starts_with("HTTP/1.1 200 ").then_some(())
+            });
+            ready.unwrap_or_else(|| panic!("node {id} is not ready after {PATIENCE:?}"));
+        }
+    }
+
+    pub fn log_of(&self, id: u64) -> String {
+        std::fs::read_to_string(self.dir.join(format!("node-{id}.log"))).unwrap_or_default()
+    }
+
+    /// All nodes hold and have applied the same, once nobody writes.
+    pub fn await_agreement(&self) {
+        let mut seen = Vec::new();
+        let agreed = within(PATIENCE, || {
+            let state = |node: &Node| {
+                let status = node.status()?;
+                let number = |key: &str| status[key].as_u64();
+                Some((number("applied")?, number("commit")?, number("unknown")?, number("leader")?))
+            };
+            seen = self.nodes().iter().map(state).collect();
+            let first = seen[0]?;
+            (seen.iter().all(|other| *other == Some(first)) && first.2 == 0 && first.0 == first.1)
+                .then_some(())
+        });
+        agreed.unwrap_or_else(|| panic!("nodes do not agree: applied, commit, unknown, leader are {seen:?}"));
+    }
+}
+
+impl Node {
+    pub fn status(&self) -> Option<serde_json::Value> {
+        let answer = get(self.admin, "/status");
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    pub fn signal(&self, number: i32) {
+        signal(self.pid, number);
+    }
+}
+
+impl Drop for Cluster {
+    /// `dev` takes its nodes along, however it ends.
+    fn drop(&mut self) {
+        let text = std::fs::read_to_string(self.dir.join("cluster.json")).unwrap_or_default();
+        let pids = if text.is_empty() { Vec::new() } else { self.nodes().iter().map(|n| n.pid).collect() };
+        let _ = self.dev.kill();
+        let _ = self.dev.wait();
+        within(Duration::from_secs(5), || pids.iter().all(|pid| !is_running(*pid)).then_some(()));
+        if std::thread::panicking() {
+            eprintln!("failed while {}; the data is kept in {}", self.doing, self.dir.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// An offset whose twelve ports nobody has: below the ephemeral ports, or a client's own port could be one of them.
+fn free_offset() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..160 {
+        let nth = std::process::id() * 7 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let offset = 8_000 + 100 * (nth % 160) as u16;
+        if offset == 21_000 || offset == 22_000 {
+            continue; // The tests of `dev` name these.
+        }
+        let ports = [2181, 7400, 7411, 7470].into_iter().flat_map(|base| base..base + 3);
+        let free = |port: u16| TcpListener::bind(("127.0.0.1", port + offset)).is_ok();
+        if ports.into_iter().all(free) {
+            return offset;
+        }
+    }
+    panic!("no twelve free ports below the ephemeral ones");
+}
+
+pub fn signal(pid: i32, number: i32) {
+    // SAFETY: no pointers; the process is one that this test's `dev` started and has not been told to replace.
+    unsafe { libc::kill(pid, number) };
+}
+
+/// Running, and not merely waiting to be reaped.
+fn is_running(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+/// Empty while nobody answers.
+fn get(at: SocketAddr, path: &str) -> String {
+    let mut all = String::new();
+    let limit = Duration::from_millis(500);
+    let asked = TcpStream::connect_timeout(&at, limit).and_then(|mut stream| {
+        stream.set_read_timeout(Some(limit))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n")?;
+        stream.read_to_string(&mut all)
+    });
+    if asked.is_ok() { all } else { String::new() }
+}
