@@ -121,7 +121,13 @@ pub fn examine(media: &mut impl Media, params: &Params, expect: Expect) -> Resul
         }
     }
     let copies = superblock::read(media);
-    let sup = superblock::choose(&copies)?;
+    let sup = match superblock::choose(&copies) {
+        Err(OpenError::Unfinished) if scan::has_log(media, &files) => {
+            let why = "it is all zeros, though its log is not";
+            return Err(OpenError::SuperDamaged { offset: 0, why });
+        }
+        chosen => chosen?,
+    };
     check_owner(&sup, expect)?;
     let params = sup.params(params);
     params.check().map_err(OpenError::Params)?;

@@ -252,3 +252,12 @@ fn take_word(all: &mut Testimony, params: &Params, frame: &Frame, heads: &Heads)
         }
     }
 }
+
+/// Whether a segment was ever written to: then its first frames are not blank.
+pub(crate) fn has_log(media: &mut impl Media, files: &[(File, u64)]) -> bool {
+    let mut window = Window::new(media);
+    files.iter().filter(|(file, _)| matches!(file, File::Segment(_))).any(|(file, bytes)| {
+        let end = (bytes / PAGE as u64) as u32;
+        window.pages(*file, end, 0, STATE_SLOTS + 1).iter().any(|&byte| byte != 0)
+    })
+}

@@ -466,6 +466,107 @@ fn recovery_survives_its_own_crashes(disk: &TestDisk, params: &Params, seed: u64
     }
 }
 
+/// What was cut lies behind what replaced it, whole: only the chain and the era tell that it is no longer the log.
+#[test]
+fn what_was_cut_stays_cut() {
+    leave_a_cut_batch_behind();
+}
+
+fn leave_a_cut_batch_behind() {
+    let params = Params::tiny();
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    let batches: Vec<Batch> = (0..4).map(|_| rig.append(1, 300)).collect();
+    rig.to.send(StoreIn::Cut { epoch: Epoch(2), after: Index(2) });
+    (rig.next, rig.chain) = (Index(3), batches[1].chain());
+    let new = rig.append(2, 300);
+    rig.settle();
+    let mut disk = rig.disk;
+    // Even if the frame that was cut with it is gone, so that nothing calls it dead.
+    let slot = crate::journal::layout::STATE_SLOTS as usize + 3;
+    disk.files.get_mut(&File::Segment(0)).unwrap()[slot * PAGE + 9] ^= 1;
+    let (rig, report) = Rig::open(disk, &params);
+    assert_eq!((rig.store.log().last(), report.unknown.len()), (Index(3), 0));
+    assert_eq!(rig.store.log().slot(Index(3)).unwrap().head, Some(*new.head()));
+}
+
+/// Goal: a directory that is not ours, or not ours to read, is refused by name, and not a byte of it is changed.
+#[test]
+fn bad_directories_are_named_and_left_alone() {
+    let params = Params::tiny();
+    let (disk, _) = at_rest(3, &params, 5, 300);
+    let refuse = |disk: &TestDisk, expect: Expect| {
+        let mut disk = TestDisk { writes: 0, ..disk.clone() };
+        let before = disk.files.clone();
+        let error = open(&mut disk, &params, expect).unwrap_err();
+        assert!(disk.files == before && disk.writes == 0, "{error}: something was written");
+        error
+    };
+    let nobody = Expect::default();
+    assert_eq!(refuse(&TestDisk::default(), nobody), OpenError::NotFormatted);
+
+    let mut foreign = TestDisk::default();
+    foreign.files.insert(File::Super, b"something else entirely\n".repeat(2000));
+    assert_eq!(refuse(&foreign, nobody), OpenError::Strange { file: File::Super, offset: 0 });
+
+    let mut unfinished = new_disk(3, &params);
+    unfinished.files.get_mut(&File::Super).unwrap().fill(0);
+    assert_eq!(refuse(&unfinished, nobody), OpenError::Unfinished);
+    let mut wiped = disk.clone();
+    wiped.files.get_mut(&File::Super).unwrap().fill(0);
+    assert!(matches!(refuse(&wiped, nobody), OpenError::SuperDamaged { .. }), "its log is in use");
+
+    let other = crate::base::ClusterId(99);
+    let error = refuse(&disk, Expect { cluster: Some(other), node: None });
+    assert!(
+        matches!(error, OpenError::OtherCluster { file: File::Super, expected, .. } if expected == other)
+    );
+    let error = refuse(&disk, Expect { cluster: None, node: Some(crate::base::NodeId(2)) });
+    assert!(matches!(error, OpenError::OtherNode { file: File::Super, .. }), "{error}");
+
+    // A segment of another cluster among ours.
+    let mut mixed = disk.clone();
+    let mut theirs = TestDisk::default();
+    theirs.files.insert(File::Segment(0), disk.files[&File::Segment(0)].clone());
+    let page = &mut theirs.files.get_mut(&File::Segment(0)).unwrap()[2 * PAGE..3 * PAGE];
+    page[16] ^= 1;
+    let crc = crate::base::sum::crc32c(&page[8..]);
+    page[4..8].copy_from_slice(&crc.to_le_bytes());
+    mixed.files.extend(theirs.files);
+    let error = refuse(&mixed, nobody);
+    assert!(matches!(error, OpenError::OtherCluster { file: File::Segment(0), offset: 8192, .. }), "{error}");
+
+    // Written by a newer release.
+    for (file, at) in [(File::Super, 0), (File::Segment(0), 2 * PAGE)] {
+        let mut newer = disk.clone();
+        let len = if file == File::Super { crate::journal::COPY } else { PAGE };
+        let block = &mut newer.files.get_mut(&file).unwrap()[at..at + len];
+        block[8] = 9;
+        let crc = crate::base::sum::crc32c(&block[8..]);
+        block[4..8].copy_from_slice(&crc.to_le_bytes());
+        let expected = OpenError::Newer { file, offset: at as u64, found: 9, known: 1 };
+        assert_eq!(refuse(&newer, nobody), expected);
+    }
+
+    // A superblock from before, put back.
+    let mut rig = Rig::new(disk.clone(), &params);
+    (0..3).for_each(|_| drop(rig.append(1, 300)));
+    rig.settle();
+    let mut old = rig.disk;
+    old.files.insert(File::Super, disk.files[&File::Super].clone());
+    assert!(matches!(refuse(&old, nobody), OpenError::RolledBack { .. }));
+
+    let mut read_only = disk.clone();
+    read_only.read_only = true;
+    let error = refuse(&read_only, nobody);
+    assert!(error.to_string().contains("read-only") && error.to_string().contains("super"), "{error}");
+
+    let config = crate::replica::Config::of_voters(3);
+    let mut again = disk.clone();
+    let error =
+        crate::journal::format(&mut again, other, crate::base::NodeId(1), config, &params).unwrap_err();
+    assert!(matches!(error, OpenError::Exists { .. }) && again.files == disk.files);
+}
+
 /// Every planted bug of the journal turns one of these properties red.
 #[cfg(feature = "planted")]
 #[test]
@@ -481,7 +582,8 @@ fn planted_bugs_are_found() {
     };
     let power: fn() = || drop(power_loss(0..100));
     let one_copy: fn() = || damage_one_copy_each(20);
-    let cases: [(Bug, fn()); 13] = [
+    let cases: [(Bug, fn()); 14] = [
+        (Bug::SkipChainCheck, leave_a_cut_batch_behind),
         (Bug::AckBeforeFlush, power),
         (Bug::AckWithGap, power),
         (Bug::AckWithoutHeader, power),
