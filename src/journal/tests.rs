@@ -562,8 +562,15 @@ fn bad_directories_are_named_and_left_alone() {
 
     let config = crate::replica::Config::of_voters(3);
     let mut again = disk.clone();
-    let error =
-        crate::journal::format(&mut again, other, crate::base::NodeId(1), config, &params).unwrap_err();
+    let error = crate::journal::format(
+        &mut again,
+        other,
+        crate::base::NodeId(1),
+        config,
+        crate::base::Incarnation(0),
+        &params,
+    )
+    .unwrap_err();
     assert!(matches!(error, OpenError::Exists { .. }) && again.files == disk.files);
 }
 

@@ -156,7 +156,7 @@ impl Store {
             (Op::Fetch(ticket), result) => self.on_fetched(ticket, result.ok().flatten(), disk),
             (Op::Snapshot(index, life, step), result) => {
                 if let Err(fault) =
-                    self.snapshots.on_disk(index, life, step, result, &mut self.ops, disk, &mut self.out)
+                    self.snapshots.on_disk((index, life, step), result, &mut self.ops, disk, &mut self.out)
                 {
                     self.fail(fault);
                 }

@@ -193,9 +193,7 @@ impl Snapshots {
     /// An operation has ended. `Err`: a write failed, which is final.
     pub fn on_disk(
         &mut self,
-        index: Index,
-        life: u32,
-        step: Step,
+        (index, life, step): (Index, u32, Step),
         result: Result<Option<Block>, DiskFault>,
         ops: &mut Ops,
         disk: &mut impl Disk,
