@@ -2,6 +2,8 @@
 //! and holds the decoder to its promises: no panic, nothing read past the end, and whatever it accepts encodes to
 //! the bytes it was read from. A failing round is found again with the same seed.
 
+mod native;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,6 +38,9 @@ const TARGETS: &[Target] = &[
     Target { name: "superblock", round: superblock },
     Target { name: "snapshot-trailer", round: trailer },
     Target { name: "config", round: config },
+    Target { name: "native-frame", round: native::frame },
+    Target { name: "native-write", round: native::write },
+    Target { name: "native-session", round: native::session },
 ];
 
 pub fn run(args: Args) -> Result<(), String> {
