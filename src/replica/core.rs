@@ -129,6 +129,8 @@ pub struct Replica {
     pub(super) snapshots: Vec<Base>,
     pub(super) recycle: Index,
     pub(super) peers: Vec<Peer>,
+    /// To whom connections stand, members or not: a configuration may come back that names them again.
+    pub(super) links: Vec<NodeId>,
     /// When a leader was last heard from, and when we stop waiting for it.
     pub(super) heard: Nanos,
     pub(super) patience: Nanos,
@@ -193,6 +195,7 @@ impl Replica {
             cutting: None,
             install: None,
             peers: Vec::new(),
+            links: Vec::new(),
             heard: Nanos(0),
             patience: Nanos(0),
             hinted: false,
@@ -249,6 +252,24 @@ impl Replica {
         match &self.state {
             State::Leader(reign) if self.commit >= reign.start => Some(self.promised),
             _ => None,
+        }
+    }
+
+    /// What is under way, in words: of this node, or of its dealings with a peer.
+    pub fn doing(&self, with: Option<NodeId>) -> String {
+        match with {
+            Some(id) => format!("treats it as {:?}", self.peer(id)),
+            None => format!(
+                "cuts {:?}, installs {:?}, has verified {}, promises ({}, {:?}), on disk {:?}, holds {} answers back, links {:?}",
+                self.cutting,
+                self.install,
+                self.verified,
+                self.promised,
+                self.vote,
+                self.marked,
+                self.held.len(),
+                self.peers.iter().filter(|peer| peer.link).map(|peer| peer.id.0).collect::<Vec<_>>()
+            ),
         }
     }
 

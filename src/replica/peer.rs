@@ -108,6 +108,7 @@ impl Replica {
             if *id != me && !self.peers.iter().any(|peer| peer.id == *id) {
                 let mut peer = Peer::new(*id, now);
                 peer.next = self.log.last().next();
+                peer.link = self.links.contains(id);
                 self.peers.push(peer);
             }
         }
@@ -124,6 +125,8 @@ impl Replica {
 
     /// A connection to this peer stands. What was sent on an earlier one may be lost.
     pub fn on_link_up(&mut self, now: Nanos, id: NodeId) {
+        self.links.retain(|&up| up != id);
+        self.links.push(id);
         if let Some(peer) = self.peer_mut(id) {
             peer.link = true;
             peer.probe_sent = 0;
@@ -137,6 +140,7 @@ impl Replica {
 
     /// The connection is gone. `refused`: the node's machine answers, its process does not.
     pub fn on_link_down(&mut self, now: Nanos, id: NodeId, refused: bool) {
+        self.links.retain(|&up| up != id);
         if let Some(peer) = self.peer_mut(id) {
             peer.link = false;
             peer.fetching = false;

@@ -34,7 +34,11 @@ impl World {
             if commit != decided || applied != decided || durable != last || last != decided {
                 return format!(
                     "node {node} (leader {leader}) has last {last}, durable {durable}, commit {commit}, applied \
-                     {applied}, of {decided}"
+                     {applied}, of {decided}; it {}, the leader {}",
+                    replica.doing(None),
+                    self.replicas()
+                        .find(|(id, _, _)| *id == leader)
+                        .map_or(String::new(), |(_, _, l)| l.doing(Some(node))),
                 );
             }
             if let Some(unknown) = replica.log().first_unknown() {
