@@ -219,6 +219,7 @@ impl Peers {
 
     fn on_link_lost(&mut self, now: Nanos, id: NodeId, refused: bool) {
         let leaving = self.leaving.contains(&id);
+        tracing::debug!(node = %self.me, peer = %id, refused, leaving, "link lost");
         let link = self.links.get_mut(&id).expect("a known link");
         let was_up = matches!(link.state, LinkState::Up(_));
         // The first dial after a loss goes out at once: its refusal is the news.

@@ -134,8 +134,9 @@ pub struct Replica {
     /// When a leader was last heard from, and when we stop waiting for it.
     pub(super) heard: Nanos,
     pub(super) patience: Nanos,
-    /// The leader's process is gone: its port refused us. Lifts our own patience, and our refusal of others.
-    pub(super) hinted: bool,
+    /// The leader's process is gone: its port refused us. Lifts our own patience, and our refusal of others. What
+    /// it sent before it died may come afterwards, and must not bring it back to life.
+    pub(super) hinted: Option<NodeId>,
     /// Reads sent to a leader and not answered.
     pub(super) asked: VecDeque<u64>,
     pub(super) out: Vec<Effect>,
@@ -198,7 +199,7 @@ impl Replica {
             links: Vec::new(),
             heard: Nanos(0),
             patience: Nanos(0),
-            hinted: false,
+            hinted: None,
             asked: VecDeque::new(),
             out: Vec::new(),
             held: Vec::new(),
@@ -453,6 +454,7 @@ impl Replica {
         assert!(epoch > self.promised, "promises only grow");
         self.promised = epoch;
         self.vote = None;
+        self.hinted = None;
         self.marks_dirty = true;
         self.held.clear(); // They spoke for an epoch that is over.
         self.verified = Index(0);
@@ -495,7 +497,7 @@ impl Replica {
     /// Heard from the living leader.
     pub(super) fn hear_leader(&mut self, now: Nanos) {
         self.heard = now;
-        self.hinted = false;
+        self.hinted = None;
         self.be_patient(now);
     }
 
@@ -504,7 +506,7 @@ impl Replica {
         match &self.state {
             State::Leader(_) => true, // It steps down by itself when its quorum falls silent.
             State::Follower { leader: Some(_) } => {
-                !self.hinted && now.since(self.heard) < self.options.timing.patience
+                self.hinted.is_none() && now.since(self.heard) < self.options.timing.patience
             }
             _ => false,
         }

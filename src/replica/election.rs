@@ -102,7 +102,7 @@ impl Replica {
             return self.say(from, msg);
         }
         self.say(from, Msg::PreVoted { epoch, granted });
-        if !granted && theirs < mine && matches!(self.state, State::Asking(_)) {
+        if !granted && theirs < mine && standing {
             // Who asks follows nobody any more. When it was asked from here it may still have had a leader.
             self.ask(from);
         }

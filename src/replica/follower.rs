@@ -26,6 +26,8 @@ impl Replica {
         }
         if epoch > self.promised {
             self.raise(now, epoch);
+        } else if self.hinted == Some(from) {
+            return false; // Its last words, come late.
         }
         assert!(!self.is_leader(), "two leaders in epoch {epoch}: this node and {from}");
         self.follow(now, Some(from));

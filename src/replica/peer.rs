@@ -134,6 +134,7 @@ impl Replica {
             let next = if peer.matched.0 == 0 { peer.next } else { next };
             peer.probe_from(next);
         }
+        self.hinted = self.hinted.filter(|&gone| gone != id);
         self.repeat_to(now, id);
         self.tidy(now);
     }
@@ -149,8 +150,8 @@ impl Replica {
             }
         }
         let mine = matches!(self.state, State::Follower { leader } if leader == Some(id));
-        if refused && mine && !self.hinted {
-            self.hinted = true;
+        if refused && mine && self.hinted.is_none() {
+            self.hinted = Some(id);
             self.counts.hints += 1;
             self.lose_patience(now);
         }

@@ -188,6 +188,33 @@ fn followers_that_learn_of_the_death_one_after_the_other_elect_at_once_too() {
     }
 }
 
+/// Found by killing leaders: what it had sent last came behind the news of its death, and it was followed again.
+#[test]
+fn a_dead_leaders_last_words_do_not_bring_it_back() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let gone = world.leader();
+    let (first, second) = (NodeId(gone.0 % 3 + 1), NodeId((gone.0 + 1) % 3 + 1));
+    let now = world.now;
+    world.propose(gone);
+    world.node(gone).flush(now);
+    let said: Vec<Effect> = world.node(gone).poll_effects().collect();
+    world.cut = vec![gone];
+    world.node(first).on_link_down(now, gone, true);
+    world.settle();
+    for effect in said {
+        if let Effect::Send { to, msg } = effect
+            && to == first
+        {
+            world.node(first).on_message(now, gone, msg);
+        }
+    }
+    world.node(second).on_link_down(now, gone, true);
+    world.settle();
+    assert_ne!(world.leader(), gone);
+    assert_eq!(world.now, now, "no time has passed");
+}
+
 #[test]
 fn reads_are_confirmed_by_a_quorum_only() {
     let mut world = Small::new(3);
