@@ -7,12 +7,14 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use quorate::base::Rng;
 use quorate::client::{Client, Config, Pipe, Query, Range};
-use support::cluster::Cluster;
+use support::cluster::{Cluster, QUORATE};
 use support::crowd::{Crowd, audit};
+use support::small_disk::SmallDisk;
 use support::{setting, within};
 
 /// A new leader after a process has died is a matter of a message; this is the bound for a busy machine.
@@ -123,16 +125,77 @@ fn a_flipped_byte_is_repaired_from_the_others() {
     cluster.kill(&[victim]);
     let sure = &books[0].sure;
     let (key, (value, _)) = sure.iter().nth(sure.len() / 2).expect("many writes");
-    let (file, at) =
-        find(&cluster.dir.join(format!("node-{victim}")), value).expect("the value is in a segment");
+    let (file, at) = find(&cluster.data_of(victim), value).expect("the value is in a segment");
+    let (sound, said) = inspect(&cluster, victim);
+    assert!(sound, "a log that was only killed counts as damaged:\n{said}");
     flip(&file, at + 3);
+    let (sound, said) = inspect(&cluster, victim);
+    assert!(!sound && said.contains("UNKNOWN"), "`quorate log inspect` does not name the damage:\n{said}");
     cluster.doing(format!("repairing {} at byte {at}, in {}", String::from_utf8_lossy(key), file.display()));
     cluster.restart(victim);
     cluster.await_ready(&[victim]);
     audit(&cluster, &books);
     assert!(cluster.log_of(victim).contains("wait for a peer's copy"), "the damage was never noticed");
-    let again = find(&cluster.dir.join(format!("node-{victim}")), value);
+    let again = find(&cluster.data_of(victim), value);
     assert_eq!(again, Some((file, at)), "the batch was not written back to where it belongs");
+}
+
+/// Goal: a node whose disk is full holds nobody up, as a follower or as the leader, and returns when there is room.
+#[test]
+fn a_full_disk_stops_one_node_only() {
+    let seed = setting("QUORATE_SEED", 4);
+    let mut cluster = Cluster::start("full");
+    let small = cluster.follower();
+    cluster.doing(format!("giving node {small} a small disk"));
+    cluster.kill(&[small]);
+    let Some(disk) = SmallDisk::under(&cluster.data_of(small), &cluster.dir.join("small.img")) else {
+        return println!("skipped: mounting a small disk takes root and a loop device");
+    };
+    let ballast = disk.ballast();
+    cluster.disk = Some(disk);
+    cluster.restart(small);
+    cluster.await_ready(&[small]);
+    let crowd = Crowd::start(&cluster, 6, seed);
+    for leads in [false, true] {
+        let role = if leads { "leader" } else { "follower" };
+        cluster.doing(format!("filling the disk of node {small}, the {role} (QUORATE_SEED={seed})"));
+        if leads {
+            // Refused while it lags: it has just come back.
+            let handed = within(RESUMES, || {
+                cluster.transfer_to(small);
+                pause(200);
+                (cluster.leader() == small).then_some(())
+            });
+            handed.expect("leadership is handed over");
+        }
+        let told = full_times(&cluster, small);
+        ballast.load();
+        let full = within(Duration::from_secs(60), || {
+            crowd.time_to_ack(RESUMES);
+            (full_times(&cluster, small) > told).then_some(())
+        });
+        full.expect("a log that outgrows its disk");
+        crowd.time_to_ack(RESUMES);
+        println!("the {role}'s disk is full, writes go on");
+        cluster.kill(&[small]);
+        ballast.drop_off();
+        cluster.restart(small);
+        cluster.await_ready(&[small]);
+    }
+    cluster.doing("comparing nodes and books, with room on every disk");
+    audit(&cluster, &crowd.finish());
+}
+
+/// As a follower it fails when it can append no more, as the leader when it writes the snapshot that would make room.
+fn full_times(cluster: &Cluster, id: u64) -> usize {
+    cluster.log_of(id).matches("No space left on device").count()
+}
+
+/// Whether `quorate log inspect` finds a stopped node's log whole, and what it says.
+fn inspect(cluster: &Cluster, id: u64) -> (bool, String) {
+    let mut command = Command::new(QUORATE);
+    let output = command.args(["log", "inspect"]).arg(cluster.data_of(id)).output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Where some bytes lie in a data directory.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::small_disk::SmallDisk;
 use super::within;
 
 pub const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
@@ -26,6 +27,8 @@ pub struct Node {
 pub struct Cluster {
     pub dir: PathBuf,
     dev: Child,
+    /// Under one of the nodes; let go when no process is left that has files there.
+    pub disk: Option<SmallDisk>,
     /// What is being done, for whoever reads a failure.
     doing: String,
 }
@@ -41,7 +44,7 @@ impl Cluster {
             let mut command = Command::new(QUORATE);
             command.args(["dev", "--nodes", "3", "--port-offset", &offset, "--data"]).arg(&dir);
             let dev = command.stdout(Stdio::null()).spawn().unwrap();
-            let mut cluster = Cluster { dir: dir.clone(), dev, doing: "starting".into() };
+            let mut cluster = Cluster { dir: dir.clone(), dev, disk: None, doing: "starting".into() };
             let ready = within(PATIENCE, || match cluster.dev.try_wait().unwrap() {
                 Some(_) => Some(false),
                 None => dir.join("cluster.json").exists().then_some(true),
@@ -130,6 +133,15 @@ impl Cluster {
         }
     }
 
+    pub fn data_of(&self, id: u64) -> PathBuf {
+        self.dir.join(format!("node-{id}"))
+    }
+
+    /// Asks the leader to hand over; it may refuse.
+    pub fn transfer_to(&self, id: u64) {
+        ask(self.node(self.leader()).admin, "POST", &format!("/transfer?to={id}"));
+    }
+
     pub fn log_of(&self, id: u64) -> String {
         std::fs::read_to_string(self.dir.join(format!("node-{id}.log"))).unwrap_or_default()
     }
@@ -171,6 +183,7 @@ impl Drop for Cluster {
         let _ = self.dev.kill();
         let _ = self.dev.wait();
         within(Duration::from_secs(5), || pids.iter().all(|pid| !is_running(*pid)).then_some(()));
+        drop(self.disk.take());
         if std::thread::panicking() {
             eprintln!("failed while {}; the data is kept in {}", self.doing, self.dir.display());
         } else {
@@ -208,13 +221,17 @@ fn is_running(pid: i32) -> bool {
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
-/// Empty while nobody answers.
 fn get(at: SocketAddr, path: &str) -> String {
+    ask(at, "GET", path)
+}
+
+/// Empty while nobody answers.
+fn ask(at: SocketAddr, method: &str, path: &str) -> String {
     let mut all = String::new();
     let limit = Duration::from_millis(500);
     let asked = TcpStream::connect_timeout(&at, limit).and_then(|mut stream| {
         stream.set_read_timeout(Some(limit))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
         stream.read_to_string(&mut all)
     });
     if asked.is_ok() { all } else { String::new() }

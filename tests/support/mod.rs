@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod crowd;
+pub mod small_disk;
 
 use std::time::{Duration, Instant};
 
