@@ -438,7 +438,9 @@ impl Store {
             let file = File::Segment(self.log.next_file());
             self.ops.create(Op::Create, file, self.log.params().segment_bytes, disk);
         }
-        let full = free == 0 && !self.spare.making;
+        // Where no further one can be had, the last is kept for what makes room: a reign's first batch, a snapshot.
+        let last = files >= self.log.params().segments_max || self.spare.blocked.is_some();
+        let full = free <= usize::from(last) && !self.spare.making;
         if full != self.spare.told_full {
             // While one is being made nothing is said: that is no reason to refuse, nor yet to resume.
             if full || free > 0 {

@@ -127,82 +127,149 @@ fn step(op: &Operation, value: u64) -> Option<u64> {
 }
 
 /// Which operations are in the order so far.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Bits(Vec<u64>);
+struct Bits {
+    words: Vec<u64>,
+    /// Words before this one are full; from `end` on all are empty.
+    full: usize,
+    end: usize,
+}
 
 impl Bits {
     fn has(&self, n: usize) -> bool {
-        self.0[n / 64] >> (n % 64) & 1 == 1
+        self.words[n / 64] >> (n % 64) & 1 == 1
     }
 
     fn flip(&mut self, n: usize) {
-        self.0[n / 64] ^= 1 << (n % 64);
+        self.words[n / 64] ^= 1 << (n % 64);
+        let word = n / 64;
+        if self.words[word] != u64::MAX {
+            self.full = self.full.min(word);
+        }
+        while self.words.get(self.full) == Some(&u64::MAX) {
+            self.full += 1;
+        }
+        self.end = self.end.max(word + 1);
+        while self.end > 0 && self.words[self.end - 1] == 0 {
+            self.end -= 1;
+        }
+    }
+
+    fn first_hole(&self) -> usize {
+        self.full * 64 + self.words.get(self.full).map_or(0, |word| word.trailing_ones() as usize)
+    }
+
+    /// The words from that of `low` on, as far as anything is placed.
+    fn behind(&self, low: usize) -> Vec<u64> {
+        self.words.get(low / 64..self.end).unwrap_or(&[]).to_vec()
     }
 }
 
 /// Depth first: take any operation that none of the others left over precedes, if its answer fits.
+///
+/// Two rules keep the tree narrow and lose nothing. An operation that fits and changes nothing is taken at once:
+/// whatever order exists without it here exists with it here. One of unknown fate is taken only where somebody
+/// who may come next depends on its value: elsewhere it would be overwritten unseen, and can be left out.
 fn search(register: u32, ops: &[Operation]) -> Result<(), Box<Refusal>> {
-    let mut placed = Bits(vec![0; ops.len().div_ceil(64)]);
-    let mut memo: HashSet<(Bits, u64)> = HashSet::new();
-    let mut path: Vec<(usize, u64)> = Vec::new(); // What was placed, and the value before it.
+    let mut placed = Bits { words: vec![0; ops.len().div_ceil(64)], full: 0, end: 0 };
+    // A set is told from others by where it begins to have holes, and by what is placed behind.
+    let mut memo: HashSet<(usize, Vec<u64>, u64)> = HashSet::new();
+    let mut path: Vec<Choice> = Vec::new();
     let (mut value, mut candidate, mut best) = (0, 0, 0);
     let mut stuck: Vec<usize> = Vec::new();
     // Operations without an end need not be placed at all.
     let must = ops.iter().filter(|op| op.end.is_some()).count();
     let mut done = 0;
-    loop {
-        if done == must {
-            return Ok(());
-        }
-        // No operation may come after one that ended before it began: of those left, the earliest end bounds
-        // the starts. Sorted by start, so the scan is short.
-        let mut horizon = u64::MAX;
-        let mut chosen = None;
-        for (n, op) in ops.iter().enumerate() {
-            if op.start > horizon {
-                break;
-            }
-            if placed.has(n) {
-                continue;
-            }
-            if n >= candidate
-                && chosen.is_none()
-                && let Some(after) = step(op, value)
-            {
-                placed.flip(n);
-                if memo.insert((placed.clone(), after)) {
-                    chosen = Some((n, after));
-                }
-                placed.flip(n);
-            }
-            horizon = horizon.min(op.end.unwrap_or(u64::MAX));
-        }
-        // A choice may still lie behind an end that the scan met later.
-        let chosen = chosen.filter(|&(n, _)| ops[n].start <= horizon);
+    while done < must {
         if memo.len() > PATIENCE {
             return Err(Box::new(Refusal::TooHard { register, operations: ops.len() }));
         }
-        match chosen {
-            Some((n, after)) => {
-                placed.flip(n);
-                path.push((n, value));
-                done += usize::from(ops[n].end.is_some());
-                (value, candidate) = (after, 0);
-                if done > best {
-                    best = done;
-                    stuck = (0..ops.len()).filter(|&n| !placed.has(n)).take(4).collect();
-                }
-            }
-            None => {
-                let Some((n, before)) = path.pop() else {
+        let chosen = choose(ops, &mut placed, value, candidate, &mut memo);
+        let Some((n, after, forced)) = chosen else {
+            // Back to the last choice that had an alternative.
+            loop {
+                let Some(Choice { n, before, forced }) = path.pop() else {
                     let stuck = stuck.into_iter().map(|n| ops[n]).collect();
                     return Err(Box::new(Refusal::NotLinearizable { register, stuck }));
                 };
                 placed.flip(n);
                 done -= usize::from(ops[n].end.is_some());
                 (value, candidate) = (before, n + 1);
+                if !forced {
+                    break;
+                }
             }
+            continue;
+        };
+        placed.flip(n);
+        path.push(Choice { n, before: value, forced });
+        done += usize::from(ops[n].end.is_some());
+        (value, candidate) = (after, 0);
+        if done > best {
+            best = done;
+            stuck = (0..ops.len()).filter(|&n| !placed.has(n)).take(4).collect();
         }
+    }
+    Ok(())
+}
+
+/// One step of an order: what was placed, the value before it, and whether nothing else needs to be tried.
+struct Choice {
+    n: usize,
+    before: u64,
+    forced: bool,
+}
+
+/// The next operation from `candidate` on that may come now and leads to a state not seen before.
+fn choose(
+    ops: &[Operation],
+    placed: &mut Bits,
+    value: u64,
+    candidate: usize,
+    memo: &mut HashSet<(usize, Vec<u64>, u64)>,
+) -> Option<(usize, u64, bool)> {
+    // No operation may come after one that ended before it began: of those left, the earliest end bounds the
+    // starts. Sorted by start, so the scan is short.
+    let mut horizon = u64::MAX;
+    let mut open: Vec<usize> = Vec::new();
+    for (n, op) in ops.iter().enumerate().skip(placed.first_hole()) {
+        if op.start > horizon {
+            break;
+        }
+        if !placed.has(n) {
+            open.push(n);
+            horizon = horizon.min(op.end.unwrap_or(u64::MAX));
+        }
+    }
+    open.retain(|&n| ops[n].start <= horizon);
+    let fits = |n: usize| step(&ops[n], value);
+    if candidate == 0
+        && let Some(&n) = open.iter().find(|&&n| ops[n].reply.is_some() && fits(n) == Some(value))
+    {
+        return Some((n, value, true));
+    }
+    for &n in open.iter().filter(|&&n| n >= candidate) {
+        let Some(after) = fits(n) else { continue };
+        let wanted = |m: &usize| *m != n && wants(&ops[*m], after);
+        if ops[n].reply.is_none() && (after == value || !open.iter().any(wanted)) {
+            continue;
+        }
+        placed.flip(n);
+        let low = placed.first_hole();
+        let fresh = memo.insert((low, placed.behind(low), after));
+        placed.flip(n);
+        if fresh {
+            return Some((n, after, false));
+        }
+    }
+    None
+}
+
+/// Whether this operation may come right after `value` was written, and shows it or needs it.
+fn wants(op: &Operation, value: u64) -> bool {
+    match (op.reply, op.ask) {
+        (Some(reply), _) => reply.before.is_none_or(|before| before == value),
+        (None, Ask::Swap { from, .. }) => from == value,
+        (None, _) => false,
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Oracles {
     /// Batches that the leader of their own epoch has appended.
     proposed: BTreeMap<Index, Vec<Chain>>,
     views: BTreeMap<NodeId, View>,
+    /// Newest snapshot that a disk of each node has had; a disk replaced since does not undo what was counted.
+    snapshots: BTreeMap<NodeId, Index>,
     /// State digests by index.
     digests: BTreeMap<Index, (NodeId, u128)>,
 }
@@ -266,6 +268,15 @@ impl Oracles {
     ) -> Result<(), String> {
         let me = replica.me();
         let base = replica.log().base().index;
+        let newest =
+            disk(me).into_iter().flat_map(|disk| disk.platter().keys()).filter_map(|file| match file {
+                File::Snapshot(index) => Some(*index),
+                _ => None,
+            });
+        if let Some(newest) = newest.max() {
+            let known = self.snapshots.entry(me).or_default();
+            *known = newest.max(*known);
+        }
         let view = self.views.get_mut(&me).expect("looked at above");
         if base <= view.base {
             return Ok(());
@@ -274,11 +285,7 @@ impl Oracles {
         if base > replica.commit() || base > Index(self.decided.len() as u64) {
             return Err(format!("20: node {me} stands on a snapshot at {base}, which is not decided"));
         }
-        let has = |id: &NodeId| {
-            disk(*id).is_some_and(|disk| {
-                disk.platter().keys().any(|file| matches!(file, File::Snapshot(index) if *index >= base))
-            })
-        };
+        let has = |id: &NodeId| self.snapshots.get(id).is_some_and(|newest| *newest >= base);
         if !has(&me) {
             return Err(format!("20: node {me} stands on a snapshot at {base} that its disk does not have"));
         }
