@@ -47,6 +47,8 @@ pub enum PeerOut {
 /// How long a failed dial waits before the next.
 const REDIAL: Nanos = Nanos(20_000_000);
 const REDIAL_MAX: Nanos = Nanos(500_000_000);
+/// How long a dial may stay unanswered.
+const DIAL_MAX: Nanos = Nanos(2_000_000_000);
 /// Bytes waiting for one peer: beyond them the link is cut, and the replica sends again what is still wanted.
 const OUTBOX_MAX: usize = 32 << 20;
 
@@ -78,7 +80,7 @@ impl Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinkState {
     Down { dial_at: Nanos },
-    Dialling { token: u64 },
+    Dialling { token: u64, until: Nanos },
     Up(Conn),
 }
 
@@ -193,7 +195,10 @@ impl Peers {
     }
 
     fn by_token(&self, token: u64) -> Option<NodeId> {
-        self.links.iter().find(|(_, link)| link.state == LinkState::Dialling { token }).map(|(id, _)| *id)
+        self.links
+            .iter()
+            .find(|(_, link)| matches!(link.state, LinkState::Dialling { token: own, .. } if own == token))
+            .map(|(id, _)| *id)
     }
 
     fn on_dialled(&mut self, id: NodeId, conn: Conn, net: &mut impl Net) {
@@ -372,16 +377,33 @@ impl Peers {
                 }
                 LinkState::Down { dial_at } if dial_at <= now => {
                     self.tokens += 1;
-                    link.state = LinkState::Dialling { token: self.tokens };
+                    let until = now.plus(DIAL_MAX);
+                    link.state = LinkState::Dialling { token: self.tokens, until };
+                    turn.deadline = turn.deadline.min(until);
                     net.dial(self.tokens, link.address);
                 }
-                LinkState::Down { dial_at } => turn.deadline = turn.deadline.min(dial_at),
+                // An answer that never comes must not silence a link for good.
+                LinkState::Dialling { until, .. } if until <= now => {
+                    link.state = LinkState::Down { dial_at: now };
+                    turn.again = true;
+                }
+                LinkState::Down { dial_at } | LinkState::Dialling { until: dial_at, .. } => {
+                    turn.deadline = turn.deadline.min(dial_at);
+                }
                 _ => {}
             }
         }
         lost.into_iter().for_each(|id| self.on_link_lost(now, id, false));
-        turn.again = !self.backlog.is_empty() && self.tx.room() > 0;
+        turn.again |= !self.backlog.is_empty() && self.tx.room() > 0;
         turn
+    }
+
+    /// How the links stand, in words.
+    pub fn standing(&self) -> String {
+        let link = |(id, link): (&NodeId, &Link)| {
+            format!("{id}: {:?}, {} bytes wait, in flight {}", link.state, link.outbox.len(), link.in_flight)
+        };
+        self.links.iter().map(link).collect::<Vec<_>>().join("; ")
     }
 
     /// Everything handed to the links has left.

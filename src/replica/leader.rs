@@ -171,7 +171,7 @@ impl Replica {
         let Some(peer) = self.peer_mut(from) else { return };
         peer.heard = now;
         peer.probe_acked = peer.probe_acked.max(probe);
-        peer.snapshot = peer.snapshot.max(snapshot);
+        peer.snapshot = snapshot; // Its word of now: a disk that was replaced has none.
         peer.arrived(durable);
         if durable > peer.matched {
             assert!(durable <= last, "node {from} acknowledges batch {durable}, the log ends at {last}");

@@ -68,8 +68,7 @@ impl Peer {
 
     /// A new reign: nothing that it said before counts.
     pub fn begin(&mut self, next: Index, now: Nanos) {
-        let (link, snapshot) = (self.link, self.snapshot);
-        *self = Peer { link, snapshot, next, ..Peer::new(self.id, now) };
+        *self = Peer { link: self.link, next, ..Peer::new(self.id, now) };
     }
 
     /// Start over from `next`: find out what it has.

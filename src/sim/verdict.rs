@@ -16,6 +16,11 @@ impl World {
         })
     }
 
+    fn links_of(&self, node: NodeId) -> String {
+        let machine = self.machines.iter().find(|machine| machine.id == node);
+        machine.and_then(|machine| Some(machine.process.as_ref()?.core.peers.standing())).unwrap_or_default()
+    }
+
     pub fn is_at_rest(&self) -> bool {
         self.unrest().is_empty()
     }
@@ -35,7 +40,7 @@ impl World {
                 return format!(
                     "node {node} (leader {leader}) has last {last}, durable {durable}, commit {commit}, applied \
                      {applied}, of {decided}; it {}, the leader {}",
-                    replica.doing(None),
+                    replica.doing(None) + "; links " + &self.links_of(node),
                     self.replicas()
                         .find(|(id, _, _)| *id == leader)
                         .map_or(String::new(), |(_, _, l)| l.doing(Some(node))),
