@@ -417,12 +417,10 @@ impl Log {
         // The segments' last batches, in order: a segment ends where the next one begins.
         while self.segments.len() > 1 && self.segments[1].first <= below {
             let end = self.segments[1].first;
-            while self.first() < end {
+            if self.first() < end {
                 // A batch of which nothing is known cannot be what the log goes on from.
-                let Some(head) = self.held.front().and_then(|held| held.slot.head) else {
-                    return self.free.len() - before;
-                };
-                self.held.pop_front();
+                let Some(head) = self.held(end.prev()).and_then(|held| held.slot.head) else { break };
+                self.held.drain(..(end.0 - self.first().0) as usize);
                 self.start =
                     Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
             }

@@ -92,7 +92,9 @@ struct Spare {
 impl Store {
     /// `snapshots` are the snapshot files that recovery saw.
     pub fn new(log: Log, snapshots: Vec<Index>, rx: Rx<StoreIn>, tx: Tx<StoreOut>) -> Store {
-        let unknown = log.slots().filter(|slot| !slot.is_present()).map(|slot| slot.index).collect();
+        let base = log.sup().marks.base.index;
+        let lost = log.slots().filter(|slot| !slot.is_present() && slot.index > base);
+        let unknown = lost.map(|slot| slot.index).collect();
         Store {
             rx,
             tx,
@@ -398,6 +400,10 @@ impl Store {
         let Some(done) = self.supers.on_written(&mut self.ops, disk) else { return };
         self.log.set_super(done.sup);
         if let Some(marks) = done.marks {
+            // What a snapshot stands for needs no repair.
+            self.unknown = self.unknown.split_off(&marks.base.index.next());
+            self.repairs = self.repairs.split_off(&marks.base.index.next());
+            self.raise_durable();
             self.out.push_back(StoreOut::Marked(marks));
         }
         if let Some((epoch, after)) = done.cut {

@@ -171,7 +171,7 @@ impl Replica {
                 log.note_config(batch);
             }
         }
-        let durable = log.first_unknown().map_or(log.last(), Index::prev);
+        let durable = log.first_missing().map_or(log.last(), Index::prev);
         // A batch of an epoch can reach the disk before the promise does; it binds all the same.
         let history = log.epoch(log.last()).unwrap_or_default();
         let promised = marks.promised.max(history);
@@ -396,7 +396,7 @@ impl Replica {
     pub fn on_durable(&mut self, now: Nanos, upto: Index) {
         // Told before a cut was carried out, it speaks of batches that the cut takes away.
         let upto = self.cutting.map_or(upto, |after| upto.min(after)).min(self.log.last());
-        let known = self.log.first_unknown().map_or(upto, |unknown| upto.min(unknown.prev()));
+        let known = self.log.first_missing().map_or(upto, |missing| upto.min(missing.prev()));
         if known > self.durable {
             self.durable = known;
             self.tell_durable();

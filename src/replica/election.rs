@@ -39,8 +39,8 @@ impl Replica {
     /// No leader for too long: look for one, perhaps here.
     pub(super) fn lose_patience(&mut self, now: Nanos) {
         self.be_patient(now);
-        if self.blank || !self.config().is_voter(self.options.me) || self.cutting.is_some() {
-            return; // Whoever may not vote does not stand either.
+        if self.blank || !self.config().is_voter(self.options.me) || self.cutting.is_some() || self.loading() {
+            return; // Whoever may not vote, or is about to get another log or state, does not stand.
         }
         self.follow(now, None);
         self.ask_for_unknown();
@@ -238,7 +238,7 @@ impl Replica {
     pub(super) fn on_take_over(&mut self, now: Nanos, from: NodeId, epoch: Epoch) {
         let follows = matches!(self.state, State::Follower { leader } if leader == Some(from));
         let fit = !self.blank && self.config().is_voter(self.options.me) && self.may_lead();
-        if epoch == self.promised && follows && fit && self.cutting.is_none() {
+        if epoch == self.promised && follows && fit && self.cutting.is_none() && !self.loading() {
             self.stand(now, true);
         }
     }

@@ -108,13 +108,15 @@ impl Replica {
             return false;
         }
         if self.log.is_unknown(index) {
-            if self.log.fits(&batch) {
-                self.repair(batch);
-                self.verified = self.verified.max(index);
-                return true;
+            if self.log.contradicts(&batch) {
+                self.cut(index.prev());
+                return false;
             }
-            self.cut(index.prev());
-            return false;
+            // The leader's batch takes the place: what was there was the same, or was never committed. A cut would
+            // deny, until the batch is written again, what this node may have acknowledged.
+            self.repair(batch);
+            self.verified = self.verified.max(index);
+            return true;
         }
         match self.log.chain(index) {
             Some(chain) if chain == batch.chain() => {
@@ -168,13 +170,10 @@ impl Replica {
         self.out.push(Effect::Store(StoreIn::Repair { batch }));
     }
 
-    /// The store has rewritten a damaged slot. Durable again is everything before the next damage.
+    /// The store has rewritten a damaged slot. What lies behind it counts once the store says how far all is
+    /// durable: another repair may still be under way.
     pub fn on_repaired(&mut self, now: Nanos, written: Index) {
-        let known = self.log.first_unknown().map_or(written, |unknown| written.min(unknown.prev()));
-        if known > self.durable {
-            self.durable = known.min(self.log.last());
-            self.tell_durable();
-        }
+        self.log.mended(written);
         self.tidy(now);
     }
 

@@ -80,15 +80,21 @@ impl Replica {
     pub fn next_base(&self, keep: u64) -> Option<Base> {
         let upto = self.recyclable().min(self.durable);
         let spare = self.commit.0.saturating_sub(keep);
-        let base = self.snapshots.iter().rev().find(|base| base.index <= upto && base.index.0 <= spare)?;
+        // A slot that this disk lost below its own snapshot may be gone from all logs: it is not waited for.
+        let lost = self.log.first_missing();
+        let base = self.snapshots.iter().rev().find(|base| {
+            base.index <= upto && base.index.0 <= spare
+                || base.index <= self.commit && lost.is_some_and(|lost| lost <= base.index)
+        })?;
         (base.index > self.log.base().index && self.install.is_none()).then_some(*base)
     }
 
     /// The log stands on this snapshot from now on. Returns the snapshots that are no longer needed, to be
     /// removed once the superblock says so.
     pub fn rebase(&mut self, now: Nanos, base: Base) -> Vec<Index> {
-        assert!(base.index <= self.durable && base.index <= self.commit);
+        assert!(base.index <= self.commit);
         self.log.rebase(base);
+        self.durable = self.durable.max(base.index); // The snapshot stands for it.
         self.marks_dirty = true;
         let old: Vec<Index> =
             self.snapshots.iter().map(|s| s.index).filter(|&index| index < base.index).collect();
@@ -163,7 +169,9 @@ impl Replica {
         if epoch != self.promised {
             return;
         }
-        self.hear_leader(now);
+        if self.leader() == Some(from) && self.hinted != Some(from) {
+            self.hear_leader(now);
+        }
         let Some(install) = &mut self.install else { return };
         let fits = install.from == from && install.base.index == index && install.stage == Stage::Fetching;
         let end = offset + bytes.len() as u64;
@@ -215,7 +223,7 @@ impl Replica {
         };
         install.stage = Stage::Restarting;
         let base = install.base;
-        if self.log.chain(base.index) == Some(base.chain) {
+        if self.log.continues(&base) {
             // What is durable above it was acknowledged: it stays.
             self.install = None;
             self.counts.installs += 1;

@@ -22,6 +22,8 @@ pub struct Log {
     slots: VecDeque<Slot>,
     /// Slots whose content this disk has lost. Voted for as if held, never denied.
     unknown: BTreeSet<Index>,
+    /// Slots whose content is here again, in memory, and on its way to the disk.
+    mending: BTreeSet<Index>,
     /// Configurations by the index that brought them in; the first is the one of the base. Never empty.
     configs: Vec<(Index, Config)>,
     /// Bytes of the batches in memory, and the index up to which none is.
@@ -35,6 +37,7 @@ impl Log {
             base,
             slots: VecDeque::new(),
             unknown: BTreeSet::new(),
+            mending: BTreeSet::new(),
             configs: vec![(config_at, config)],
             cached: 0,
             evicted: base.index,
@@ -123,6 +126,7 @@ impl Log {
             self.cached -= slot.batch.map_or(0, |batch| batch.block().len());
         }
         self.unknown.split_off(&after.next());
+        self.mending.split_off(&after.next());
         self.configs.retain(|&(at, _)| at <= after);
         assert!(!self.configs.is_empty(), "the base's configuration is never cut");
         self.evicted = self.evicted.min(after);
@@ -140,6 +144,7 @@ impl Log {
         }
         self.base = base;
         self.unknown = self.unknown.split_off(&base.index.next());
+        self.mending = self.mending.split_off(&base.index.next());
         let in_force = self.configs.iter().rposition(|&(at, _)| at <= base.index).unwrap_or(0);
         self.configs.drain(..in_force);
         self.evicted = self.evicted.max(base.index);
@@ -168,6 +173,16 @@ impl Log {
         self.unknown.first().copied()
     }
 
+    /// The first slot that this disk does not hold whole, though something was written there.
+    pub fn first_missing(&self) -> Option<Index> {
+        self.first_unknown().into_iter().chain(self.mending.first().copied()).min()
+    }
+
+    /// The disk holds the slot again.
+    pub fn mended(&mut self, index: Index) {
+        self.mending.remove(&index);
+    }
+
     pub fn unknown_count(&self) -> u64 {
         self.unknown.len() as u64
     }
@@ -192,10 +207,28 @@ impl Log {
         before && after
     }
 
-    /// An unknown slot has its content again.
+    /// True if `batch`, which comes from the leader behind a place where both logs are the same, cannot be what
+    /// stood in the unknown slot.
+    pub fn contradicts(&self, batch: &Batch) -> bool {
+        let index = batch.index();
+        self.chain(index).is_some_and(|chain| chain != batch.chain())
+            || self.chain(index.prev()).is_some_and(|chain| chain != batch.head().prev)
+            || self.head(index.next()).is_some_and(|next| next.prev != batch.chain())
+    }
+
+    /// Whether this log, as far as it can be read, goes on from there.
+    pub fn continues(&self, base: &Base) -> bool {
+        match self.chain(base.index) {
+            Some(chain) => chain == base.chain,
+            None => self.head(base.index.next()).is_some_and(|next| next.prev == base.chain),
+        }
+    }
+
+    /// An unknown slot has its content again. It counts as durable when the disk holds it: see `mended`.
     pub fn resolve(&mut self, batch: &Batch) {
         let index = batch.index();
         assert!(self.unknown.remove(&index), "only an unknown slot is resolved");
+        self.mending.insert(index);
         let slot = self.slot_mut(index).expect("an unknown slot is in the log");
         slot.head = Some(*batch.head());
         if batch.has(crate::journal::flag::CONFIG) && !self.configs.iter().any(|&(at, _)| at == index) {

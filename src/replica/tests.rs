@@ -4,7 +4,7 @@
 use super::*;
 use crate::base::{ClusterId, Epoch, Index, Nanos, NodeId};
 use crate::journal::Builder;
-use crate::pipeline::parcel::{Marks, StoreIn};
+use crate::pipeline::parcel::{Base, Marks, StoreIn};
 
 struct Small {
     nodes: Vec<Replica>,
@@ -269,4 +269,108 @@ fn a_learner_joins_and_becomes_a_voter() {
     world.node(leader).propose_config(now, 0, &again).unwrap();
     world.run(300);
     assert!(world.node(follower).config().is_voter(follower));
+}
+
+/// A node whose disk holds eight batches of epoch 1, with damage, and these batches whole.
+fn damaged(heads_lost: &[u64], bodies_lost: &[u64]) -> (Replica, Vec<crate::journal::Batch>) {
+    let cluster = ClusterId(7);
+    let mut prev = Marks::default().base.chain;
+    let mut batches = Vec::new();
+    for index in 1..=8 {
+        let mut body = Builder::default();
+        body.push(&[index as u8; 64], 1);
+        let batch = body.seal(cluster, Epoch(1), Index(index), prev, 0, 0, Nanos(index));
+        prev = batch.chain();
+        batches.push(batch);
+    }
+    let config = Config::of_voters(3);
+    let marks = Marks { promised: Epoch(1), config, ..Marks::default() };
+    let heads = batches.iter().map(|batch| {
+        let index = batch.index().0;
+        let head_lost = heads_lost.contains(&index);
+        ((!head_lost).then_some(*batch.head()), head_lost || bodies_lost.contains(&index))
+    });
+    let options = Options {
+        me: NodeId(2),
+        cluster,
+        timing: Timing::default(),
+        window_bytes: 1 << 20,
+        window_count: 8,
+        cache_bytes: 1 << 20,
+        seed: 1,
+    };
+    let found = Found { marks, heads: heads.collect(), configs: vec![], stateless: false };
+    let mut node = Replica::new(options, found, Nanos(0));
+    node.on_link_up(Nanos(0), NodeId(1));
+    (node, batches)
+}
+
+fn append_from_leader(node: &mut Replica, batches: &[crate::journal::Batch]) -> Vec<Effect> {
+    let first = batches[0].head();
+    let msg = Msg::Append {
+        epoch: Epoch(1),
+        probe: 1,
+        commit: Index(0),
+        prev: first.index.prev(),
+        prev_epoch: Epoch(1),
+        prev_chain: first.prev,
+        recycle: Index(0),
+        answer: true,
+        batches: batches.to_vec(),
+    };
+    node.on_message(Nanos(1), NodeId(1), msg);
+    node.poll_effects().collect()
+}
+
+/// Found by reading: of two repairs under way the later one came back first, and all up to it was acknowledged.
+#[test]
+fn an_acknowledgement_waits_for_every_repair_before_it() {
+    let (mut node, batches) = damaged(&[], &[5, 7]);
+    assert_eq!(node.durable(), Index(4));
+    let effects = append_from_leader(&mut node, &batches[4..]);
+    let repairs = effects.iter().filter(|e| matches!(e, Effect::Store(StoreIn::Repair { .. }))).count();
+    assert_eq!(repairs, 2);
+    node.on_repaired(Nanos(2), Index(7));
+    node.on_durable(Nanos(2), Index(8));
+    assert_eq!(node.durable(), Index(4));
+    node.on_repaired(Nanos(3), Index(5));
+    node.on_durable(Nanos(3), Index(8));
+    assert_eq!(node.durable(), Index(8));
+}
+
+/// Found by reading: a slot of which nothing was left was cut off and appended again. In between, this node denied
+/// what it may have acknowledged.
+#[test]
+fn an_unreadable_end_is_replaced_by_the_leaders_and_never_cut() {
+    let (mut node, batches) = damaged(&[7, 8], &[]);
+    let effects = append_from_leader(&mut node, &batches[6..]);
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Store(StoreIn::Cut { .. }))), "{effects:?}");
+    let repairs = effects.iter().filter(|e| matches!(e, Effect::Store(StoreIn::Repair { .. }))).count();
+    assert_eq!((repairs, node.counts.cuts), (2, 0));
+}
+
+/// Found by reading: a slot lost below a snapshot that everybody has recycled to was waited for, for ever.
+#[test]
+fn a_slot_lost_below_the_own_snapshot_is_not_waited_for() {
+    let (mut node, batches) = damaged(&[], &[3]);
+    let head = batches[5].head();
+    let base = Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
+    node.on_snapshot(Nanos(1), base);
+    assert!(node.next_base(0).is_none(), "nothing says yet that it is committed");
+    let config = Config::of_voters(3);
+    let offer = Msg::Offer { epoch: Epoch(1), base, length: 8, config, config_at: Index(0) };
+    node.on_message(Nanos(2), NodeId(1), offer);
+    let bytes = vec![0; 8];
+    node.on_message(
+        Nanos(3),
+        NodeId(1),
+        Msg::Part { epoch: Epoch(1), index: base.index, offset: 0, bytes: bytes.into() },
+    );
+    assert!(node.on_fetched_snapshot(Nanos(4), base.index, true));
+    node.on_loaded(Nanos(5));
+    assert_eq!(node.next_base(1000), Some(base));
+    node.rebase(Nanos(6), base);
+    assert_eq!((node.durable(), node.log().first_missing()), (base.index, None));
+    node.on_durable(Nanos(7), Index(8));
+    assert_eq!(node.durable(), Index(8));
 }
