@@ -39,7 +39,8 @@ impl Replica {
     /// No leader for too long: look for one, perhaps here.
     pub(super) fn lose_patience(&mut self, now: Nanos) {
         self.be_patient(now);
-        if self.blank || !self.config().is_voter(self.options.me) || self.cutting.is_some() || self.loading() {
+        if self.blank || !self.config().is_voter(self.options.me) || self.cutting.is_some() || self.loading()
+        {
             return; // Whoever may not vote, or is about to get another log or state, does not stand.
         }
         self.follow(now, None);
