@@ -5,6 +5,7 @@ mod apply;
 mod core;
 mod echo;
 mod fuzz;
+mod hollow;
 mod journal;
 mod table;
 
@@ -27,6 +28,8 @@ enum Command {
     Echo(echo::Args),
     /// Apply puts to the state machine alone.
     Apply(apply::Args),
+    /// Run three nodes that do the least for a durable write: the limit that the server is measured against.
+    Hollow(hollow::Args),
     /// Send commands through three nodes without doors: what agreement, log and state cost.
     Core(core::Args),
     /// Seal batches of small records, against plain CRC32C in the same run.
@@ -43,6 +46,7 @@ fn main() {
         Command::Append(args) => append::run(args),
         Command::Echo(args) => echo::run(args),
         Command::Apply(args) => apply::run(args),
+        Command::Hollow(args) => hollow::run(args),
         Command::Core(args) => core::run(args),
         Command::Seal(args) => journal::seal(args),
         Command::Recover(args) => journal::recover(args),
