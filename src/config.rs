@@ -8,6 +8,7 @@ use crate::doors::zk;
 use crate::journal::{BATCH_HEAD, BATCH_MAX};
 use crate::pipeline::layout::{self, Loop, Pin};
 use crate::pipeline::ports::Door;
+use crate::realms::tree::Settings;
 use crate::state::ENVELOPE;
 
 /// Which member of the drive runs the loops.
@@ -59,12 +60,18 @@ pub struct Args {
     /// USER:HASH of who may do everything at the ZooKeeper door (`superDigest` there)
     #[arg(long)]
     pub zk_super: Option<String>,
-    /// Bytes of a ZooKeeper client's request at most (`jute.maxbuffer` there) [default: 1044480]
+    /// Bytes of a ZooKeeper client's request at most (`jute.maxbuffer` there) [default: 1048575]
     #[arg(long)]
     pub zk_frame: Option<u32>,
-    /// ZooKeeper connections from one address to one loop, 0 for any number [default: 60]
+    /// ZooKeeper connections from one address, 0 for any number [default: 60]
     #[arg(long)]
     pub zk_per_address: Option<u32>,
+    /// Whether ZooKeeper's clients may make nodes with a time to live [default: as the cluster has it, at first yes]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub zk_ttl_nodes: Option<bool>,
+    /// Whether the hard limits of ZooKeeper's quotas hold [default: as the cluster has it, at first no]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub zk_enforce_quota: Option<bool>,
     /// Where the admin door listens [default: 127.0.0.1:7470]
     #[arg(long)]
     pub admin: Option<SocketAddr>,
@@ -125,7 +132,7 @@ fn bad(key: &'static str, why: impl Into<String>) -> BadConfig {
 }
 
 /// A frame goes into the log whole, with its envelope and its client's ids.
-const _: () = assert!(zk::FRAME_MAX as usize + zk::IDS_MAX + ENVELOPE + 32 <= BATCH_MAX - BATCH_HEAD);
+const _: () = assert!(zk::FRAME_LIMIT as usize + zk::IDS_MAX + ENVELOPE + 32 <= BATCH_MAX - BATCH_HEAD);
 
 /// How many connections one loop's table may be asked to hold.
 const CONNECTIONS_MAX: usize = 1 << 20;
@@ -150,6 +157,8 @@ impl Args {
             zk_super: self.zk_super.or(file.zk_super),
             zk_frame: self.zk_frame.or(file.zk_frame),
             zk_per_address: self.zk_per_address.or(file.zk_per_address),
+            zk_ttl_nodes: self.zk_ttl_nodes.or(file.zk_ttl_nodes),
+            zk_enforce_quota: self.zk_enforce_quota.or(file.zk_enforce_quota),
             admin: self.admin.or(file.admin),
             plaintext: self.plaintext.or(file.plaintext),
             cores: self.cores.or(file.cores),
@@ -175,20 +184,50 @@ impl Args {
             return Err(bad("zk-super", "a user, a colon, the hash that ZooKeeper's clients would show"));
         }
         let frame_max = self.zk_frame.unwrap_or(usual.frame_max);
-        if !(1024..=zk::FRAME_MAX).contains(&frame_max) {
+        if !(1024..=zk::FRAME_LIMIT).contains(&frame_max) {
             return Err(bad(
                 "zk-frame",
-                format!("from 1024 to {}: a request must fit into a batch", zk::FRAME_MAX),
+                format!("from 1024 to {}: a request must fit into a batch", zk::FRAME_LIMIT),
             ));
         }
+        let usual_settings = Settings::default();
+        let settings = (self.zk_ttl_nodes.is_some() || self.zk_enforce_quota.is_some()).then(|| Settings {
+            ttl_nodes: self.zk_ttl_nodes.unwrap_or(usual_settings.ttl_nodes),
+            enforce_quota: self.zk_enforce_quota.unwrap_or(usual_settings.enforce_quota),
+        });
+        let shared = self.members.as_ref().is_some_and(|members| members.len() > 1);
         Ok(zk::Config {
             timeout_ms,
             frame_max,
             per_address_max: self.zk_per_address.unwrap_or(usual.per_address_max),
             words: self.zk_words.clone().unwrap_or(usual.words),
             super_digest: self.zk_super.clone(),
-            shown: self.zk.map(|at| ("clientPort".to_string(), at.port().to_string())).into_iter().collect(),
+            shown: self.shown(timeout_ms),
+            announced: self.zk.filter(|_| shared).map(|at| at.to_string()),
+            settings,
         })
+    }
+
+    /// What the `conf` word shows, in the reference's names and order.
+    fn shown(&self, timeout_ms: (i32, i32)) -> Vec<(String, String)> {
+        let data = self.data.as_ref().map_or("./quorate-data".into(), |data| data.display().to_string());
+        let port = self.zk.map_or(-1, |at| i32::from(at.port()));
+        let shown = [
+            ("clientPort", port.to_string()),
+            ("secureClientPort", "-1".into()),
+            ("dataDir", data.clone()),
+            ("dataLogDir", data),
+            ("tickTime", (timeout_ms.0 / 2).to_string()),
+            (
+                "maxClientCnxns",
+                self.zk_per_address.unwrap_or(zk::Config::default().per_address_max).to_string(),
+            ),
+            ("minSessionTimeout", timeout_ms.0.to_string()),
+            ("maxSessionTimeout", timeout_ms.1.to_string()),
+            ("clientPortListenBacklog", "-1".into()),
+            ("serverId", self.node.unwrap_or(1).to_string()),
+        ];
+        shown.map(|(key, value)| (key.to_string(), value)).to_vec()
     }
 
     /// Checks everything that can be checked without touching the machine, which has `online` cores.

@@ -50,11 +50,9 @@ const WORLDLY: &[&str] = &["drive", "client", "tools", "main.rs", "config.rs", "
 
 /// Files longer than 600 lines, and why they are one noun.
 const LONG: &[(&str, &str)] = &[
-    ("src/doors/zk/session.rs", "one state machine of a session; its queue is the second noun to take out"),
     ("src/sim/world.rs", "the loop of a virtual cluster, one match over its events"),
     ("src/sim/net.rs", "links and their mischief, which read each other's state"),
     ("src/journal/tests.rs", "properties of recovery over one kind of world"),
-    ("src/realms/tree/tests.rs", "one test per rule of the tree"),
     ("loadgen/src/driver/etcd.rs", "framing, header compression and requests of one protocol"),
 ];
 

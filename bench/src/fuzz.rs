@@ -3,6 +3,7 @@
 //! the bytes it was read from. A failing round is found again with the same seed.
 
 mod native;
+mod zk;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -41,6 +42,8 @@ const TARGETS: &[Target] = &[
     Target { name: "native-frame", round: native::frame },
     Target { name: "native-write", round: native::write },
     Target { name: "native-session", round: native::session },
+    Target { name: "zk-session", round: zk::session },
+    Target { name: "zk-import", round: zk::import },
 ];
 
 pub fn run(args: Args) -> Result<(), String> {

@@ -29,6 +29,8 @@ pub enum Command {
     Compare(Box<Compare>),
     /// Check a stored history again
     Verify(Verify),
+    /// ZooKeeper sessions in numbers: idle ones, a fan-out of watches, a mass expiry
+    Crowd(Box<crate::crowd::Crowd>),
     /// Answer a protocol validly from a constant: the ceiling of the client
     Null(Null),
 }

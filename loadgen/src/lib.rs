@@ -7,6 +7,7 @@ pub mod args;
 mod book;
 mod clock;
 mod compare;
+mod crowd;
 mod driver;
 mod engine;
 mod history;
@@ -78,6 +79,12 @@ pub fn main(command: Command) -> Result<Exit, Failure> {
         }
         Command::Compare(args) => compare_command(&args),
         Command::Verify(args) => verify_command(&args),
+        Command::Crowd(args) => {
+            let figures =
+                crowd::run(&args).map_err(|error| Failure::new(Exit::Partial, error.to_string()))?;
+            print!("{figures}");
+            Ok(Exit::Done)
+        }
         Command::Null(args) => null_command(&args),
     }
 }

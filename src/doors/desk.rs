@@ -146,6 +146,8 @@ pub struct Desk {
     reading: usize,
     pub(crate) touches: Vec<(u8, u64)>,
     pub(crate) touches_dropped: u64,
+    /// Commands and queries so far.
+    pub(crate) issued: u64,
     pub(crate) evicted: Vec<(Seat, &'static str)>,
     pool: Vec<Vec<u8>>,
 }
@@ -235,6 +237,7 @@ impl Desk {
             reading: 0,
             touches: Vec::new(),
             touches_dropped: 0,
+            issued: 0,
             evicted: Vec::new(),
             pool: Vec::new(),
         }
@@ -318,6 +321,7 @@ impl Desk {
         self.waiting_bytes += bytes as usize;
         self.next += 1;
         self.count += 1;
+        self.issued += 1;
         sequence
     }
 
@@ -333,6 +337,7 @@ impl Desk {
 
     fn ask(&mut self, who: Who) -> u64 {
         self.reading += 1;
+        self.issued += 1;
         if self.free == NONE {
             let at = self.asked.len() as u64;
             self.asked.push(Asked { generation: 0, next_free: NONE, waiting: Some(who) });

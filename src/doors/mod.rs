@@ -122,6 +122,12 @@ pub trait Door {
     /// expired. May come after the answer of a linearizable read that was issued after the touch.
     fn on_gone(&mut self, realm: RealmId, id: u64, crowd: &mut impl Crowd<Self::Session>);
 
+    /// The state was replaced by a snapshot: there will be no changes for what lies between. Called before any
+    /// answer or change of the new state.
+    fn on_jump(&mut self, crowd: &mut impl Crowd<Self::Session>) {
+        let _ = crowd;
+    }
+
     /// Whether changes (and gone ids) of this realm are of interest here.
     fn serves(&self, realm: RealmId) -> bool;
 

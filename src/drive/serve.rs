@@ -47,6 +47,9 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     let (me, life) = (replica.me(), replica.incarnation());
     let zk_config = Arc::new(plan.zk.clone());
     let zk_board = Arc::new(zk::Board::new(edges.len() as u8));
+    let now_ms = clock::now().0 / 1_000_000;
+    zk_board.started_ms.set(now_ms);
+    zk_board.wall_ms.set(clock::wall_ms().saturating_sub(now_ms));
     let mut shares: Vec<Share> = loops.iter().map(|_| Share::default()).collect();
     for (lane, lanes) in ends.into_iter().enumerate() {
         let origin = Origin::new(me, lane as u8, life);
@@ -61,7 +64,9 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     shares[home(Spot::Stage(Place::Apply))].apply = Some(apply);
     let first = home(Spot::Stage(Place::Order));
     shares[first].order = Some(order);
-    shares[first].board = (plan.members.len() > 1).then_some(zk_board);
+    for place in [Place::Order, Place::Apply] {
+        shares[home(Spot::Stage(place))].board = Some(zk_board.clone());
+    }
 
     let mut sources = Vec::new();
     let mut ready = Vec::new();
@@ -84,7 +89,12 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
         ready.push((place, setup, share));
     }
     drop(listeners);
-    let desk = admin::Desk::new(operator.asks, operator.answers, bells[first].clone());
+    let mut desk = admin::Desk::new(operator.asks, operator.answers, bells[first].clone());
+    if plan.listen.iter().any(|(door, _)| *door == Door::Zk) {
+        let zookeeper = admin::ZooKeeper { board: zk_board, config: zk_config };
+        sources.push(zookeeper.source());
+        desk.zookeeper = Some(zookeeper);
+    }
     admin::start(admin_door, desk, sources).map_err(StartError::Thread)?;
     // The first to be started is the first to be stopped: order, which still needs the others to hand over.
     ready.rotate_left(first);
@@ -104,6 +114,14 @@ pub fn format(plan: &Plan, join: bool) -> Result<ClusterId, StartError> {
 }
 
 fn format_in(plan: &Plan, media: &mut Files, join: bool) -> Result<ClusterId, StartError> {
+    let (cluster, config, life) = founding(plan, join);
+    let made = journal::format(media, cluster, plan.node, config, life, &Params::default());
+    made.map_err(|why| journal_error(plan, why))?;
+    Ok(cluster)
+}
+
+/// What a new directory is told: the cluster, its founding members (none for one that joins), the first life.
+pub(super) fn founding(plan: &Plan, join: bool) -> (ClusterId, Config, Incarnation) {
     let cluster =
         plan.cluster.unwrap_or_else(|| ClusterId(u128::from(random()) << 64 | u128::from(random())));
     let voter = |(id, at): &(NodeId, std::net::SocketAddr)| (*id, Role::Voter, at.to_string());
@@ -113,10 +131,7 @@ fn format_in(plan: &Plan, media: &mut Files, join: bool) -> Result<ClusterId, St
         (false, false) => plan.members.iter().map(voter).collect(),
     };
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let life = Incarnation(since.as_millis() as u64);
-    let made = journal::format(media, cluster, plan.node, Config::new(members), life, &Params::default());
-    made.map_err(|why| journal_error(plan, why))?;
-    Ok(cluster)
+    (cluster, Config::new(members), Incarnation(since.as_millis() as u64))
 }
 
 /// An empty directory is made a cluster of one at once. With more members that would be a voter that forgets
@@ -130,7 +145,7 @@ fn open(plan: &Plan, media: &mut Files) -> Result<Opened, StartError> {
     journal::open(media, &Params::default(), expect).map_err(|why| journal_error(plan, why))
 }
 
-fn journal_error(plan: &Plan, why: OpenError) -> StartError {
+pub(super) fn journal_error(plan: &Plan, why: OpenError) -> StartError {
     StartError::Journal { dir: plan.data.display().to_string(), why }
 }
 

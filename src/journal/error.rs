@@ -1,6 +1,7 @@
 //! Why a data directory is not opened. Nothing has been written to it then.
 
 use crate::base::{ClusterId, Index, NodeId};
+use crate::journal::snapshot::BadSnapshot;
 use crate::pipeline::ports::{DiskFault, File};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +26,9 @@ pub enum OpenError {
          directory and run `quorate format` again"
     )]
     Unfinished,
+
+    #[error("{0}")]
+    Snapshot(#[from] BadSnapshot),
 
     #[error("{file} exists already; format only an empty directory, or pass another one")]
     Exists { file: File },

@@ -1,10 +1,11 @@
 //! Makes a data directory: segments first, the superblock last, so that an interrupted format is no directory.
 
-use crate::base::{ClusterId, Incarnation, Index, NodeId};
+use crate::base::{Block, Chain, ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, sum};
 use crate::journal::OpenError;
 use crate::journal::layout::Params;
+use crate::journal::snapshot::{self, Trailer};
 use crate::journal::superblock::{FILE_BYTES, Super};
-use crate::pipeline::parcel::Marks;
+use crate::pipeline::parcel::{Base, Marks};
 use crate::pipeline::ports::{File, Media};
 use crate::replica::Config;
 
@@ -19,8 +20,55 @@ pub fn format(
     life: Incarnation,
     params: &Params,
 ) -> Result<(), OpenError> {
-    params.check().map_err(OpenError::Params)?;
+    make(media, cluster, node, config, life, params, None)
+}
+
+/// As `format`, but the log stands on a snapshot from the start: `chunks` are its data, in order. Every founding
+/// member must be given the same ones, or they are different clusters' members.
+pub fn format_behind(
+    media: &mut impl Media,
+    cluster: ClusterId,
+    node: NodeId,
+    config: Config,
+    life: Incarnation,
+    params: &Params,
+    chunks: impl Iterator<Item = Block>,
+) -> Result<(), OpenError> {
+    const FIRST: Index = Index(1);
+    let file = File::Snapshot(FIRST);
     if let Some((file, _)) = media.files()?.first() {
+        return Err(OpenError::Exists { file: *file });
+    }
+    // The snapshot first: a directory that has its superblock is whole.
+    let mut hasher = sum::Hasher::default();
+    let mut length = 0;
+    media.create(file, 0)?;
+    for chunk in chunks {
+        media.write(file, length, &chunk)?;
+        hasher.update(&chunk);
+        length += chunk.len() as u64;
+    }
+    let data = hasher.digest();
+    let trailer = Trailer { cluster, index: FIRST, length, seal_length: 0, data, seal: sum::hash128(&[]) };
+    media.write(file, trailer.offset(), &trailer.encode())?;
+    snapshot::check(media, cluster, FIRST, |_| {})?;
+    let base = Base { index: FIRST, epoch: Epoch(1), chain: Chain(data), ticks: Nanos(0) };
+    make(media, cluster, node, config, life, params, Some(base))
+}
+
+fn make(
+    media: &mut impl Media,
+    cluster: ClusterId,
+    node: NodeId,
+    config: Config,
+    life: Incarnation,
+    params: &Params,
+    behind: Option<Base>,
+) -> Result<(), OpenError> {
+    params.check().map_err(OpenError::Params)?;
+    let base = behind.unwrap_or_default();
+    let own = File::Snapshot(base.index);
+    if let Some((file, _)) = media.files()?.iter().find(|(file, _)| behind.is_none() || *file != own) {
         return Err(OpenError::Exists { file: *file });
     }
     for nth in 0..params.segments {
@@ -33,15 +81,24 @@ pub fn format(
         generation: 1,
         parent: 0,
         era: 1,
-        after: Index(0),
+        after: base.index,
         older: Vec::new(),
         segment_bytes: params.segment_bytes,
         header_slots: params.header_slots,
         window_batches: params.window_batches,
-        recycled: Index(0),
-        watermark: Index(0),
+        recycled: base.index,
+        watermark: base.index,
         files: params.segments,
-        marks: Marks { blank, config, incarnation: life, ..Marks::default() },
+        marks: Marks {
+            blank,
+            config,
+            incarnation: life,
+            promised: base.epoch,
+            history: base.epoch,
+            commit: base.index,
+            base,
+            ..Marks::default()
+        },
     };
     media.create(File::Super, FILE_BYTES)?;
     founding.write(media)?;

@@ -32,6 +32,12 @@ impl Text {
         self.sample(&name, labels, value);
     }
 
+    /// A number under the very name that another system's tools look for.
+    pub fn foreign(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, help, "gauge");
+        self.sample(name, &[], value);
+    }
+
     /// A histogram as quantiles, in seconds.
     pub fn latency(&mut self, name: &str, help: &str, labels: &[(&str, &str)], latency: &Published) {
         let name = format!("quorate_{name}_seconds");

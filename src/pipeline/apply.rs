@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::base::{Incarnation, Index, Nanos, NodeId};
+use crate::base::{Incarnation, Index, Nanos, NodeId, Origin};
 use crate::journal::{Batch, flag};
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{Answers, ApplyIn, ApplyOut, Base, Changes, EdgeOut, Outcomes, Reads};
@@ -18,8 +18,11 @@ use crate::state::{Command, Envelope};
 const COMMANDS_PER_TURN: usize = 2048;
 /// Reads answered in one turn.
 const READS_PER_TURN: usize = 4096;
-/// Timers' commands proposed at once.
-const DUE_PER_TURN: usize = 1000;
+/// Bytes of changes that weigh as much as one more command: ending a session with many ephemerals is long work.
+const CHANGES_PER_COMMAND: usize = 128;
+/// Timers' commands that may be in the log at a time. Clients' commands queue behind them: when ten thousand
+/// sessions expire at once, with ten ephemerals each, these are a few milliseconds of work.
+const DUE_PENDING_MAX: usize = 128;
 /// Every so many batches the replicas compare digests.
 const DIGEST_EVERY: u64 = 1024;
 
@@ -50,6 +53,10 @@ pub struct Apply {
     outcomes: Vec<Outcomes>,
     changes: Changes,
     own: Vec<(u8, u64)>,
+    /// Edge lanes that are still to be told of a snapshot's state: (lane, first sequence that may have an outcome).
+    jumped: Vec<(u8, u64)>,
+    /// Leader: commands of its timers that are in the log and not yet applied.
+    due_pending: usize,
     stateless: bool,
     halted: bool,
 }
@@ -90,6 +97,8 @@ impl Apply {
             outcomes,
             changes: Changes::default(),
             own: Vec::new(),
+            jumped: Vec::new(),
+            due_pending: 0,
             stateless,
             halted: false,
         }
@@ -119,7 +128,8 @@ impl Apply {
             return Turn::IDLE;
         }
         self.take_order();
-        if self.loading.is_none() && !self.stateless {
+        self.tell_jump();
+        if self.loading.is_none() && !self.stateless && self.jumped.is_empty() {
             self.apply_some();
             self.answer_local();
             self.answer_waiting();
@@ -127,8 +137,22 @@ impl Apply {
         }
         self.save_some();
         let more = !self.queue.is_empty() && self.loading.is_none() && self.edges_have_room();
+        let more = more || !self.jumped.is_empty();
         let again = more && !self.halted || self.saving.as_ref().is_some_and(Saving::wants_a_turn);
         Turn { again, deadline: Nanos::MAX }
+    }
+
+    /// Edges hear of a jump before anything that comes of the new state; one whose lane is full is waited for.
+    fn tell_jump(&mut self) {
+        let edges = &mut self.lanes.edges;
+        self.jumped.retain(|&(lane, below)| {
+            let (tx, _) = &mut edges[usize::from(lane)];
+            let full = tx.room() == 0;
+            if !full {
+                tx.send(EdgeOut::Unknown { below });
+            }
+            full
+        });
     }
 
     fn take_order(&mut self) {
@@ -136,8 +160,10 @@ impl Apply {
             match parcel {
                 ApplyIn::Committed(batches) => self.queue.extend(batches),
                 ApplyIn::ReadAt { index, reads } => self.waiting.entry(index).or_default().extend(reads),
+                ApplyIn::Members(members) => self.machine.set_members(members),
                 ApplyIn::Leading(leading) => {
                     self.leading = leading;
+                    self.due_pending = 0;
                     self.machine.lead(self.ticks);
                 }
                 ApplyIn::Clock(ticks) => self.ticks = self.ticks.max(ticks),
@@ -210,6 +236,10 @@ impl Apply {
                 self.at.again = true;
                 *budget = 0;
                 return Ok(false);
+            }
+            *budget = budget.saturating_sub(self.effects.changes.len() / CHANGES_PER_COMMAND);
+            if command.envelope.origin == Origin::default() {
+                self.due_pending = self.due_pending.saturating_sub(1);
             }
             self.at = Cursor { offset: body.len() - rest.len(), again: false };
         }
@@ -284,9 +314,14 @@ impl Apply {
         if !self.leading || self.machine.next_due() > self.ticks || self.lanes.order.0.room() < 4 {
             return;
         }
+        let limit = DUE_PENDING_MAX - self.due_pending.min(DUE_PENDING_MAX);
+        if limit == 0 {
+            return;
+        }
         let mut commands = Vec::new();
-        let count = self.machine.due(self.ticks, DUE_PER_TURN, &mut commands);
+        let count = self.machine.due(self.ticks, limit, &mut commands);
         if count > 0 {
+            self.due_pending += count;
             self.lanes.order.0.send(ApplyOut::Due { count: count as u32, commands });
         }
     }
@@ -375,19 +410,19 @@ impl Apply {
                 let base = loading.base();
                 match loading.finish() {
                     Ok(machine) => {
+                        let members = self.machine.members().to_vec();
                         self.machine = machine;
+                        self.machine.set_members(members);
                         self.stateless = false;
                         self.applied = base.index;
                         self.ticks = self.ticks.max(base.ticks);
                         self.machine.lead(self.ticks);
                         // What these lanes had in the log below has its effect in the snapshot.
-                        for (lane, (tx, _)) in self.lanes.edges.iter_mut().enumerate() {
-                            let origin = crate::base::Origin::new(self.me, lane as u8, self.life);
-                            let below = self.machine.core().applied_of(origin) + 1;
-                            if tx.room() > 0 {
-                                tx.send(EdgeOut::Unknown { below });
-                            }
-                            self.own.push((lane as u8, below - 1));
+                        for lane in 0..self.lanes.edges.len() as u8 {
+                            let origin = Origin::new(self.me, lane, self.life);
+                            let upto = self.machine.core().applied_of(origin);
+                            self.own.push((lane, upto));
+                            self.jumped.push((lane, upto + 1));
                         }
                         self.lanes.order.0.send(ApplyOut::Loaded { base });
                     }

@@ -37,6 +37,8 @@ pub struct Edge {
     lanes: Lanes,
     doors: Doors,
     floor: Floor,
+    /// The node's doors have said what they have to say to the cluster.
+    announced: bool,
     /// Parcels wait for room in a lane.
     held_back: bool,
     latencies: Latencies,
@@ -89,7 +91,15 @@ impl Edge {
     /// `origin` names this lane for this life of the node: its commands count from 1 within it.
     pub fn new(origin: Origin, bounds: Bounds, limits: Limits, doors: Doors, lanes: Lanes) -> Edge {
         let floor = Floor::new(origin, bounds, limits);
-        Edge { lane: origin.lane(), lanes, doors, floor, held_back: false, latencies: Latencies::default() }
+        Edge {
+            lane: origin.lane(),
+            lanes,
+            doors,
+            floor,
+            announced: false,
+            held_back: false,
+            latencies: Latencies::default(),
+        }
     }
 
     /// For the metrics page; any thread may read them.
@@ -102,6 +112,16 @@ impl Edge {
         let Latencies { write, linear, local } = &self.latencies;
         [("write", write), ("read", linear), ("read_local", local)]
             .map(|(name, tally)| (name, tally.latency.published()))
+    }
+
+    /// Commands and queries that its sessions have issued, and connections that it has taken.
+    pub fn asked(&self) -> u64 {
+        self.floor.desk.issued + self.floor.counters.accepted.read()
+    }
+
+    /// A client waits for an answer.
+    pub fn is_waited_for(&self) -> bool {
+        self.floor.desk.writing().0 + self.floor.desk.reading() > 0
     }
 
     /// Commands leave this lane under this origin.
@@ -168,7 +188,13 @@ impl Edge {
         match parcel {
             EdgeOut::Outcomes(outcomes) => self.on_outcomes(&outcomes),
             EdgeOut::Answers(answers) => self.on_answers(&answers),
-            EdgeOut::Serving(serving) => self.floor.on_serving(serving),
+            EdgeOut::Serving(serving) => {
+                self.floor.on_serving(serving);
+                // Once in a life: what was taken is sent again until it is applied.
+                if serving && self.lane == 0 && !std::mem::replace(&mut self.announced, true) {
+                    self.doors.announce(&mut self.floor);
+                }
+            }
             EdgeOut::ReadsFailed(tags) => {
                 self.floor.counters.reads_failed.add(tags.len() as u64);
                 tags.into_iter().for_each(|tag| self.answer(tag, Answer::Unconfirmed));
@@ -181,6 +207,7 @@ impl Edge {
                 }
             }
             EdgeOut::Unknown { below } => {
+                self.doors.on_jump(&mut self.floor);
                 while self.floor.desk.oldest() < below && self.floor.desk.writing().0 > 0 {
                     let oldest = self.floor.desk.oldest();
                     self.settle(oldest, Outcome::Unknown);

@@ -6,6 +6,7 @@ use crate::pipeline::ports::DiskFault;
 use crate::replica::Config;
 
 pub use crate::doors::ReadItem;
+pub use crate::realms::Member;
 
 /// Edge to order: commands stamped by one edge lane, ready for the log.
 #[derive(Debug, Default)]
@@ -187,8 +188,8 @@ pub enum EdgeOut {
     ReadsFailed(Vec<u64>),
     /// Sessions or leases that `Touches` named and that are gone: (realm, id).
     Gone(Vec<(u8, u64)>),
-    /// Commands of this lane below this sequence will get no outcome that this edge can know (their state came
-    /// with a snapshot): the fate of those is unknown to their clients.
+    /// The state was replaced by a snapshot: what changed on the way to it nobody here has seen. Commands of this
+    /// lane below this sequence get no outcome: their fate is unknown to their clients.
     Unknown {
         below: u64,
     },
@@ -225,6 +226,8 @@ pub enum ApplyIn {
     Committed(Vec<Batch>),
     /// Confirmed reads: answer them once this index is applied.
     ReadAt { index: Index, reads: Vec<Reads> },
+    /// Who belongs to the cluster from here on.
+    Members(Vec<Member>),
     /// This node leads (timers start in full) or does not.
     Leading(bool),
     /// Leader only: cluster time, for what is due.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::Nanos;
-use crate::doors::zk::{Board, Mode};
+use crate::doors::zk::Board;
 use crate::pipeline::apply::Apply;
 use crate::pipeline::edge::Edge;
 use crate::pipeline::order::Order;
@@ -20,10 +20,12 @@ pub struct Share {
     pub order: Option<Order>,
     pub apply: Option<Apply>,
     pub peers: Option<Peers>,
-    /// Where the order stage's loop shows whether this node leads; a cluster of one shows nothing.
+    /// Where the loops of order and apply show how the node stands and what its state holds.
     pub board: Option<Arc<Board>>,
     stopping: bool,
     done: bool,
+    /// What the stages had done when the drive last asked.
+    work: [u64; 4],
 }
 
 impl Share {
@@ -68,7 +70,7 @@ impl Station for Share {
             turn = turn.and(order.turn(now, ports.wall_ms()));
             pending |= order.pending();
             if let Some(board) = &self.board {
-                board.set_mode(if order.replica().is_leader() { Mode::Leader } else { Mode::Follower });
+                show_standing(board, order, now);
             }
             if let Some(why) = order.halted() {
                 tracing::error!("stopping: {why}");
@@ -78,6 +80,9 @@ impl Station for Share {
         if let Some(apply) = &mut self.apply {
             turn = turn.and(apply.turn(now));
             pending |= apply.pending();
+            if let Some(board) = &self.board {
+                show_facts(board, apply);
+            }
         }
         if let Some(store) = &mut self.store {
             turn = turn.and(store.turn(now, ports));
@@ -94,6 +99,18 @@ impl Station for Share {
         turn.and(Turn { again: pending, ..Turn::IDLE })
     }
 
+    fn is_quiet(&mut self) -> bool {
+        let (commit, last) = self.order.as_ref().map_or((0, 0), |order| {
+            let replica = order.replica();
+            (replica.commit().0, replica.log().last().0)
+        });
+        let applied = self.apply.as_ref().map_or(0, |apply| apply.applied().0);
+        let asked = self.edge.as_ref().map_or(0, Edge::asked);
+        let work = [commit, last, applied, asked];
+        let waits = self.edge.as_ref().is_some_and(Edge::is_waited_for);
+        std::mem::replace(&mut self.work, work) == work && !waits
+    }
+
     fn on_stop(&mut self, now: Nanos) {
         self.stopping = true;
         if let Some(order) = &mut self.order {
@@ -104,4 +121,25 @@ impl Station for Share {
     fn is_done(&self) -> bool {
         self.done
     }
+}
+
+/// A cluster of one shows nothing.
+fn show_standing(board: &Board, order: &Order, now: Nanos) {
+    let replica = order.replica();
+    if replica.config().members().len() > 1 {
+        let (voters, followers) = (replica.config().voters().count(), replica.peers_up());
+        board.standing.leader.set(replica.leader().map_or(0, |node| u64::from(node.0)));
+        board.stand(replica.is_leader(), voters as u64, followers as u64, now.0 / 1_000_000);
+    }
+}
+
+fn show_facts(board: &Board, apply: &Apply) {
+    let tree = apply.machine().tree();
+    let [nodes, ephemerals, bytes, sessions] = tree.facts();
+    let facts = &board.facts;
+    facts.zxid.set(tree.zxid());
+    facts.nodes.set(nodes);
+    facts.ephemerals.set(ephemerals);
+    facts.bytes.set(bytes);
+    facts.sessions.set(sessions);
 }

@@ -24,6 +24,12 @@ pub trait Station {
     /// round, after a doorbell, and when the deadline of the last `Turn` has come.
     fn turn<P: Ports>(&mut self, now: Nanos, ports: &mut P) -> Turn;
 
+    /// Whether nothing but signs of life, of clients and members, has come since this was asked last. The drive may
+    /// then let more of them gather before it looks again.
+    fn is_quiet(&mut self) -> bool {
+        false
+    }
+
     /// TERM has come: hand over what others wait for, then be done. Called once, before a `turn`.
     fn on_stop(&mut self, now: Nanos);
 

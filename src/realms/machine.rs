@@ -4,7 +4,7 @@ use super::core::{Admission, Core, Request};
 use super::kv::Kv;
 use super::register::Registers;
 use super::tree::Tree;
-use super::{Broken, Effects, Flow, Realm, Stamp, reply};
+use super::{Broken, Effects, Flow, Member, Realm, Stamp, reply};
 use crate::base::sum::hash128;
 use crate::base::{Index, Nanos};
 use crate::state::snapshot::View;
@@ -59,6 +59,11 @@ pub enum Halt {
 impl Machine {
     pub fn new() -> Machine {
         Machine::default()
+    }
+
+    /// A fresh cluster's, but for the tree.
+    pub fn with_tree(tree: Tree) -> Machine {
+        Machine { tree, ..Machine::default() }
     }
 
     /// In the order of digests and snapshots: by realm.
@@ -222,6 +227,19 @@ impl Machine {
         }
         *self = fresh;
         Ok(())
+    }
+
+    /// Who belongs to the cluster: what a leader has shown to the tree's clients follows it.
+    pub fn set_members(&mut self, members: Vec<Member>) {
+        self.tree.set_members(members);
+    }
+
+    pub fn members(&self) -> &[Member] {
+        self.tree.members()
+    }
+
+    pub fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// Leader only: see `Realm::touch`.

@@ -7,11 +7,20 @@ pub mod register;
 pub mod reply;
 pub mod tree;
 
-use crate::base::{Index, Nanos};
+use crate::base::{Index, Nanos, NodeId};
 use crate::state::{Command, Table};
 
 pub use machine::{Applied, Halt, Machine};
 pub use reply::Status;
+
+/// A member of the cluster, for the realms that show it to clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub node: NodeId,
+    pub votes: bool,
+    /// Of its peer port, as configured.
+    pub address: String,
+}
 
 /// When a command is applied, in the log's own terms.
 #[derive(Clone, Copy, Debug, Default)]

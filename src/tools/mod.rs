@@ -4,6 +4,7 @@
 mod dev;
 mod format;
 mod http;
+mod import;
 mod inspect;
 mod serve;
 mod simulate;
@@ -24,6 +25,9 @@ enum Command {
     Serve(serve::Args),
     /// Make the data directory of a new node.
     Format(format::Args),
+    /// Take over another system's data.
+    #[command(subcommand)]
+    Import(import::Import),
     /// Run one or more nodes on this machine, for development and benchmarks.
     Dev(dev::Args),
     /// Run virtual clusters through faults drawn from seeds, and check that no promise is broken.
@@ -43,6 +47,7 @@ pub fn run(cli: Cli) -> Result<(), String> {
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Format(args) => format::run(args),
+        Command::Import(import) => import::run(import),
         Command::Dev(args) => dev::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Log(Log::Inspect(args)) => inspect::run(args),

@@ -1,8 +1,8 @@
 //! `--zoo-cfg`: a ZooKeeper server's configuration, read as ours.
 //!
 //! Mapped: dataDir (and its myid), clientPort, clientPortAddress, server.N, tickTime, minSessionTimeout,
-//! maxSessionTimeout, maxClientCnxns, 4lw.commands.whitelist, jute.maxbuffer, superDigest, admin.serverPort and
-//! admin.serverAddress. Keys that have no counterpart because nothing is to be tuned are passed over; all others
+//! maxSessionTimeout, maxClientCnxns, 4lw.commands.whitelist, jute.maxbuffer, superDigest, extendedTypesEnabled,
+//! enforceQuota, admin.serverPort and admin.serverAddress. Keys that have no counterpart because nothing is to be tuned are passed over; all others
 //! are named in a warning.
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -12,7 +12,7 @@ use crate::base::sum::hash128;
 use crate::config;
 
 /// What becomes of these is the server's own affair here: timing of elections, sizes of its files, purging.
-const PASSED_OVER: [&str; 17] = [
+const PASSED_OVER: [&str; 16] = [
     "initLimit",
     "syncLimit",
     "electionAlg",
@@ -24,7 +24,6 @@ const PASSED_OVER: [&str; 17] = [
     "commitLogCount",
     "standaloneEnabled",
     "reconfigEnabled",
-    "extendedTypesEnabled",
     "dataLogDir",
     "admin.enableServer",
     "metricsProvider.className",
@@ -69,7 +68,12 @@ fn map(
             "4lw.commands.whitelist" => {
                 args.zk_words = Some(value.split(',').map(|word| word.trim().to_string()).collect());
             }
-            "jute.maxbuffer" => args.zk_frame = Some(number()?.clamp(1024, crate::doors::zk::FRAME_MAX)),
+            // Off by default there.
+            "extendedTypesEnabled" | "zookeeper.extendedTypesEnabled" => {
+                args.zk_ttl_nodes = Some(value == "true");
+            }
+            "enforceQuota" | "zookeeper.enforceQuota" => args.zk_enforce_quota = Some(value == "true"),
+            "jute.maxbuffer" => args.zk_frame = Some(number()?.clamp(1024, crate::doors::zk::FRAME_LIMIT)),
             "DigestAuthenticationProvider.superDigest"
             | "zookeeper.DigestAuthenticationProvider.superDigest" => {
                 args.zk_super = Some(value.to_string());

@@ -1,6 +1,13 @@
-//! What the four-letter words and the metrics show: counters that each lane keeps for itself.
+//! What the four-letter words, the admin pages and the metrics show: counters that each lane keeps for itself, and
+//! what is counted over all lanes.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::roster::Conn;
+use crate::doors::Seat;
 
 /// What this node is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +70,12 @@ pub struct Lane {
     pub answered: Count,
     pub latency_us: Count,
     pub latency_us_max: Count,
+    /// Watches of the data table: how many, of how many connections, on how many paths.
+    pub data_watches: Count,
+    pub watching: Count,
+    pub watched_paths: Count,
+    /// Connections by seat. Locked when one comes or goes, and by who lists them.
+    conns: Mutex<BTreeMap<Seat, Arc<Conn>>>,
 }
 
 impl Lane {
@@ -73,14 +86,51 @@ impl Lane {
             self.latency_us_max.set(us);
         }
     }
+
+    pub fn enter(&self, seat: Seat, conn: Arc<Conn>) {
+        self.conns.lock().expect("nobody panics while listing").insert(seat, conn);
+    }
+
+    pub fn leave(&self, seat: Seat) {
+        self.conns.lock().expect("nobody panics while listing").remove(&seat);
+    }
+}
+
+/// What the state holds, as of the last command.
+#[derive(Debug, Default)]
+pub struct Facts {
+    pub zxid: Count,
+    /// Without the root's second name, which the reference counts too.
+    pub nodes: Count,
+    pub ephemerals: Count,
+    pub bytes: Count,
+    pub sessions: Count,
+}
+
+/// How this node stands to the others.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Voters; 0 or 1 where there is no ensemble.
+    pub voters: Count,
+    /// 0 without one.
+    pub leader: Count,
+    /// Leader only: members that hear from it.
+    pub followers: Count,
+    /// Leader only: since when, by the stages' clock.
+    pub leading_since_ms: Count,
 }
 
 #[derive(Debug)]
 pub struct Board {
     lanes: Vec<Lane>,
     mode: AtomicU8,
-    /// When the door began to serve; the clock is the stages'.
+    /// Connections by address, over all lanes.
+    addresses: Mutex<BTreeMap<IpAddr, u32>>,
+    pub facts: Facts,
+    pub standing: Standing,
+    /// When the node began, by the stages' clock, and what that clock lacks to be the wall's.
     pub started_ms: Count,
+    pub wall_ms: Count,
 }
 
 impl Board {
@@ -88,8 +138,56 @@ impl Board {
         Board {
             lanes: (0..lanes.max(1)).map(|_| Lane::default()).collect(),
             mode: AtomicU8::new(Mode::Standalone as u8),
+            addresses: Mutex::default(),
+            facts: Facts::default(),
+            standing: Standing::default(),
             started_ms: Count::default(),
+            wall_ms: Count::default(),
         }
+    }
+
+    /// One more connection from there: how many there are now.
+    pub fn come(&self, ip: IpAddr) -> u32 {
+        let mut addresses = self.addresses.lock().expect("nobody panics while counting");
+        let count = addresses.entry(ip).or_default();
+        *count += 1;
+        *count
+    }
+
+    pub fn go(&self, ip: IpAddr) {
+        let mut addresses = self.addresses.lock().expect("nobody panics while counting");
+        if let Some(count) = addresses.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.remove(&ip);
+            }
+        }
+    }
+
+    /// All connections of all lanes.
+    pub fn conns(&self) -> Vec<Arc<Conn>> {
+        let held = |lane: &Lane| -> Vec<Arc<Conn>> {
+            lane.conns.lock().expect("nobody panics while listing").values().cloned().collect()
+        };
+        self.lanes.iter().flat_map(held).collect()
+    }
+
+    /// Of answered requests, in milliseconds: mean and longest.
+    pub fn latency_ms(&self) -> (f64, u64) {
+        let answered = self.sum(|lane| &lane.answered).max(1) as f64;
+        let mean = self.sum(|lane| &lane.latency_us) as f64 / answered / 1000.0;
+        (mean, (self.max(|lane| &lane.latency_us_max) + 500) / 1000)
+    }
+
+    /// This node leads, or not; `since_ms` is by the stages' clock.
+    pub fn stand(&self, leads: bool, voters: u64, followers: u64, now_ms: u64) {
+        let mode = if leads { Mode::Leader } else { Mode::Follower };
+        if mode != self.mode() {
+            self.standing.leading_since_ms.set(now_ms);
+        }
+        self.standing.voters.set(voters);
+        self.standing.followers.set(if leads { followers } else { 0 });
+        self.set_mode(mode);
     }
 
     /// The lane's own counters. Lanes beyond those planned share the last.
@@ -116,6 +214,11 @@ impl Board {
 
     pub fn max(&self, count: impl Fn(&Lane) -> &Count) -> u64 {
         self.lanes.iter().map(|lane| count(lane).get()).max().unwrap_or(0)
+    }
+
+    /// What `crst` does.
+    pub fn reset_conns(&self) {
+        self.conns().iter().for_each(|conn| conn.reset());
     }
 
     /// What `srst` does.

@@ -1,12 +1,18 @@
 //! The ZooKeeper door: what unmodified ZooKeeper clients speak, over the tree realm.
 //!
-//! `wire` is the bytes, `session` one connection's requests in their order, `watches` who is to be told of what,
-//! `words` the four-letter commands, `board` what they show. A session of the protocol outlives connections: it
+//! `wire` is the bytes, `handshake` how a connection gets its session, `session` its requests in their order by
+//! their `sort`, `watches` who is to be told of what, `tables` what requests do to them, `words` the four-letter
+//! commands, `pages` the same for the admin door, `board` and `roster` what they show. A session of the protocol outlives connections: it
 //! lives in the realm, and a connection only speaks for it.
 
 mod auth;
 mod board;
+mod handshake;
+pub mod pages;
+mod roster;
 mod session;
+mod sort;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod watches;
@@ -14,21 +20,22 @@ pub mod wire;
 mod words;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::{Index, Nanos, Origin};
-use crate::doors::{Answer, Crowd, Cx, Door, Outcome, Seat, Taken};
+use crate::doors::{Answer, Crowd, Cx, Door, Outcome, Seat, Taken, Write};
 use crate::realms::tree::acl::{self, perm};
 use crate::realms::tree::changes::{self, Change};
-use crate::realms::tree::{paths, read::event};
+use crate::realms::tree::ops::kind;
+use crate::realms::tree::{Settings, paths, read::event};
 use crate::state::RealmId;
 use crate::state::timers::ById;
 
-pub use board::{Board, Lane, Mode};
+pub use board::{Board, Count, Lane, Mode};
 pub use session::Session;
 use watches::{Kind, Watches};
-pub use wire::FRAME_MAX;
+pub use wire::{FRAME_LIMIT, FRAME_MAX};
 
 pub use crate::realms::tree::acl::IDS_MAX;
 
@@ -39,7 +46,7 @@ pub struct Config {
     pub timeout_ms: (i32, i32),
     /// Bytes of a frame's body at most (`jute.maxbuffer`).
     pub frame_max: u32,
-    /// Connections from one address on one lane; 0 for any number.
+    /// Connections from one address; 0 for any number.
     pub per_address_max: u32,
     /// Four-letter words that are answered; the others are known but refused.
     pub words: Vec<String>,
@@ -47,6 +54,10 @@ pub struct Config {
     pub super_digest: Option<String>,
     /// Shown by `conf`, in order.
     pub shown: Vec<(String, String)>,
+    /// Where this node takes clients, if others of an ensemble are to tell theirs.
+    pub announced: Option<String>,
+    /// What the operator wants of the realm's settings; all replicas follow the last to say.
+    pub settings: Option<Settings>,
 }
 
 impl Default for Config {
@@ -58,6 +69,8 @@ impl Default for Config {
             words: vec!["srvr".into()],
             super_digest: None,
             shown: Vec::new(),
+            announced: None,
+            settings: None,
         }
     }
 }
@@ -70,12 +83,15 @@ pub struct Zk {
     watches: Watches,
     /// The connection that speaks for a session here.
     seats: ById<Seat>,
-    /// Where connections come from, and for which session they speak.
-    peers: BTreeMap<Seat, (SocketAddr, u64)>,
-    addresses: BTreeMap<IpAddr, u32>,
+    /// The session that each connection speaks for; 0 until it is open.
+    spoken: BTreeMap<Seat, u64>,
     /// The highest that this lane has seen applied.
     zxid: u64,
     told: Vec<Seat>,
+    /// The event under way, as all who are told receive it.
+    event: Vec<u8>,
+    /// When a session last asked anything of it.
+    now: Nanos,
 }
 
 impl Zk {
@@ -87,10 +103,23 @@ impl Zk {
             board,
             watches: Watches::default(),
             seats: ById::default(),
-            peers: BTreeMap::new(),
-            addresses: BTreeMap::new(),
+            spoken: BTreeMap::new(),
             zxid: 0,
             told: Vec::new(),
+            event: Vec::new(),
+            now: Nanos(0),
+        }
+    }
+
+    /// What this node has to say once it serves. Nobody waits for the outcomes.
+    pub fn announce(&self, cx: &mut Cx<'_>) {
+        let write =
+            |kind| Write { realm: RealmId::Tree, kind, feature: 0, principal: 0, session: 0, request: 0 };
+        if let Some(address) = &self.config.announced {
+            cx.write(&write(kind::ANNOUNCE), 0, |out| out.extend_from_slice(address.as_bytes()));
+        }
+        if let Some(settings) = self.config.settings {
+            cx.write(&write(kind::SETTINGS), 0, |out| out.push(settings.to_byte()));
         }
     }
 
@@ -98,12 +127,23 @@ impl Zk {
         self.board.lane(self.origin.lane())
     }
 
-    fn session_of(&self, seat: Seat) -> u64 {
-        self.peers.get(&seat).map_or(0, |peer| peer.1)
+    /// By the stages' clock.
+    fn now_ms(&self) -> u64 {
+        self.now.0 / 1_000_000
     }
 
-    fn peers(&self) -> impl Iterator<Item = (SocketAddr, u64)> {
-        self.peers.values().copied()
+    fn session_of(&self, seat: Seat) -> u64 {
+        self.spoken.get(&seat).copied().unwrap_or(0)
+    }
+
+    /// The tables of watches have changed.
+    fn count_watches(&self) {
+        let lane = self.lane();
+        lane.watches.set(self.watches.len() as u64);
+        let (count, connections, paths) = self.watches.breadth();
+        lane.data_watches.set(count as u64);
+        lane.watching.set(connections as u64);
+        lane.watched_paths.set(paths as u64);
     }
 
     /// A reply or change of the realm shows how far it is.
@@ -129,14 +169,20 @@ impl Zk {
     }
 
     fn send(&mut self, crowd: &mut impl Crowd<Session>, zxid: u64, what: u8, path: &[u8], list: &[u8]) {
+        if self.told.is_empty() {
+            return;
+        }
+        self.event.clear();
+        wire::write_event(&mut self.event, zxid as i64, what, path);
         for &seat in &self.told {
             crowd.visit(seat, |session, cx| {
                 if acl::allows(list, perm::READ, session.ids()) {
-                    wire::write_event(cx.out(), zxid as i64, what, path);
+                    cx.out().extend_from_slice(&self.event);
                 }
             });
         }
         self.lane().events.add(self.told.len() as u64);
+        self.count_watches();
     }
 
     /// A deletion is told in both tables, but once to each connection.
@@ -166,20 +212,20 @@ impl Door for Zk {
     type Session = Session;
 
     fn open(&mut self, cx: &mut Cx<'_>, from: SocketAddr) -> Session {
-        let ip = from.ip().to_canonical();
-        let count = self.addresses.entry(ip).or_default();
-        *count += 1;
         let max = self.config.per_address_max;
-        if max > 0 && *count > max {
+        if self.board.come(from.ip().to_canonical()) > max && max > 0 {
             self.lane().rejected.add(1);
             cx.hang_up("too many connections from this address");
         }
         self.lane().connections.add(1);
-        self.peers.insert(cx.seat, (from, 0));
-        Session::new(cx, from)
+        self.spoken.insert(cx.seat, 0);
+        let session = Session::new(cx, from);
+        self.lane().enter(cx.seat, session.conn().clone());
+        session
     }
 
     fn on_bytes(&mut self, session: &mut Session, cx: &mut Cx<'_>, bytes: &[u8]) -> Taken {
+        self.now = cx.now;
         session.on_bytes(self, cx, bytes)
     }
 
@@ -204,19 +250,22 @@ impl Door for Zk {
 
     fn on_ended(&mut self, session: &mut Session, seat: Seat) {
         self.watches.forget(seat);
-        self.peers.remove(&seat);
+        self.spoken.remove(&seat);
         if self.seats.get(&session.id()) == Some(&seat) {
             self.seats.remove(&session.id());
         }
-        let ip = session.from().ip().to_canonical();
-        if let Some(count) = self.addresses.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                self.addresses.remove(&ip);
-            }
-        }
+        self.board.go(session.conn().from.ip().to_canonical());
+        self.lane().leave(seat);
         self.lane().connections.sub(1);
-        self.lane().watches.set(self.watches.len() as u64);
+        self.count_watches();
+    }
+
+    /// Nobody can tell which events the watches of these connections have missed: their clients come back, and
+    /// learn it by setting them anew.
+    fn on_jump(&mut self, crowd: &mut impl Crowd<Session>) {
+        for &seat in self.spoken.keys() {
+            crowd.visit(seat, |_, cx| cx.hang_up("the state was replaced by a snapshot"));
+        }
     }
 
     fn on_changes(&mut self, _: Index, changes: &[u8], crowd: &mut impl Crowd<Session>) {

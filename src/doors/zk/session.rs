@@ -7,15 +7,18 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use super::roster::{Conn, Said};
+use super::sort::{Class, Sort, check, class_of, is_table, watched_path};
 use super::watches::{Kind, mode};
 use super::{Zk, auth, silence, wire, words};
 use crate::base::Nanos;
 use crate::doors::{Answer, Cx, Level, Outcome, Stop, Taken, Write};
 use crate::realms::tree::acl::{Ids, OwnIds, Scheme};
-use crate::realms::tree::jute::{Malformed, Reader, Write as _, strings};
-use crate::realms::tree::ops::{Change, Parts, Watched, code, kind, op};
-use crate::realms::tree::read::{Query, event, own};
+use crate::realms::tree::jute::{Malformed, Reader, Write as _};
+use crate::realms::tree::ops::{code, kind, op};
+use crate::realms::tree::read::{Query, own};
 use crate::state::RealmId;
 
 /// How long a connection may take until its session is open.
@@ -29,7 +32,7 @@ const HELD_MAX: usize = 4 << 20;
 const OUT_MAX: usize = 8 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Nothing has come yet.
     Greeting,
     /// A four-letter word waits for numbers.
@@ -39,16 +42,6 @@ enum Phase {
     Open,
     /// A reply that ends the connection is on its way: what comes now is not looked at.
     Leaving,
-}
-
-/// What may be under way together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Write,
-    /// Answered from this node's state.
-    Read,
-    /// Answered after a quorum check: sync, and reads behind it.
-    Quorum,
 }
 
 /// A request without a reply.
@@ -74,12 +67,12 @@ enum Step {
 
 /// One connection's state.
 pub struct Session {
-    phase: Phase,
-    id: u64,
-    timeout_ms: i32,
-    from: SocketAddr,
+    pub(super) phase: Phase,
+    pub(super) id: u64,
+    pub(super) timeout_ms: i32,
+    conn: Arc<Conn>,
     ids: OwnIds,
-    heard: Nanos,
+    pub(super) heard: Nanos,
     queue: VecDeque<Item>,
     /// Items at the front of the queue that wait for nothing but their answer.
     issued: usize,
@@ -88,10 +81,10 @@ pub struct Session {
     asked: usize,
     held_bytes: usize,
     /// What the handshake said, until it is answered.
-    last_zxid: i64,
-    wants_flag: bool,
+    pub(super) last_zxid: i64,
+    pub(super) wants_flag: bool,
     /// The session went elsewhere before its handshake was answered.
-    lost: bool,
+    pub(super) lost: bool,
 }
 
 impl Session {
@@ -103,7 +96,7 @@ impl Session {
             phase: Phase::Greeting,
             id: 0,
             timeout_ms: 0,
-            from,
+            conn: Arc::new(Conn::new(from, cx.now.0 / 1_000_000)),
             ids,
             heard: cx.now,
             queue: VecDeque::new(),
@@ -121,8 +114,8 @@ impl Session {
         self.id
     }
 
-    pub fn from(&self) -> SocketAddr {
-        self.from
+    pub fn conn(&self) -> &Arc<Conn> {
+        &self.conn
     }
 
     pub fn ids(&self) -> Ids<'_> {
@@ -183,6 +176,7 @@ impl Session {
             }
             let (body, size) = frame;
             taken += size;
+            self.conn.received.add(1);
             match self.phase {
                 Phase::Greeting => self.on_connect(door, cx, body),
                 _ => self.on_request(door, cx, body),
@@ -196,6 +190,8 @@ impl Session {
     }
 
     fn on_word(&mut self, door: &mut Zk, cx: &mut Cx<'_>, word: words::Word) {
+        self.conn.received.add(1);
+        door.lane().received.add(1);
         if !door.config.words.iter().any(|known| known == word.name() || known == "*") {
             words::refuse(word, cx.out());
             return cx.hang_up("a four-letter word that is not allowed");
@@ -210,78 +206,6 @@ impl Session {
         cx.read(RealmId::Tree, Level::Local, 0, |out| query.write(out));
     }
 
-    fn on_connect(&mut self, door: &mut Zk, cx: &mut Cx<'_>, body: &[u8]) {
-        let Ok(connect) = wire::Connect::read(body) else {
-            return cx.hang_up("a handshake that does not parse");
-        };
-        if !cx.serving {
-            return cx.hang_up("no leader that a quorum follows");
-        }
-        let (low, high) = door.config.timeout_ms;
-        self.timeout_ms = connect.timeout_ms.max(low).min(high);
-        self.last_zxid = connect.last_zxid;
-        self.wants_flag = connect.read_only.is_some();
-        let write = |kind| Write {
-            realm: RealmId::Tree,
-            kind,
-            feature: 0,
-            principal: 0,
-            session: connect.session,
-            request: 0,
-        };
-        if connect.session == 0 {
-            let timeout = self.timeout_ms.to_be_bytes();
-            self.phase = Phase::Opening;
-            cx.write(&write(kind::OPEN_SESSION), 0, |out| out.extend_from_slice(&timeout));
-            return;
-        }
-        if connect.password != Some(&wire::password(connect.session)[..]) {
-            return self.refuse(cx, "a wrong session password");
-        }
-        // The old connection of this session, if it is here, must not see what is asked from now on.
-        if let Some(old) = door.seats.insert(connect.session, cx.seat)
-            && old != cx.seat
-        {
-            cx.evict(old, "its session has a new connection");
-        }
-        self.id = connect.session;
-        self.phase = Phase::Opening;
-        let timeout = self.timeout_ms.to_be_bytes();
-        cx.write(&write(kind::ATTACH_SESSION), 0, |out| {
-            out.extend_from_slice(&connect.session.to_be_bytes());
-            out.extend_from_slice(&timeout);
-        });
-    }
-
-    /// Tells the client that its session is gone.
-    fn refuse(&mut self, cx: &mut Cx<'_>, why: &'static str) {
-        wire::write_connected(cx.out(), 0, 0, &[0; 16], self.wants_flag);
-        self.phase = Phase::Leaving;
-        cx.hang_up(why);
-    }
-
-    fn on_connected(&mut self, door: &mut Zk, cx: &mut Cx<'_>, reply: &[u8]) {
-        let zxid = door.saw(reply);
-        let mut reader = Reader::new(&reply[8..]);
-        let (Ok(0), Ok(id)) = (reader.i32(), reader.i64()) else {
-            return self.refuse(cx, "its session is unknown");
-        };
-        if self.lost {
-            return cx.hang_up("its session is served elsewhere");
-        }
-        self.id = id as u64;
-        door.seats.insert(self.id, cx.seat);
-        door.peers.insert(cx.seat, (self.from, self.id));
-        if self.last_zxid > zxid as i64 {
-            // It has seen what this cluster has never done: another one's client, or older state than it knows.
-            return cx.hang_up("the client is ahead of this cluster");
-        }
-        wire::write_connected(cx.out(), self.timeout_ms, self.id, &wire::password(self.id), self.wants_flag);
-        self.phase = Phase::Open;
-        self.heard = cx.now;
-        cx.alarm(cx.now.plus(silence(self.timeout_ms)));
-    }
-
     fn on_request(&mut self, door: &mut Zk, cx: &mut Cx<'_>, body: &[u8]) {
         door.lane().received.add(1);
         let Ok((head, record)) = wire::Head::split(body) else {
@@ -289,6 +213,9 @@ impl Session {
         };
         if !cx.serving {
             return cx.hang_up("no leader that a quorum follows");
+        }
+        if head.code == op::PING && self.queue.is_empty() {
+            return self.on_ping(door, cx, head.xid);
         }
         door.lane().outstanding.add(1);
         let item = Item { xid: head.xid, code: head.code, since: cx.now, step: Step::Hang };
@@ -332,12 +259,25 @@ impl Session {
         self.pump(door, cx);
     }
 
+    /// Nothing is under way: what most clients say most of the time costs no queue.
+    fn on_ping(&self, door: &Zk, cx: &mut Cx<'_>, xid: i32) {
+        door.lane().sent.add(1);
+        door.lane().latency(0);
+        let now_ms = cx.now.0 / 1_000_000;
+        self.conn.answered(Said { xid, code: op::PING, zxid: door.zxid, now_ms, us: 0 });
+        let mut reply = [0; 20];
+        reply[3] = 16;
+        reply[4..8].copy_from_slice(&xid.to_be_bytes());
+        reply[8..16].copy_from_slice(&door.zxid.to_be_bytes());
+        cx.out().extend_from_slice(&reply);
+    }
+
     fn on_auth(&mut self, door: &Zk, record: &[u8]) -> bool {
         let mut reader = Reader::new(record);
         let (Ok(_), Ok(scheme), Ok(shown)) = (reader.i32(), reader.bytes(), reader.bytes()) else {
             return false;
         };
-        let address = self.from.ip().to_canonical().to_string();
+        let address = self.conn.from.ip().to_canonical().to_string();
         let super_digest = door.config.super_digest.as_deref();
         let (scheme, shown) = (scheme.unwrap_or_default(), shown.unwrap_or_default());
         auth::take(scheme, shown, address.as_bytes(), super_digest, &mut self.ids)
@@ -440,7 +380,7 @@ impl Session {
                 };
                 if err == code::OK || (item.code == op::EXISTS && err == code::NO_NODE) {
                     door.watches.add(table, &path, cx.seat, mode::ONCE);
-                    door.lane().watches.set(door.watches.len() as u64);
+                    door.count_watches();
                 }
                 wire::write_reply(cx.out(), item.xid, reply);
             }
@@ -455,7 +395,7 @@ impl Session {
         assert!(matches!(item.step, Step::Asked(_)), "what is ready does not stay in front");
         self.issued -= 1;
         self.asked -= 1;
-        count_reply(door, &item, now);
+        self.count_reply(door, &item, now);
         item
     }
 
@@ -504,7 +444,7 @@ impl Session {
 
     /// The first item needs no answer from outside.
     fn finish(&mut self, door: &mut Zk, cx: &mut Cx<'_>, item: Item) {
-        count_reply(door, &item, cx.now);
+        self.count_reply(door, &item, cx.now);
         let (err, body, last) = match item.step {
             Step::Hang => return cx.hang_up("a record that cannot be"),
             Step::Ready { err, body, last } => (err, body, last),
@@ -530,178 +470,13 @@ impl Session {
         }
     }
 
-    /// Operations on the tables of watches alone.
-    fn on_table(&mut self, door: &mut Zk, cx: &mut Cx<'_>, code: i32, record: &[u8]) -> (i32, Vec<u8>) {
-        let mut reader = Reader::new(record);
-        let (Ok(path), Ok(which)) = (reader.bytes(), reader.i32()) else {
-            return (code::MARSHALLING_ERROR, Vec::new());
-        };
-        // Null is a path that nothing happens at, as in the reference.
-        let path = path.unwrap_or(b"\0");
-        let (seat, watches) = (cx.seat, &mut door.watches);
-        if code == op::ADD_WATCH {
-            match which {
-                0 => {
-                    watches.add(Kind::Data, path, seat, mode::PERSISTENT);
-                    watches.add(Kind::Child, path, seat, mode::PERSISTENT);
-                }
-                1 => watches.add(Kind::Data, path, seat, mode::RECURSIVE),
-                _ => return (code::MARSHALLING_ERROR, Vec::new()),
-            }
-            door.lane().watches.set(door.watches.len() as u64);
-            return (code::OK, vec![0; 4]);
-        }
-        // Checking looks at one table where removing clears two.
-        let places: &[(Kind, u8)] = match which {
-            1 => &[(Kind::Child, mode::ONCE)],
-            2 => &[(Kind::Data, mode::ONCE)],
-            3 => &[(Kind::Child, mode::ANY), (Kind::Data, mode::ANY)],
-            4 => &[(Kind::Data, mode::PERSISTENT), (Kind::Child, mode::PERSISTENT)],
-            5 => &[(Kind::Data, mode::RECURSIVE)],
-            _ => return (code::MARSHALLING_ERROR, Vec::new()),
-        };
-        let mut found = false;
-        for &(kind, modes) in places {
-            found |= match code {
-                op::REMOVE_WATCHES => watches.remove(kind, path, seat, modes),
-                _ => watches.modes(kind, path, seat) & modes != 0,
-            };
-        }
-        door.lane().watches.set(door.watches.len() as u64);
-        (if found { code::OK } else { code::NO_WATCHER }, Vec::new())
+    fn count_reply(&self, door: &Zk, item: &Item, now: Nanos) {
+        let lane = door.lane();
+        let us = now.since(item.since).0 / 1000;
+        lane.sent.add(1);
+        lane.outstanding.sub(1);
+        lane.latency(us);
+        let Item { xid, code, .. } = *item;
+        self.conn.answered(Said { xid, code, zxid: door.zxid, now_ms: now.0 / 1_000_000, us });
     }
-
-    /// A returning client's watches: what has happened meanwhile is told at once, the others are set.
-    fn take_watches(&mut self, door: &mut Zk, cx: &mut Cx<'_>, code: i32, record: &[u8], missed: &[u8]) {
-        let mut reader = Reader::new(record);
-        let _since = reader.i64();
-        let tables: &[(Kind, u8)] = &[
-            (Kind::Data, mode::ONCE),
-            (Kind::Data, mode::ONCE),
-            (Kind::Child, mode::ONCE),
-            (Kind::Data, mode::PERSISTENT),
-            (Kind::Data, mode::RECURSIVE),
-        ];
-        let count = if code == op::SET_WATCHES2 { 5 } else { 3 };
-        let mut missed = missed.iter();
-        for &(kind, modes) in &tables[..count] {
-            let Ok(vector) = reader.string_vector() else { return };
-            for path in strings(vector) {
-                match missed.next() {
-                    Some(&event::NONE) | None => {
-                        door.watches.add(kind, path, cx.seat, modes);
-                        if modes == mode::PERSISTENT {
-                            door.watches.add(Kind::Child, path, cx.seat, modes);
-                        }
-                    }
-                    Some(&what) => wire::write_event(cx.out(), -1, what, path),
-                }
-            }
-        }
-        door.lane().watches.set(door.watches.len() as u64);
-    }
-}
-
-fn count_reply(door: &Zk, item: &Item, now: Nanos) {
-    let lane = door.lane();
-    lane.sent.add(1);
-    lane.outstanding.sub(1);
-    lane.latency(now.since(item.since).0 / 1000);
-}
-
-/// The path to watch, if the read asks for it.
-fn watched_path(record: &[u8]) -> Option<Box<[u8]>> {
-    let read = Watched::read(&mut Reader::new(record)).ok()?;
-    if read.watch { read.path.map(Into::into) } else { None }
-}
-
-/// What kind of request a code makes.
-enum Sort {
-    /// Of the log or the state.
-    Asked,
-    /// Of the tables of watches; everything else keeps its place before and behind it.
-    Table,
-    Ping,
-    Auth,
-    WhoAmI,
-    Sasl,
-    Unknown,
-}
-
-fn is_table(code: i32) -> bool {
-    matches!(code, op::ADD_WATCH | op::REMOVE_WATCHES | op::CHECK_WATCHES)
-}
-
-fn class_of(code: i32) -> Class {
-    match code {
-        op::SYNC => Class::Quorum,
-        op::EXISTS
-        | op::GET_DATA
-        | op::GET_ACL
-        | op::GET_CHILDREN
-        | op::GET_CHILDREN2
-        | op::MULTI_READ
-        | op::SET_WATCHES
-        | op::SET_WATCHES2
-        | op::GET_EPHEMERALS
-        | op::GET_ALL_CHILDREN_NUMBER => Class::Read,
-        _ => Class::Write,
-    }
-}
-
-/// Whether the record is what its code says, before it has any effect.
-fn check(code: i32, record: &[u8]) -> Result<Sort, Malformed> {
-    let mut reader = Reader::new(record);
-    match code {
-        op::PING => return Ok(Sort::Ping),
-        op::AUTH => return Ok(Sort::Auth),
-        op::SASL => return Ok(Sort::Sasl),
-        op::WHO_AM_I => return Ok(Sort::WhoAmI),
-        op::ADD_WATCH | op::REMOVE_WATCHES | op::CHECK_WATCHES => {
-            reader.bytes()?;
-            reader.i32()?;
-            return Ok(Sort::Table);
-        }
-        op::CLOSE_SESSION => {}
-        op::CREATE
-        | op::CREATE2
-        | op::CREATE_CONTAINER
-        | op::CREATE_TTL
-        | op::DELETE
-        | op::SET_DATA
-        | op::SET_ACL => {
-            Change::read(code, &mut reader)?;
-        }
-        op::RECONFIG => {
-            for _ in 0..3 {
-                reader.bytes()?;
-            }
-            reader.i64()?;
-        }
-        op::MULTI => {
-            if Parts::check(record)? {
-                return Err(Malformed::Multi(op::GET_DATA));
-            }
-        }
-        op::MULTI_READ => {
-            if !Parts::check(record)? && Parts::new(record).next().is_some() {
-                return Err(Malformed::Multi(op::CREATE));
-            }
-        }
-        op::EXISTS | op::GET_DATA | op::GET_CHILDREN | op::GET_CHILDREN2 => {
-            Watched::read(&mut reader)?;
-        }
-        op::GET_ACL | op::SYNC | op::GET_EPHEMERALS | op::GET_ALL_CHILDREN_NUMBER => {
-            reader.bytes()?;
-        }
-        op::SET_WATCHES | op::SET_WATCHES2 => {
-            reader.i64()?;
-            for _ in 0..if code == op::SET_WATCHES2 { 5 } else { 3 } {
-                reader.string_vector()?;
-            }
-        }
-        // Among them: check outside a multi, and deleteContainer, which is not for clients.
-        _ => return Ok(Sort::Unknown),
-    }
-    Ok(Sort::Asked)
 }

@@ -35,6 +35,8 @@ enum Watchers {
 #[derive(Debug, Default)]
 struct Table {
     paths: BTreeMap<Arc<[u8]>, Watchers>,
+    /// Registrations in it.
+    count: usize,
 }
 
 #[derive(Debug, Default)]
@@ -44,8 +46,7 @@ pub struct Watches {
     /// Recursive registrations: without any, nobody looks at the paths above.
     recursive: usize,
     /// Which paths a connection watches in either table.
-    by_seat: BTreeMap<Seat, BTreeSet<Arc<[u8]>>>,
-    count: usize,
+    by_seat: BySeat,
 }
 
 impl Watchers {
@@ -77,6 +78,17 @@ impl Watchers {
                     many.insert(seat, modes);
                 }
                 many.is_empty()
+            }
+        }
+    }
+
+    /// Drops those for whom `keep` says no. False: nobody is left.
+    fn retain(&mut self, mut keep: impl FnMut(Seat, &mut u8) -> bool) -> bool {
+        match self {
+            Watchers::One(seat, modes) => keep(*seat, modes),
+            Watchers::Many(many) => {
+                many.retain(|&seat, modes| keep(seat, modes));
+                !many.is_empty()
             }
         }
     }
@@ -114,20 +126,31 @@ impl Table {
     }
 }
 
+type BySeat = BTreeMap<Seat, BTreeSet<Arc<[u8]>>>;
+
+fn forget_path(by_seat: &mut BySeat, seat: Seat, path: &[u8]) {
+    if let Some(own) = by_seat.get_mut(&seat) {
+        own.remove(path);
+        if own.is_empty() {
+            by_seat.remove(&seat);
+        }
+    }
+}
+
 impl Watches {
     /// Registrations, each path and connection counting once per table.
     pub fn len(&self) -> usize {
-        self.count
+        self.data.count + self.child.count
     }
 
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 
-    /// Connections that watch anything, and paths watched.
-    pub fn breadth(&self) -> (usize, usize) {
-        let child_only = self.child.paths.keys().filter(|path| !self.data.paths.contains_key(*path)).count();
-        (self.by_seat.len(), self.data.paths.len() + child_only)
+    /// Of the data table, which is all that the reference shows: watches, connections that have any, paths. The
+    /// connections are an upper bound: those that watch children only are among them.
+    pub fn breadth(&self) -> (usize, usize, usize) {
+        (self.data.count, self.by_seat.len(), self.data.paths.len())
     }
 
     fn table(&self, kind: Kind) -> &Table {
@@ -148,10 +171,10 @@ impl Watches {
         }
         self.recursive += usize::from(modes & mode::RECURSIVE != 0);
         self.recursive -= usize::from(old & mode::RECURSIVE != 0);
-        self.count += usize::from(old == 0);
-        self.count -= usize::from(modes == 0);
         let own = self.by_seat.entry(seat).or_default();
         let table = if kind == Kind::Data { &mut self.data } else { &mut self.child };
+        table.count += usize::from(old == 0);
+        table.count -= usize::from(modes == 0);
         if modes != 0 {
             let shared: Arc<[u8]> = own.get(path).cloned().unwrap_or_else(|| path.into());
             own.insert(shared.clone());
@@ -159,10 +182,7 @@ impl Watches {
         }
         table.clear(path, seat);
         if self.data.modes(path, seat) == 0 && self.child.modes(path, seat) == 0 {
-            own.remove(path);
-            if own.is_empty() {
-                self.by_seat.remove(&seat);
-            }
+            forget_path(&mut self.by_seat, seat, path);
         }
     }
 
@@ -189,21 +209,31 @@ impl Watches {
     /// Who is to be told of a change at `path`: appended to `told`, each once. Registrations for one time are
     /// used up.
     pub fn fire(&mut self, kind: Kind, path: &[u8], told: &mut Vec<Seat>) {
-        if self.is_empty() {
-            return;
-        }
         let start = told.len();
-        let mut spent = Vec::new();
-        if let Some(watchers) = self.table(kind).paths.get(path) {
-            watchers.each(|seat, modes| {
+        let (table, other) = match kind {
+            Kind::Data => (&mut self.data, &self.child),
+            Kind::Child => (&mut self.child, &self.data),
+        };
+        if let Some(watchers) = table.paths.get_mut(path) {
+            // Thousands may wait for the same change: each is told and forgotten in one pass.
+            let elsewhere = other.paths.get(path);
+            let (by_seat, mut spent) = (&mut self.by_seat, 0);
+            let is_left = watchers.retain(|seat, modes| {
                 told.push(seat);
-                if modes & mode::ONCE != 0 {
-                    spent.push((seat, modes & !mode::ONCE));
+                *modes &= !mode::ONCE;
+                if *modes != 0 {
+                    return true;
                 }
+                spent += 1;
+                if elsewhere.is_none_or(|watchers| watchers.modes(seat) == 0) {
+                    forget_path(by_seat, seat, path);
+                }
+                false
             });
-        }
-        for (seat, modes) in spent {
-            self.set(kind, path, seat, modes);
+            if !is_left {
+                table.paths.remove(path);
+            }
+            table.count -= spent;
         }
         if kind == Kind::Data && self.recursive > 0 {
             self.fire_above(path, told);

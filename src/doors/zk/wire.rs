@@ -2,9 +2,11 @@
 
 use crate::realms::tree::jute::{self, Reader, Write};
 
-/// Bytes of a frame's body at most. The reference's limit is 1,048,575; ours leaves room in a batch of 1 MiB for
-/// what the server writes in front of a request.
-pub const FRAME_MAX: u32 = (1 << 20) - 4096;
+/// Bytes of a frame's body at most, unless the operator says otherwise: the reference's limit.
+pub const FRAME_MAX: u32 = 0xf_ffff;
+
+/// The most that an operator may allow: a batch holds it, with what the server writes in front of a request.
+pub const FRAME_LIMIT: u32 = (2 << 20) - (16 << 10);
 
 /// Numbers of requests with a meaning of their own.
 pub mod xid {

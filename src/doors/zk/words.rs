@@ -1,15 +1,19 @@
 //! The four-letter words, in the reference's formats. A connection that begins with one gets text and is closed.
 //!
-//! `stat` and `cons` list the connections of the lane that was asked; all numbers are the node's.
+//! All numbers and connections are the node's; `wchc` and `wchp` list the watches of the lane that was asked.
 
 use std::fmt::Write;
 
-use super::{Zk, board::Mode};
+use super::Zk;
+use super::board::{Board, Mode};
 
 /// What clients and tools take for the server's version: the protocol followed, then our own. The date is there
 /// because tools look for one.
 pub const VERSION: &str =
     concat!("3.9.5-quorate-", env!("CARGO_PKG_VERSION"), ", built on 2026-02-11 20:15 UTC");
+
+/// Said to whoever asks a node that no leader serves.
+pub const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
 
 macro_rules! words {
     ($($word:ident $name:literal),* $(,)?) => {
@@ -51,8 +55,9 @@ pub fn at_once(word: Word, door: &Zk, serving: bool) -> Option<String> {
     match word {
         Word::Ruok => return Some("imok".into()),
         Word::Isro => return Some(if serving { "rw" } else { "null" }.into()),
-        Word::Gtmk | Word::Stmk => return Some("306".into()),
-        _ if !serving => return Some("This ZooKeeper instance is not currently serving requests\n".into()),
+        Word::Gtmk => return Some("306".into()),
+        Word::Stmk => return Some(String::new()),
+        _ if !serving => return Some(format!("{NOT_SERVING}\n")),
         _ => {}
     }
     let mut text = String::new();
@@ -61,15 +66,15 @@ pub fn at_once(word: Word, door: &Zk, serving: bool) -> Option<String> {
             for (key, value) in &door.config.shown {
                 let _ = writeln!(text, "{key}={value}");
             }
-            let (low, high) = door.config.timeout_ms;
-            let _ = writeln!(text, "minSessionTimeout={low}\nmaxSessionTimeout={high}");
-            let _ = writeln!(text, "maxClientCnxns={}", door.config.per_address_max);
         }
         Word::Cons => {
-            connections(door, &mut text);
+            connections(&door.board, true, &mut text);
             text.push('\n');
         }
-        Word::Crst => text += "Connection stats reset.\n",
+        Word::Crst => {
+            door.board.reset_conns();
+            text += "Connection stats reset.\n";
+        }
         Word::Srst => {
             door.board.reset();
             text += "Server stats reset.\n";
@@ -79,9 +84,11 @@ pub fn at_once(word: Word, door: &Zk, serving: bool) -> Option<String> {
             let _ = writeln!(text, "os.name={}\nos.arch={}", std::env::consts::OS, std::env::consts::ARCH);
         }
         Word::Wchs => {
-            let (connections, paths) = door.watches.breadth();
+            let board = &door.board;
+            let (connections, paths) =
+                (board.sum(|lane| &lane.watching), board.sum(|lane| &lane.watched_paths));
             let _ = writeln!(text, "{connections} connections watching {paths} paths");
-            let _ = writeln!(text, "Total watches:{}", door.watches.len());
+            let _ = writeln!(text, "Total watches:{}", board.sum(|lane| &lane.data_watches));
         }
         Word::Wchc => {
             for (seat, paths) in door.watches.by_seat() {
@@ -120,41 +127,43 @@ pub fn answer(word: Word, door: &Zk, zxid: u64, body: &[u8], out: &mut Vec<u8>) 
             let _ = writeln!(text, "Zookeeper version: {VERSION}");
             if word == Word::Stat {
                 text += "Clients:\n";
-                connections(door, &mut text);
+                connections(&door.board, false, &mut text);
                 text.push('\n');
             }
-            server(door, zxid, nodes, &mut text);
+            server(&door.board, zxid, nodes, &mut text);
         }
-        Word::Mntr => monitor(door, nodes, ephemerals, bytes, sessions, &mut text),
+        Word::Mntr => {
+            for (key, value) in monitor(&door.board, [nodes, ephemerals, bytes, sessions], door.now_ms()) {
+                let _ = match value.as_str() {
+                    Some(word) => writeln!(text, "zk_{key}\t{word}"),
+                    None => writeln!(text, "zk_{key}\t{value}"),
+                };
+            }
+        }
         Word::Dirs => {
             let _ = writeln!(text, "datadir_size: {bytes}\nlogdir_size: {bytes}");
         }
         Word::Dump => {
             out.extend_from_slice(body);
-            let _ = writeln!(text, "Connections dump:");
-            connections(door, &mut text);
+            let conns = door.board.conns();
+            let _ = writeln!(text, "Connections dump:\nConnections Sets (1)/({}):", conns.len());
+            for conn in conns {
+                let _ = writeln!(text, "\tip: /{} sessionId: 0x{:x}", conn.from, conn.session.get());
+            }
         }
         _ => unreachable!("answered at once"),
     }
     out.extend_from_slice(text.as_bytes());
 }
 
-fn connections(door: &Zk, text: &mut String) {
-    for (from, session) in door.peers() {
-        let _ = writeln!(text, " /{from}[1](queued=0,recved=0,sent=0,sid=0x{session:x})");
-    }
+fn connections(board: &Board, all: bool, text: &mut String) {
+    let wall_ms = board.wall_ms.get();
+    board.conns().iter().for_each(|conn| conn.line(all, wall_ms, text));
 }
 
-fn latency_ms(door: &Zk) -> (f64, f64) {
-    let answered = door.board.sum(|lane| &lane.answered).max(1) as f64;
-    let sum = door.board.sum(|lane| &lane.latency_us) as f64;
-    (sum / answered / 1000.0, door.board.max(|lane| &lane.latency_us_max) as f64 / 1000.0)
-}
-
-fn server(door: &Zk, zxid: u64, nodes: u64, text: &mut String) {
-    let board = &door.board;
-    let (mean, most) = latency_ms(door);
-    let _ = writeln!(text, "Latency min/avg/max: 0/{mean:.4}/{}", most.round());
+fn server(board: &Board, zxid: u64, nodes: u64, text: &mut String) {
+    let (mean, most) = board.latency_ms();
+    let _ = writeln!(text, "Latency min/avg/max: 0/{}/{most}", rounded(mean));
     let _ = writeln!(text, "Received: {}", board.sum(|lane| &lane.received));
     let _ = writeln!(text, "Sent: {}", board.sum(|lane| &lane.sent));
     let _ = writeln!(text, "Connections: {}", board.sum(|lane| &lane.connections));
@@ -167,27 +176,49 @@ fn server(door: &Zk, zxid: u64, nodes: u64, text: &mut String) {
     }
 }
 
-fn monitor(door: &Zk, nodes: u64, ephemerals: u64, bytes: u64, sessions: u64, text: &mut String) {
-    let board = &door.board;
-    let (mean, most) = latency_ms(door);
-    let mut line = |key: &str, value: &dyn std::fmt::Display| {
-        let _ = writeln!(text, "zk_{key}\t{value}");
-    };
-    line("version", &VERSION);
-    line("server_state", &board.mode().name());
-    line("ephemerals_count", &ephemerals);
-    line("num_alive_connections", &board.sum(|lane| &lane.connections));
-    line("avg_latency", &format_args!("{mean:.4}"));
-    line("min_latency", &0);
-    line("max_latency", &most.round());
-    line("outstanding_requests", &board.sum(|lane| &lane.outstanding));
-    line("znode_count", &nodes);
-    line("watch_count", &board.sum(|lane| &lane.watches));
-    line("global_sessions", &sessions);
-    line("local_sessions", &0);
-    line("packets_received", &board.sum(|lane| &lane.received));
-    line("packets_sent", &board.sum(|lane| &lane.sent));
-    line("approximate_data_size", &bytes);
-    line("connection_rejected", &board.sum(|lane| &lane.rejected));
-    line("auth_failed_count", &board.sum(|lane| &lane.auth_failed));
+/// Four digits at most, one at least, as the reference shows means.
+pub fn rounded(mean: f64) -> serde_json::Value {
+    serde_json::json!((mean * 10_000.0).round() / 10_000.0)
+}
+
+/// What `mntr` shows, by the reference's names and mostly in its order. `facts`: nodes, ephemerals, bytes, sessions.
+pub fn monitor(board: &Board, facts: [u64; 4], now_ms: u64) -> Vec<(&'static str, serde_json::Value)> {
+    let [nodes, ephemerals, bytes, sessions] = facts;
+    let (mean, most) = board.latency_ms();
+    let mut all: Vec<(&'static str, serde_json::Value)> =
+        vec![("version", VERSION.into()), ("server_state", board.mode().name().into())];
+    let numbers = [
+        ("ephemerals_count", ephemerals),
+        ("num_alive_connections", board.sum(|lane| &lane.connections)),
+        ("outstanding_requests", board.sum(|lane| &lane.outstanding)),
+        ("znode_count", nodes),
+        ("global_sessions", sessions),
+        ("local_sessions", 0),
+        ("packets_sent", board.sum(|lane| &lane.sent)),
+        ("packets_received", board.sum(|lane| &lane.received)),
+        ("watch_count", board.sum(|lane| &lane.watches)),
+        ("auth_failed_count", board.sum(|lane| &lane.auth_failed)),
+        ("min_latency", 0),
+        ("max_latency", most),
+        ("approximate_data_size", bytes),
+        ("uptime", now_ms.saturating_sub(board.started_ms.get())),
+        ("connection_rejected", board.sum(|lane| &lane.rejected)),
+    ];
+    all.extend(numbers.map(|(key, value)| (key, value.into())));
+    all.insert(4, ("avg_latency", rounded(mean)));
+    if board.standing.voters.get() > 1 {
+        all.push(("quorum_size", board.standing.voters.get().into()));
+    }
+    if board.mode() == Mode::Leader {
+        let followers = board.standing.followers.get();
+        let since = board.standing.leading_since_ms.get();
+        all.extend([
+            ("learners", followers.into()),
+            ("synced_followers", followers.into()),
+            ("synced_observers", 0.into()),
+            ("pending_syncs", 0.into()),
+            ("leader_uptime", now_ms.saturating_sub(since).into()),
+        ]);
+    }
+    all
 }

@@ -30,11 +30,11 @@ impl Reply {
         Reply { code, kind: "text/plain; version=0.0.4", body: body.into() }
     }
 
-    fn json(code: u16, value: serde_json::Value) -> Reply {
+    pub fn json(code: u16, value: serde_json::Value) -> Reply {
         Reply { code, kind: "application/json", body: format!("{value}\n") }
     }
 
-    fn error(code: u16, why: impl Into<String>) -> Reply {
+    pub fn error(code: u16, why: impl Into<String>) -> Reply {
         Reply::json(code, json!({ "error": why.into() }))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use glommio::timer;
 
+use crate::drive::admin::ZooKeeper;
 use crate::drive::bell::Doorbell;
 use crate::pipeline::lane::{Bell, Rx, Tx};
 use crate::pipeline::parcel::{Answer, Ask, Status};
@@ -22,6 +23,8 @@ pub struct Desk {
     bell: Arc<Doorbell>,
     asked: Cell<u64>,
     busy: Cell<bool>,
+    /// Pages that need no answer of the node.
+    pub zookeeper: Option<ZooKeeper>,
 }
 
 impl Desk {
@@ -32,6 +35,7 @@ impl Desk {
             bell,
             asked: Cell::new(0),
             busy: Cell::new(false),
+            zookeeper: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod answer;
 mod desk;
+mod zookeeper;
 
 use std::cell::Cell;
 use std::io;
@@ -18,6 +19,7 @@ use crate::observe::Text;
 
 use answer::{Reply, Request};
 pub use desk::Desk;
+pub use zookeeper::ZooKeeper;
 
 /// What contributes to `/metrics`.
 pub type Source = Box<dyn Fn(&mut Text) + Send>;
@@ -104,6 +106,9 @@ async fn converse(mut stream: net::TcpStream, desk: &Desk, sources: &[Source]) -
 }
 
 async fn reply_to(request: &Request, desk: &Desk, sources: &[Source]) -> Reply {
+    if let Some(reply) = desk.zookeeper.as_ref().and_then(|zookeeper| zookeeper.reply(request)) {
+        return reply;
+    }
     match answer::route(request) {
         answer::Route::Healthz => Reply::text(200, "ok\n"),
         answer::Route::Metrics => {

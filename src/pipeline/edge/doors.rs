@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::base::{Index, Nanos};
-use crate::doors::{Answer, Crowd, Cx, Door, Outcome, Seat, Taken, native, zk};
+use crate::doors::{Answer, Crowd, Cx, Door, Link, Outcome, Seat, Taken, native, zk};
 use crate::pipeline::edge::floor::Floor;
 use crate::pipeline::ports;
 use crate::state::RealmId;
@@ -102,6 +102,20 @@ impl Doors {
         }
     }
 
+    /// This lane speaks for its node, which begins to serve.
+    pub(super) fn announce(&mut self, floor: &mut Floor) {
+        if let Some(zk) = &self.zk {
+            floor.speak(|cx| zk.announce(cx));
+        }
+    }
+
+    pub(super) fn on_jump(&mut self, floor: &mut Floor) {
+        self.native.on_jump(floor);
+        if let Some(zk) = &mut self.zk {
+            zk.on_jump(floor);
+        }
+    }
+
     pub(super) fn deadline(&self) -> Nanos {
         self.native.deadline()
     }
@@ -110,6 +124,15 @@ impl Doors {
         if self.native.deadline() <= floor.now {
             self.native.on_deadline(floor.now, floor);
         }
+    }
+}
+
+impl Floor {
+    /// Calls `f` with what a session has, but for no connection: its outcomes and replies go nowhere.
+    fn speak(&mut self, f: impl FnOnce(&mut Cx<'_>)) {
+        let nobody = Seat { slot: u32::MAX, generation: u32::MAX };
+        let mut link = Link::default();
+        f(&mut Cx::new(self.now, nobody, true, &mut link, &mut self.desk));
     }
 }
 

@@ -3,9 +3,9 @@
 use crate::base::{Epoch, Index, Nanos, NodeId, PAGE};
 use crate::journal::{Batch, flag};
 use crate::pipeline::order::{FEED_BYTES, FOR_APPLY, Order};
-use crate::pipeline::parcel::{ApplyIn, EdgeOut, StoreIn};
+use crate::pipeline::parcel::{ApplyIn, EdgeOut, Member, StoreIn};
 use crate::pipeline::peer::PeerIn;
-use crate::replica::{Effect, Msg};
+use crate::replica::{Effect, Msg, Role};
 
 impl Order {
     pub(super) fn carry_out(&mut self, now: Nanos) {
@@ -135,6 +135,13 @@ impl Order {
             return;
         }
         self.members = self.replica.config().clone();
+        let member = |(node, role, address): &(NodeId, Role, String)| Member {
+            node: *node,
+            votes: *role == Role::Voter,
+            address: address.clone(),
+        };
+        let members = self.members.members().iter().map(member).collect();
+        self.lanes.apply.0.send(ApplyIn::Members(members));
         let me = self.replica.me();
         let others = self.members.members().iter().filter(|member| member.0 != me);
         let addresses = others.filter_map(|(id, _, address)| {

@@ -66,6 +66,10 @@ impl Tree {
                 }
                 false
             }
+            kind::ANNOUNCE => {
+                self.announce(envelope.origin.node(), command.payload);
+                false
+            }
             _ => self.client_command(at, command, effects),
         };
         if !effects.wanted {
@@ -326,16 +330,6 @@ impl Tree {
         let node = self.head(path).expect("it is due");
         let parent = self.head(paths::split(path).0).expect("a node has a parent");
         self.unlink(path, &node, parent, self.zxid, &mut effects.changes);
-    }
-
-    fn configure(&mut self, at: &Stamp, text: &[u8], effects: &mut Effects) {
-        const PATH: &[u8] = b"/zookeeper/config";
-        let mut head = self.head(PATH).expect("the configuration has its node");
-        head.version = -1;
-        head.mzxid = self.zxid;
-        head.mtime = at.wall_ms;
-        self.store.put(PATH, &head, Some(text));
-        Event::Data { path: PATH, list: self.store.acl_list(head.acl) }.write(&mut effects.changes);
     }
 
     /// A session that an import brings along: nobody speaks for it until its client comes back.

@@ -10,7 +10,9 @@
 pub mod acl;
 mod apply;
 pub mod changes;
+mod config;
 mod create;
+pub mod import;
 pub mod jute;
 mod multi;
 mod node;
@@ -26,7 +28,7 @@ mod tests;
 pub use store::PATH_MAX;
 
 use crate::base::Nanos;
-use crate::realms::{Broken, Effects, Flow, Realm, Stamp};
+use crate::realms::{Broken, Effects, Flow, Member, Realm, Stamp};
 use crate::state::{Command, Table};
 use ops::kind;
 use session::Sessions;
@@ -61,7 +63,7 @@ impl Settings {
 }
 
 /// Kinds of commands that the realm knows, besides those of clients.
-const OWN_KINDS: std::ops::RangeInclusive<u8> = kind::OPEN_SESSION..=kind::SETTINGS;
+const OWN_KINDS: std::ops::RangeInclusive<u8> = kind::OPEN_SESSION..=kind::ANNOUNCE;
 
 pub struct Tree {
     store: Store,
@@ -70,6 +72,10 @@ pub struct Tree {
     /// Of the last command.
     zxid: u64,
     leading: bool,
+    /// Who belongs to the cluster, as this node knows it; a leader keeps `/zookeeper/config` true to it.
+    members: Vec<Member>,
+    /// `/zookeeper/config` may not say what it should: a leader looks.
+    config_stale: bool,
     /// Leader only: when containers and TTL nodes are looked at next.
     reap_at: Nanos,
     pub reap_every: Nanos,
@@ -91,6 +97,8 @@ impl Tree {
             settings: Settings::default(),
             zxid: 0,
             leading: false,
+            members: Vec::new(),
+            config_stale: false,
             reap_at: Nanos::MAX,
             reap_every: Nanos::from_millis(60_000),
             scratch: apply::Scratch::default(),
@@ -101,6 +109,12 @@ impl Tree {
 
     pub fn zxid(&self) -> u64 {
         self.zxid
+    }
+
+    /// For monitoring: znodes, ephemerals, bytes, sessions.
+    pub fn facts(&self) -> [u64; 4] {
+        let nodes = &self.store.tables[table::NODES];
+        [nodes.len(), self.store.ephemeral_count(), nodes.bytes(), self.sessions.len() as u64]
     }
 
     pub fn settings(&self) -> Settings {
@@ -178,10 +192,15 @@ impl Realm for Tree {
     fn lead(&mut self, now: Nanos) {
         self.sessions.lead(now);
         self.leading = true;
+        self.config_stale = true;
         self.reap_at = now.plus(self.reap_every);
     }
 
     fn due(&mut self, now: Nanos, limit: usize, out: &mut Vec<(u8, Vec<u8>)>) {
+        if std::mem::take(&mut self.config_stale) {
+            out.extend(self.config_due().map(|text| (kind::CONFIG, text)));
+        }
+        let limit = limit.saturating_sub(out.len());
         self.sessions.due(now, limit, |id| out.push((kind::EXPIRE_SESSION, id.to_be_bytes().to_vec())));
         if now < self.reap_at || out.len() >= limit {
             return;
@@ -199,6 +218,6 @@ impl Realm for Tree {
 
     fn next_due(&self) -> Nanos {
         let reap = if self.leading && !self.store.mortals().is_empty() { self.reap_at } else { Nanos::MAX };
-        self.sessions.next_due().min(reap)
+        if self.config_stale && self.leading { Nanos(0) } else { self.sessions.next_due().min(reap) }
     }
 }

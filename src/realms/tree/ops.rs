@@ -34,6 +34,8 @@ pub mod op {
     pub const ADD_WATCH: i32 = 106;
     pub const WHO_AM_I: i32 = 107;
     pub const CLOSE_SESSION: i32 = -11;
+    /// Never asked for by this code: a handshake does it.
+    pub const OPEN_SESSION: i32 = -10;
     /// Ends a multi; the type of a failed result in its reply.
     pub const ERROR: i32 = -1;
 }
@@ -50,10 +52,13 @@ pub mod kind {
     pub const EXPIRE_SESSION: u8 = 203;
     /// A container or TTL node is due. Payload: path.
     pub const REAP: u8 = 204;
-    /// The text of `/zookeeper/config`, after a change of the cluster's members. Payload: the text.
+    /// The text of `/zookeeper/config`, after a change of the cluster's members. Payload: the text without its
+    /// last line, which `apply` adds.
     pub const CONFIG: u8 = 205;
     /// What all replicas must agree on. Payload: `Settings` as a byte.
     pub const SETTINGS: u8 = 206;
+    /// Where the origin's node takes clients, for `/zookeeper/config`. Payload: the address as text.
+    pub const ANNOUNCE: u8 = 207;
 }
 
 /// Error codes of the protocol.

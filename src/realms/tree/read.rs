@@ -113,8 +113,9 @@ impl Tree {
             op::GET_ALL_CHILDREN_NUMBER => {
                 let path = reader.bytes()?.ok_or(Refusal::Malformed)?;
                 self.readable(path, perm::READ, ids)?;
-                // The reference looks for what begins with "//" below the root written as nothing.
-                out.put_i32(self.store.below(path).0 as i32);
+                // The root written as nothing: what lies below it is all that begins with "/", itself included.
+                let itself = u64::from(path.is_empty());
+                out.put_i32((self.store.below(path).0 + itself) as i32);
             }
             op::SYNC => {
                 let path = reader.bytes()?;
@@ -122,8 +123,7 @@ impl Tree {
             }
             op::SET_WATCHES | op::SET_WATCHES2 => self.missed(code, &mut reader, out)?,
             own::FACTS => {
-                let (nodes, sessions) = (&self.store.tables[table::NODES], self.sessions.len() as u64);
-                for fact in [nodes.len(), self.store.ephemeral_count(), nodes.bytes(), sessions] {
+                for fact in self.facts() {
                     out.extend_from_slice(&fact.to_be_bytes());
                 }
             }

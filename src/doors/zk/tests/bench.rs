@@ -56,10 +56,15 @@ impl Crowd<Session> for Room<'_> {
 
 impl Bench {
     pub fn new(config: Config) -> Bench {
-        let origin = Origin::new(NodeId(1), 0, Incarnation(1));
+        Bench::beside(config, Arc::new(Board::new(2)), 0)
+    }
+
+    /// One of a node's lanes, which share a board.
+    pub fn beside(config: Config, board: Arc<Board>, lane: u8) -> Bench {
+        let origin = Origin::new(NodeId(1), lane, Incarnation(1));
         let at = Stamp { index: Index(0), wall_ms: 1_700_000_000_000, ticks: Nanos(0) };
         Bench {
-            door: Zk::new(origin, Arc::new(config), Arc::new(Board::new(1))),
+            door: Zk::new(origin, Arc::new(config), board),
             tree: Tree::new(),
             at,
             floor: Floor { serving: true, ..Floor::default() },
@@ -106,6 +111,11 @@ impl Bench {
         let (door, mut room) = (&mut self.door, Room { floor: &mut self.floor, desk: &mut self.desk });
         let taken = room.with(seat, |session, cx| door.on_bytes(session, cx, &rest)).expect("it is there");
         self.floor.peers.get_mut(&seat).expect("it is there").rest = rest[taken.bytes..].to_vec();
+    }
+
+    /// The state was replaced by a snapshot.
+    pub fn jump(&mut self) {
+        self.door.on_jump(&mut Room { floor: &mut self.floor, desk: &mut self.desk });
     }
 
     pub fn alarm(&mut self, seat: Seat) {

@@ -1,9 +1,11 @@
 //! What a client hears.
 
+use std::sync::Arc;
+
 use super::bench::Bench;
 use crate::base::{Incarnation, Nanos, NodeId, Origin};
 use crate::doors::Seat;
-use crate::doors::zk::{Config, wire};
+use crate::doors::zk::{Board, Config, wire};
 use crate::realms::tree::acl;
 use crate::realms::tree::jute::{Reader, Stat, Write};
 use crate::realms::tree::ops::{code, kind, op};
@@ -11,24 +13,24 @@ use crate::state::{Command, Envelope};
 
 /// A frame from the server.
 #[derive(Debug, PartialEq, Eq)]
-struct Frame {
-    xid: i32,
-    zxid: i64,
-    err: i32,
-    body: Vec<u8>,
+pub struct Frame {
+    pub xid: i32,
+    pub zxid: i64,
+    pub err: i32,
+    pub body: Vec<u8>,
 }
 
-struct Client {
-    seat: Seat,
+pub struct Client {
+    pub seat: Seat,
     xid: i32,
     session: u64,
 }
 
-fn bench() -> Bench {
+pub fn bench() -> Bench {
     Bench::new(Config { words: vec!["*".into()], ..Config::default() })
 }
 
-fn connect_frame(last_zxid: i64, session: u64, password: &[u8; 16]) -> Vec<u8> {
+pub fn connect_frame(last_zxid: i64, session: u64, password: &[u8; 16]) -> Vec<u8> {
     let mut out = Vec::new();
     wire::framed(&mut out, |out| {
         out.put_i32(0);
@@ -41,7 +43,7 @@ fn connect_frame(last_zxid: i64, session: u64, password: &[u8; 16]) -> Vec<u8> {
     out
 }
 
-fn frames(bytes: &[u8]) -> Vec<Frame> {
+pub fn frames(bytes: &[u8]) -> Vec<Frame> {
     let mut rest = bytes;
     let mut frames = Vec::new();
     while let Some((body, size)) = wire::take_frame(rest, u32::MAX >> 1).unwrap() {
@@ -59,7 +61,7 @@ fn frames(bytes: &[u8]) -> Vec<Frame> {
 }
 
 impl Client {
-    fn new(bench: &mut Bench) -> Client {
+    pub fn new(bench: &mut Bench) -> Client {
         let seat = bench.connect("10.0.0.7:999".parse().unwrap());
         bench.bytes(seat, &connect_frame(0, 0, &[0; 16]));
         bench.settle();
@@ -72,12 +74,12 @@ impl Client {
     }
 
     /// Sends without waiting; returns the xid.
-    fn send(&mut self, bench: &mut Bench, code: i32, record: &[u8]) -> i32 {
+    pub fn send(&mut self, bench: &mut Bench, code: i32, record: &[u8]) -> i32 {
         self.xid += 1;
         self.send_as(bench, self.xid, code, record)
     }
 
-    fn send_as(&mut self, bench: &mut Bench, xid: i32, code: i32, record: &[u8]) -> i32 {
+    pub fn send_as(&mut self, bench: &mut Bench, xid: i32, code: i32, record: &[u8]) -> i32 {
         let mut out = Vec::new();
         wire::framed(&mut out, |out| {
             out.put_i32(xid);
@@ -88,12 +90,12 @@ impl Client {
         xid
     }
 
-    fn hear(&self, bench: &mut Bench) -> Vec<Frame> {
+    pub fn hear(&self, bench: &mut Bench) -> Vec<Frame> {
         frames(&bench.take(self.seat).0)
     }
 
     /// Sends, lets everything happen, and takes the one reply.
-    fn call(&mut self, bench: &mut Bench, code: i32, record: &[u8]) -> Frame {
+    pub fn call(&mut self, bench: &mut Bench, code: i32, record: &[u8]) -> Frame {
         let xid = self.send(bench, code, record);
         bench.settle();
         let mut heard = self.hear(bench);
@@ -103,7 +105,7 @@ impl Client {
     }
 }
 
-fn create(path: &str) -> Vec<u8> {
+pub fn create(path: &str) -> Vec<u8> {
     let mut record = Vec::new();
     record.put_bytes(path.as_bytes());
     record.put_bytes(b"v");
@@ -112,7 +114,7 @@ fn create(path: &str) -> Vec<u8> {
     record
 }
 
-fn set(path: &str) -> Vec<u8> {
+pub fn set(path: &str) -> Vec<u8> {
     let mut record = Vec::new();
     record.put_bytes(path.as_bytes());
     record.put_bytes(b"w");
@@ -120,19 +122,19 @@ fn set(path: &str) -> Vec<u8> {
     record
 }
 
-fn path(path: &str) -> Vec<u8> {
+pub fn path(path: &str) -> Vec<u8> {
     let mut record = Vec::new();
     record.put_bytes(path.as_bytes());
     record
 }
 
-fn number(text: &str, number: i32) -> Vec<u8> {
+pub fn number(text: &str, number: i32) -> Vec<u8> {
     let mut record = path(text);
     record.put_i32(number);
     record
 }
 
-fn read(text: &str, watch: bool) -> Vec<u8> {
+pub fn read(text: &str, watch: bool) -> Vec<u8> {
     let mut record = path(text);
     record.put_bool(watch);
     record
@@ -291,6 +293,58 @@ fn a_session_moves_with_its_password_and_its_old_connection_goes() {
 }
 
 #[test]
+fn a_state_that_jumped_ends_every_connection() {
+    let mut bench = bench();
+    let (one, two) = (Client::new(&mut bench), Client::new(&mut bench));
+    bench.jump();
+    assert!(bench.take(one.seat).1 && bench.take(two.seat).1, "nobody knows what their watches missed");
+}
+
+#[test]
+fn an_address_is_counted_over_all_lanes() {
+    let board = Arc::new(Board::new(2));
+    let config = Config { per_address_max: 2, words: vec!["*".into()], ..Config::default() };
+    let mut lanes = [0, 1].map(|lane| Bench::beside(config.clone(), board.clone(), lane));
+    let connect = |bench: &mut Bench, from: &str| {
+        let seat = bench.connect(from.parse().unwrap());
+        (seat, bench.take(seat).1)
+    };
+    assert!(!connect(&mut lanes[0], "10.0.0.7:1").1);
+    let (second, refused) = connect(&mut lanes[1], "10.0.0.7:2");
+    assert!(!refused && !connect(&mut lanes[0], "10.0.0.8:3").1);
+    let (third, refused) = connect(&mut lanes[0], "10.0.0.7:3");
+    assert!(refused, "the third from there");
+    lanes[0].end(third);
+    lanes[1].end(second);
+    assert!(!connect(&mut lanes[1], "10.0.0.7:4").1, "two have gone");
+
+    // And shown over all lanes.
+    let (asks, _) = connect(&mut lanes[0], "10.0.0.9:5");
+    lanes[0].bytes(asks, b"cons");
+    let shown = String::from_utf8(lanes[0].take(asks).0).unwrap();
+    for from in ["10.0.0.7:1", "10.0.0.7:4", "10.0.0.8:3", "10.0.0.9:5"] {
+        let asked = u8::from(from.starts_with("10.0.0.9"));
+        let line = format!(" /{from}[0](queued=0,recved={asked},sent=0)\n");
+        assert!(shown.contains(&line), "{shown}");
+    }
+}
+
+#[test]
+fn a_connection_is_listed_with_what_it_did() {
+    let mut bench = bench();
+    let mut client = Client::new(&mut bench);
+    client.call(&mut bench, op::GET_CHILDREN, &read("/", false));
+    let seat = bench.connect("10.0.0.9:5".parse().unwrap());
+    bench.bytes(seat, b"cons");
+    let shown = String::from_utf8(bench.take(seat).0).unwrap();
+    let line = format!(
+        " /10.0.0.7:999[1](queued=0,recved=2,sent=2,sid=0x{:x},lop=GETC,est=0,to=10000,lcxid=0x1,lzxid=0x1,lresp=0,llat=0,minlat=0,avglat=0,maxlat=0)\n",
+        client.session
+    );
+    assert!(shown.starts_with(&line), "{shown}\n{line}");
+}
+
+#[test]
 fn goodbye_is_answered_and_expiry_is_not() {
     let mut bench = bench();
     let (mut one, two) = (Client::new(&mut bench), Client::new(&mut bench));
@@ -400,7 +454,8 @@ fn words_are_answered_if_they_are_allowed() {
     let srvr = say("srvr", "srvr", true);
     assert!(srvr.starts_with("Zookeeper version: 3.9.5-"), "{srvr}");
     assert!(srvr.contains("\nZxid: 0x0\nMode: standalone\nNode count: 5\n"), "{srvr}");
-    assert!(say("*", "mntr", true).contains("zk_znode_count\t5\n"));
+    let mntr = say("*", "mntr", true);
+    assert!(mntr.contains("zk_znode_count\t5\n") && mntr.contains("zk_server_state\tstandalone\n"), "{mntr}");
     assert!(say("*", "envi", true).contains("zookeeper.version=3.9.5"));
     assert_eq!(say("*", "wchs", true), "0 connections watching 0 paths\nTotal watches:0\n");
 }
