@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::driver::{Protocol, ReadMode};
+use crate::fault::{Harm, Spread};
 use crate::keys::Dist;
+use crate::systems::{System, Where};
 use crate::workload::Scale;
 
 /// Loads ZooKeeper, etcd, Consul and quorate over their own protocols, and measures honestly.
@@ -25,17 +27,21 @@ pub enum Command {
     Run(Box<Run>),
     /// The workloads that go by a name, their sources and published figures
     List,
-    /// Compare two running clusters, interleaved, with an interval
+    /// Compare two systems, interleaved, with an interval
     Compare(Box<Compare>),
+    /// Make a results folder's README.md and report.html from its raw files
+    Report(Report),
+    /// Print what this machine is, as the env.json of a results folder
+    Env(Env),
     /// Check a stored history again
     Verify(Verify),
     /// ZooKeeper sessions in numbers: idle ones, a fan-out of watches, a mass expiry
-    Crowd(Box<crate::crowd::Crowd>),
+    Crowd(Box<crate::sessions::Crowd>),
     /// Answer a protocol validly from a constant: the ceiling of the client
     Null(Null),
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Run {
     #[command(flatten)]
     pub place: Place,
@@ -49,6 +55,14 @@ pub struct Run {
     #[arg(long, value_name = "FILE", requires = "check")]
     pub history: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub fault: Fault,
+    #[command(flatten)]
+    pub programs: Where,
+
+    /// First measure what this client can do at most, against a null server, for so many seconds
+    #[arg(long, value_name = "SECS", default_value_t = 0)]
+    pub ceiling: u64,
     /// Write result.json, histogram logs, percentiles and the series into this new folder
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
@@ -58,9 +72,49 @@ pub struct Run {
     pub json: bool,
 }
 
+/// Harm to the servers during the window.
+#[derive(Args, Clone, Debug)]
+pub struct Fault {
+    /// What happens to the leader
+    #[arg(long, value_enum, requires = "fault_at")]
+    pub fault: Option<Harm>,
+    /// A command that does the harm instead
+    #[arg(long, value_name = "CMD", conflicts_with = "fault", requires = "fault_at")]
+    pub fault_cmd: Option<String>,
+    /// When, in seconds from the beginning of the window
+    #[arg(long, value_name = "S")]
+    pub fault_at: Option<f64>,
+    /// How long a pause lasts
+    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    pub pause_secs: f64,
+    /// Workload restart-log: starts the killed servers again and returns when they were started
+    #[arg(long, value_name = "CMD")]
+    pub restart_cmd: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Report {
+    /// A results folder; with --claims the folder of all results folders
+    pub dir: PathBuf,
+    /// Make DIR/README.md from all folders in it, and the table of figures of the README.md above it
+    #[arg(long)]
+    pub claims: bool,
+    /// Write nothing; fail if what is there differs from what the raw files say
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Env {
+    /// Where the servers' data will lie
+    #[arg(long, default_value = ".")]
+    pub data: PathBuf,
+}
+
 #[derive(Args, Debug)]
 pub struct Compare {
-    /// One system: TARGET=CLUSTER.json, as in native=quorate-data/cluster.json
+    /// One system: a name (quorate-native, quorate-zk, zookeeper, etcd, consul), which is then started on fresh data
+    /// for every run, or TARGET=CLUSTER.json of one that runs, as in native=quorate-data/cluster.json
     #[arg(long)]
     pub a: String,
     /// The other
@@ -74,23 +128,37 @@ pub struct Compare {
     pub no_noise: bool,
     #[command(flatten)]
     pub load: Load,
+    #[command(flatten)]
+    pub place: Where,
+    /// Keep each run's folder below this one, as runs/WORKLOAD/SYSTEM/PAIR
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+impl Place {
+    pub fn protocol(&self) -> Protocol {
+        self.system.map(System::target).or(self.target).expect("the command line has one of them")
+    }
 }
 
 /// Whom to ask.
 #[derive(Args, Clone, Debug)]
 pub struct Place {
     /// The protocol to speak
-    #[arg(long, value_enum)]
-    pub target: Protocol,
+    #[arg(long, value_enum, required_unless_present = "system")]
+    pub target: Option<Protocol>,
+    /// A system by name: it is started on fresh data for this run, unless --cluster or --servers say where it runs
+    #[arg(long, value_enum, conflicts_with = "target")]
+    pub system: Option<System>,
 
     /// A cluster.json, as `quorate dev` and `scripts/peers` write it: addresses and pids
     #[arg(long, value_name = "FILE", conflicts_with_all = ["servers", "pids"])]
     pub cluster: Option<PathBuf>,
     /// Addresses, separated by commas; clients are spread evenly over them
-    #[arg(long, value_name = "LIST", required_unless_present = "cluster", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", required_unless_present_any = ["cluster", "system"], value_delimiter = ',')]
     pub servers: Vec<String>,
     /// The servers' process ids, to measure their CPU
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -106,6 +174,12 @@ pub struct Load {
     /// How much of the workload
     #[arg(long, value_enum, default_value_t = Scale::Small, requires = "workload")]
     pub scale: Scale,
+    /// So many clients instead of the workload's number
+    #[arg(long, value_name = "N", requires = "workload")]
+    pub clients: Option<usize>,
+    /// Which servers the clients go to
+    #[arg(long, value_enum)]
+    pub spread: Option<Spread>,
 
     /// Connections
     #[arg(long, default_value_t = 32)]

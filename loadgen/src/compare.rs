@@ -1,27 +1,65 @@
 //! Two systems, interleaved A B B A, and what may be said about them: the median of the pairs' ratios with a
-//! bootstrap interval over pairs. An interval that includes 1 is "no difference".
+//! bootstrap interval over pairs. An interval that includes 1 is "no difference". Systems that are named are started on
+//! fresh data for every run.
 
 use std::fmt::Write;
 
+use clap::ValueEnum;
 use quorate::base::Rng;
 use serde_json::{Value, json};
 
-use crate::args::{Compare, Load, Place};
+use crate::args::{Compare, Place};
+use crate::driver::Protocol;
 use crate::output;
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::run::{self, Trouble};
+use crate::run;
+use crate::systems::{Running, System};
+use crate::{Exit, Failure, results};
 
 const RESAMPLES: usize = 10_000;
 
-/// What is compared, and whether more is better.
-const FIGURES: [(&str, bool); 5] = [
-    ("ops_per_s", true),
-    ("p50_us", false),
-    ("p99_us", false),
-    ("p999_us", false),
-    ("server_cpu_us_per_op", false),
+/// What is compared, and whether more is better; `None`: it is told, not judged.
+const FIGURES: [(&str, Option<bool>); 11] = [
+    ("ops_per_s", Some(true)),
+    ("p50_us", Some(false)),
+    ("p99_us", Some(false)),
+    ("p999_us", Some(false)),
+    ("max_gap_ms", Some(false)),
+    ("server_cpu_us_per_op", Some(false)),
+    ("client_cpu_us_per_op", None),
+    ("server_rss_mb", Some(false)),
+    ("disk_bytes_per_op", Some(false)),
+    ("wire_bytes_per_op", None),
+    ("flushes_per_s", None),
 ];
+
+/// One side: started for each run, or running already.
+#[derive(Clone, Debug)]
+enum Side {
+    Fresh(System),
+    There(Protocol, String),
+}
+
+impl Side {
+    fn read(text: &str) -> Result<Side, String> {
+        if let Ok(system) = System::from_str(text, true) {
+            return Ok(Side::Fresh(system));
+        }
+        let (target, cluster) = text.split_once('=').ok_or_else(|| {
+            format!("{text:?} is neither a system (quorate-native, quorate-zk, zookeeper, etcd, consul) nor TARGET=CLUSTER.json")
+        })?;
+        let target = Protocol::from_str(target, true).map_err(|_| format!("{target} is no protocol"))?;
+        Ok(Side::There(target, cluster.into()))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Side::Fresh(system) => system.name(),
+            Side::There(target, _) => target.key(),
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio {
@@ -64,52 +102,86 @@ pub fn order(pairs: usize) -> Vec<[bool; 2]> {
 pub struct Outcome {
     pub json: Value,
     pub text: String,
-    pub invalid: bool,
+    pub exit: Exit,
 }
 
-/// The plans of both sides.
-pub fn plans(args: &Compare) -> Result<(Plan, Plan), String> {
-    Ok((plan(&args.load, &args.a)?, plan(&args.load, &args.b)?))
-}
-
-pub fn compare(args: &Compare, a: &Plan, b: &Plan) -> Result<Outcome, Trouble> {
-    let mut invalid = false;
-    let mut once = |plan: &Plan| -> Result<Value, Trouble> {
-        let mut progress = Progress::new();
-        let measured = run::run(plan, None, &mut progress)?;
-        progress.clear();
-        let faults = output::faults(plan, &measured);
-        invalid |= faults != output::Faults::default();
-        Ok(output::json(plan, &measured, None))
-    };
-    let mut pairs = Vec::new();
-    for order in order(args.pairs) {
-        let (mut first, mut second) = (Value::Null, Value::Null);
-        for is_a in order {
-            let result = once(if is_a { a } else { b })?;
-            if is_a { first = result } else { second = result }
+pub fn compare(args: &Compare) -> Result<Outcome, Failure> {
+    let usage = |why: String| Failure::new(Exit::Usage, why);
+    let (a, b) = (Side::read(&args.a).map_err(usage)?, Side::read(&args.b).map_err(usage)?);
+    let (mut pairs, mut noise, mut exit, mut broken) = (Vec::new(), None, Exit::Done, None);
+    let mut steps = || -> Result<(), Failure> {
+        for (nth, order) in order(args.pairs).into_iter().enumerate() {
+            let (mut first, mut second) = (Value::Null, Value::Null);
+            for is_a in order {
+                let name = format!("{}-{}", nth + 1, if is_a { "a" } else { "b" });
+                let result = once(args, if is_a { &a } else { &b }, &name, &mut exit)?;
+                if is_a { first = result } else { second = result }
+            }
+            pairs.push((first, second));
         }
-        pairs.push((first, second));
+        if !args.no_noise {
+            // Two more of A: whatever differs between them is noise.
+            noise = Some((once(args, &a, "noise-1", &mut exit)?, once(args, &a, "noise-2", &mut exit)?));
+        }
+        Ok(())
+    };
+    if let Err(failure) = steps() {
+        if pairs.is_empty() {
+            return Err(failure);
+        }
+        broken = Some(failure.why);
+        exit = Exit::Partial;
     }
-    // Two more of A: whatever differs between them is noise.
-    let noise = if args.no_noise { None } else { Some((once(a)?, once(a)?)) };
-    Ok(report(args, &pairs, noise.as_ref(), invalid))
+    Ok(report(args, &pairs, noise.as_ref(), broken, exit))
 }
 
-fn plan(load: &Load, side: &str) -> Result<Plan, String> {
-    let (target, cluster) = side
-        .split_once('=')
-        .ok_or_else(|| format!("{side:?} is not TARGET=CLUSTER.json, as in zk=/var/tmp/zk/cluster.json"))?;
-    let target = clap::ValueEnum::from_str(target, true).map_err(|_| format!("{target} is no protocol"))?;
-    let place = Place { target, cluster: Some(cluster.into()), servers: Vec::new(), pids: Vec::new() };
-    Plan::of(&place, load)
+/// One run of one side.
+fn once(args: &Compare, side: &Side, name: &str, exit: &mut Exit) -> Result<Value, Failure> {
+    let (target, cluster, _running) = match side {
+        Side::Fresh(system) => {
+            let running = Running::start(*system, &args.place)
+                .map_err(|why| Failure::new(Exit::CannotConnect, format!("{}: {why}", system.name())))?;
+            (system.target(), running.cluster(), Some(running))
+        }
+        Side::There(target, cluster) => (*target, cluster.into(), None),
+    };
+    let place = Place {
+        target: Some(target),
+        system: None,
+        cluster: Some(cluster),
+        servers: Vec::new(),
+        pids: Vec::new(),
+    };
+    let plan = Plan::of(&place, &args.load).map_err(|why| Failure::new(Exit::Usage, why))?;
+    if plan.job.is_some() {
+        return Err(Failure::new(Exit::Usage, "compare takes loads of reads and writes; run this workload for each system"));
+    }
+    let mut progress = Progress::new();
+    let measured = run::run(&plan, None, &mut progress);
+    progress.clear();
+    let measured = measured.map_err(Failure::from)?;
+    let faults = output::faults(&plan, &measured);
+    if !faults.partial.is_empty() {
+        *exit = Exit::Partial;
+    } else if !faults.invalid.is_empty() && *exit == Exit::Done {
+        *exit = Exit::Invalid;
+    }
+    let json = output::json(&plan, &measured, None);
+    if let Some(dir) = &args.results {
+        let workload = plan.workload.as_deref().unwrap_or("load");
+        let dir = dir.join("runs").join(workload).join(side.name()).join(name);
+        results::write(&dir, &plan, &measured, &json)
+            .map_err(|error| Failure::new(Exit::Partial, format!("{}: {error}", dir.display())))?;
+    }
+    Ok(json)
 }
 
 fn report(
     args: &Compare,
     pairs: &[(Value, Value)],
     noise: Option<&(Value, Value)>,
-    invalid: bool,
+    broken: Option<String>,
+    exit: Exit,
 ) -> Outcome {
     let mut text = format!("A = {}, B = {}, {} pairs, A B B A\n", args.a, args.b, pairs.len());
     let _ = writeln!(
@@ -126,12 +198,11 @@ fn report(
         let floor = noise.and_then(|(one, other)| Some(of(one)? / of(other)?));
         // What two runs of the same system differ by says nothing about two systems.
         let within_noise = floor.is_some_and(|floor| (ratio.median.ln()).abs() <= floor.ln().abs());
-        let verdict = if !ratio.is_difference() || within_noise {
-            "no difference"
-        } else if (ratio.median > 1.0) == more_is_better {
-            "A better"
-        } else {
-            "B better"
+        let verdict = match more_is_better {
+            None => "",
+            Some(_) if !ratio.is_difference() || within_noise => "no difference",
+            Some(more) if (ratio.median > 1.0) == more => "A better",
+            Some(_) => "B better",
         };
         let (mut first, mut second): (Vec<f64>, Vec<f64>) = both.into_iter().unzip();
         let _ = writeln!(
@@ -149,11 +220,17 @@ fn report(
             "low": ratio.low, "high": ratio.high, "ratios": ratios, "noise": floor, "verdict": verdict,
         }));
     }
-    if invalid {
+    if exit == Exit::Invalid || exit == Exit::Partial {
         text.push_str("INVALID or PARTIAL runs among these: see them one by one with `loadgen run`\n");
     }
+    if let Some(why) = &broken {
+        let _ = writeln!(text, "PARTIAL: broken off after {} pairs: {why}", pairs.len());
+    }
     let runs: Vec<Value> = pairs.iter().map(|(a, b)| json!({ "a": a, "b": b })).collect();
-    Outcome { json: json!({ "figures": rows, "pairs": runs, "invalid": invalid }), text, invalid }
+    let json = json!({
+        "figures": rows, "pairs": runs, "invalid": exit == Exit::Invalid, "partial": broken,
+    });
+    Outcome { json, text, exit }
 }
 
 #[cfg(test)]

@@ -1,16 +1,21 @@
 //! loadgen: load for coordination servers, measured honestly.
 //!
 //! `args` → `plan` → `run`: threads with an `engine` each, which takes operations from a `source`, speaks through
-//! a `driver` and writes what ended into its `book`. `null` holds servers that answer from a constant.
+//! a `driver` and writes what ended into its `book`. `jobs` have steps of their own, with a `crowd` of watching clients.
+//! `null` holds servers that answer from a constant; `report` makes tables and pages from what was stored.
 
 pub mod args;
 mod book;
+mod ceiling;
 mod clock;
 mod compare;
 mod crowd;
 mod driver;
 mod engine;
+mod env;
+mod fault;
 mod history;
+mod jobs;
 mod keys;
 mod null;
 pub mod output;
@@ -20,9 +25,12 @@ mod poll;
 mod procfs;
 mod progress;
 mod record;
+mod report;
 mod results;
 mod run;
+mod sessions;
 mod source;
+mod systems;
 mod verify;
 mod wgl;
 mod workload;
@@ -78,10 +86,15 @@ pub fn main(command: Command) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Command::Compare(args) => compare_command(&args),
+        Command::Report(args) => report::command(&args),
+        Command::Env(args) => {
+            println!("{:#}", env::json(&args.data));
+            Ok(Exit::Done)
+        }
         Command::Verify(args) => verify_command(&args),
         Command::Crowd(args) => {
             let figures =
-                crowd::run(&args).map_err(|error| Failure::new(Exit::Partial, error.to_string()))?;
+                sessions::run(&args).map_err(|error| Failure::new(Exit::Partial, error.to_string()))?;
             print!("{figures}");
             Ok(Exit::Done)
         }
@@ -90,11 +103,26 @@ pub fn main(command: Command) -> Result<Exit, Failure> {
 }
 
 fn run_command(args: &args::Run) -> Result<Exit, Failure> {
+    if let (Some(system), None, true) = (args.place.system, &args.place.cluster, args.place.servers.is_empty()) {
+        let started = systems::Running::start(system, &args.programs)
+            .map_err(|why| Failure::new(Exit::CannotConnect, why))?;
+        let mut args = args.clone();
+        args.place.cluster = Some(started.cluster());
+        return run_there(&args);
+    }
+    run_there(args)
+}
+
+fn run_there(args: &args::Run) -> Result<Exit, Failure> {
     let plan = Plan::from_args(args).map_err(|why| Failure::new(Exit::Usage, why))?;
     if let Some(dir) = args.results.as_ref().filter(|dir| dir.join("result.json").exists()) {
         let why =
             format!("{} holds a result already, and results are never edited; pass another", dir.display());
         return Err(Failure::new(Exit::Usage, why));
+    }
+    let ceiling = ceiling::measure(&plan, args.ceiling).map_err(Failure::from)?;
+    if let Some(job) = plan.job {
+        return job_command(args, &plan, job, ceiling);
     }
     let mut progress = Progress::new();
     let history = args.check.then(|| {
@@ -103,7 +131,7 @@ fn run_command(args: &args::Run) -> Result<Exit, Failure> {
     });
     let measured = run::run(&plan, history.as_ref(), &mut progress);
     progress.clear();
-    let measured = measured.map_err(Failure::from)?;
+    let measured = run::Measured { ceiling, ..measured.map_err(Failure::from)? };
     let report = match &history {
         Some(path) => Some(check_history(path, &measured.history, args.history.is_some())?),
         None => None,
@@ -134,6 +162,36 @@ fn run_command(args: &args::Run) -> Result<Exit, Failure> {
     })
 }
 
+fn job_command(
+    args: &args::Run,
+    plan: &Plan,
+    job: jobs::Job,
+    ceiling: Option<ceiling::Ceiling>,
+) -> Result<Exit, Failure> {
+    if args.check || args.fault.fault_at.is_some() {
+        return Err(Failure::new(Exit::Usage, "this workload takes neither --check nor --fault-at"));
+    }
+    let mut ended = jobs::run(plan, job).map_err(Failure::from)?;
+    if let Some(ceiling) = ceiling {
+        let bound = ended.figures.get("ops_per_s").and_then(serde_json::Value::as_f64);
+        let bound = bound.is_some_and(|ops| ops > ceiling.ops_per_s * ceiling::SHARE_MAX);
+        ended.figures.insert("ceiling".into(), serde_json::json!(ceiling));
+        ended.figures.insert("client_bound".into(), bound.into());
+    }
+    let json = jobs::json(plan, &ended);
+    if let Some(dir) = &args.results {
+        results::write_job(dir, &json, &ended.latency).map_err(|error| {
+            print!("{}", jobs::text(plan, &ended));
+            Failure::new(
+                Exit::Partial,
+                format!("{}: {error}; the figures above are not stored", dir.display()),
+            )
+        })?;
+    }
+    if args.json { println!("{json}") } else { print!("{}", jobs::text(plan, &ended)) }
+    Ok(if ended.partial.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
 /// Puts the threads' parts together and verifies the whole.
 fn check_history(path: &Path, parts: &[PathBuf], keep: bool) -> Result<verify::Report, Failure> {
     let local = |error: std::io::Error| Failure::new(Exit::Partial, format!("{}: {error}", path.display()));
@@ -150,14 +208,13 @@ fn check_history(path: &Path, parts: &[PathBuf], keep: bool) -> Result<verify::R
 }
 
 fn compare_command(args: &args::Compare) -> Result<Exit, Failure> {
-    let (a, b) = compare::plans(args).map_err(|why| Failure::new(Exit::Usage, why))?;
-    let outcome = compare::compare(args, &a, &b)?;
+    let outcome = compare::compare(args)?;
     if args.json {
         println!("{}", outcome.json);
     } else {
         print!("{}", outcome.text);
     }
-    Ok(if outcome.invalid { Exit::Invalid } else { Exit::Done })
+    Ok(outcome.exit)
 }
 
 fn verify_command(args: &args::Verify) -> Result<Exit, Failure> {

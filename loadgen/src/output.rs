@@ -2,10 +2,13 @@
 
 use std::fmt::Write;
 
+use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
+use crate::ceiling;
 use crate::clock::MILLI;
 use crate::plan::Plan;
+use crate::procfs::{Machine, Usage};
 use crate::record::{Lane, code_name};
 use crate::run::Measured;
 use crate::verify::Report;
@@ -41,6 +44,9 @@ pub fn faults(plan: &Plan, measured: &Measured) -> Faults {
             if plan.threads == 1 { "its core".into() } else { format!("its {} cores", plan.threads) }
         ));
     }
+    if let Some(Err(why)) = &measured.fault {
+        faults.partial.push(format!("the harm was not done: {why}"));
+    }
     if measured.total.ok() == 0 {
         faults.partial.push("no operation succeeded".into());
     } else if measured.series.len() > 2 && measured.series.iter().rev().take(2).all(|second| second.ops == 0)
@@ -56,6 +62,13 @@ fn late_share(measured: &Measured) -> f64 {
     } else {
         measured.total.late_sends as f64 / measured.total.sends as f64
     }
+}
+
+/// Whether the figure is above half of what this client can do, so that it is the client's as well.
+pub fn is_client_bound(plan: &Plan, measured: &Measured) -> Option<bool> {
+    let ceiling = measured.ceiling?;
+    let ops = (measured.total.ok() * plan.batch as u64) as f64 / measured.secs;
+    Some(ops > ceiling.ops_per_s * ceiling::SHARE_MAX)
 }
 
 fn client_share(plan: &Plan, measured: &Measured) -> f64 {
@@ -86,6 +99,21 @@ pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value 
     object.insert("wire_bytes_in".into(), total.bytes_in.into());
     object.insert("wire_bytes_out".into(), total.bytes_out.into());
     object.insert("client_cores".into(), round(measured.client_cpu_us as f64 / (measured.secs * 1e6)));
+    let ops = total.ok() * plan.batch as u64;
+    let per_op = |bytes: u64| if ops == 0 { Value::Null } else { round(bytes as f64 / ops as f64) };
+    let sum = |of: fn(&Usage) -> u64| measured.servers.iter().map(|(_, _, after)| of(after)).sum::<u64>();
+    let before: u64 = measured.servers.iter().map(|(_, before, _)| before.disk_write_bytes).sum();
+    object.insert("wire_bytes_per_op".into(), per_op(total.bytes_in + total.bytes_out));
+    if !measured.servers.is_empty() {
+        let written = sum(|usage| usage.disk_write_bytes).saturating_sub(before);
+        object.insert("disk_bytes_per_op".into(), per_op(written));
+        object.insert("server_rss_mb".into(), round(sum(|usage| usage.rss_kb) as f64 / 1024.0));
+    }
+    machine_json(plan, &measured.machine, measured.secs, &mut object);
+    object.insert("ceiling".into(), json!(measured.ceiling));
+    object.insert("client_bound".into(), json!(is_client_bound(plan, measured)));
+    object.insert("fault".into(), json!(measured.fault.as_ref().and_then(|fault| fault.as_ref().ok())));
+    object.insert("secs".into(), round(measured.secs));
     object.insert("invalid".into(), faults.invalid.into());
     object.insert("partial".into(), faults.partial.into());
     let codes: Map<String, Value> =
@@ -125,28 +153,11 @@ fn lane_json(
 ) -> Map<String, Value> {
     // A closed loop has no schedule: its intended start is the actual one.
     let service = if plan.is_open() { &lane.service } else { &lane.latency };
-    let at = |quantile: f64| {
-        if lane.latency.is_empty() {
-            Value::Null
-        } else {
-            round(lane.latency.value_at_quantile(quantile) as f64 / 1e3)
-        }
-    };
     let ops = lane.ok * plan.batch as u64;
     let mut object = Map::new();
     object.insert("ops_per_s".into(), round(ops as f64 / measured.secs));
     object.insert("ops".into(), ops.into());
-    object.insert("p50_us".into(), at(0.5));
-    object.insert("p90_us".into(), at(0.9));
-    object.insert("p99_us".into(), at(0.99));
-    object.insert("p999_us".into(), at(0.999));
-    object.insert("p9999_us".into(), at(0.9999));
-    object.insert("max_us".into(), at(1.0));
-    object.insert(
-        "mean_us".into(),
-        if lane.latency.is_empty() { Value::Null } else { round(lane.latency.mean() / 1e3) },
-    );
-    object.insert("samples".into(), lane.latency.len().into());
+    object.extend(histogram_json(&lane.latency));
     object.insert("errors".into(), lane.errors.into());
     object.insert("server_cpu_us_per_op".into(), cost.per_op(cost.server_cpu));
     object.insert("client_cpu_us_per_op".into(), cost.per_op(cost.client_cpu));
@@ -157,17 +168,51 @@ fn lane_json(
     object
 }
 
-fn servers_json(measured: &Measured) -> Value {
-    let one = |(pid, before, after): &(u32, crate::procfs::Usage, crate::procfs::Usage)| {
-        json!({
-            "pid": pid,
-            "cpu_us": after.cpu_us - before.cpu_us,
-            "rss_kb": after.rss_kb,
-            "disk_write_bytes": after.disk_write_bytes.saturating_sub(before.disk_write_bytes),
-            "context_switches": after.context_switches.saturating_sub(before.context_switches),
-        })
+/// Percentiles in microseconds, and how many samples they come from.
+pub fn histogram_json(histogram: &Histogram<u64>) -> Map<String, Value> {
+    let mut object = Map::new();
+    let mut put = |name: &str, nanos: f64| {
+        let value = if histogram.is_empty() { Value::Null } else { round(nanos / 1e3) };
+        object.insert(name.into(), value);
     };
-    measured.servers.iter().map(one).collect()
+    for (name, quantile) in [
+        ("p50_us", 0.5),
+        ("p90_us", 0.9),
+        ("p99_us", 0.99),
+        ("p999_us", 0.999),
+        ("p9999_us", 0.9999),
+        ("max_us", 1.0),
+    ] {
+        put(name, histogram.value_at_quantile(quantile) as f64);
+    }
+    put("mean_us", histogram.mean());
+    object.insert("samples".into(), histogram.len().into());
+    object
+}
+
+fn servers_json(measured: &Measured) -> Value {
+    measured.servers.iter().map(server_json).collect()
+}
+
+pub fn server_json((pid, before, after): &(u32, Usage, Usage)) -> Value {
+    json!({
+        "pid": pid,
+        "cpu_us": after.cpu_us - before.cpu_us,
+        "rss_kb": after.rss_kb,
+        "disk_write_bytes": after.disk_write_bytes.saturating_sub(before.disk_write_bytes),
+        "context_switches": after.context_switches.saturating_sub(before.context_switches),
+    })
+}
+
+/// Rates of the servers' disk and of the loopback interface. A machine that others use shows their share as well.
+pub fn machine_json(plan: &Plan, machine: &Machine, secs: f64, into: &mut Map<String, Value>) {
+    let per_s = |count: u64| round(count as f64 / secs);
+    into.insert("loopback_bytes_per_s".into(), per_s(machine.loopback_bytes));
+    if plan.disk.is_some() {
+        into.insert("disk_writes_per_s".into(), per_s(machine.disk_writes));
+        into.insert("disk_write_bytes_per_s".into(), per_s(machine.disk_write_bytes));
+        into.insert("flushes_per_s".into(), per_s(machine.disk_flushes));
+    }
 }
 
 fn series_json(measured: &Measured) -> Value {
@@ -184,7 +229,7 @@ fn series_json(measured: &Measured) -> Value {
 }
 
 /// Three decimals: more would be noise.
-fn round(value: f64) -> Value {
+pub fn round(value: f64) -> Value {
     json!((value * 1000.0).round() / 1000.0)
 }
 
@@ -248,6 +293,17 @@ pub fn table(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Strin
     {
         let list: Vec<String> = codes.iter().map(|(name, count)| format!("{name} {count}")).collect();
         let _ = writeln!(text, "errors: {}", list.join(", "));
+    }
+    if let (Some(ceiling), Some(bound)) = (measured.ceiling, is_client_bound(plan, measured)) {
+        let _ = writeln!(
+            text,
+            "this client against a null server: {:.0} ops/s{}",
+            ceiling.ops_per_s,
+            if bound { "; CLIENT-BOUND: less than twice what was measured" } else { "" }
+        );
+    }
+    if let Some(Ok(done)) = &measured.fault {
+        let _ = writeln!(text, "{} of node {} at {:.2} s", done.what, done.node.unwrap_or(0), done.at_s);
     }
     if let Some(report) = report {
         text.push_str(&report.text());

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 const FIRST_INPUT: usize = 32 << 10;
-const LEAST_SPACE: usize = 4 << 10;
+const LEAST_SPACE: usize = 1 << 10;
 
 #[derive(Debug)]
 pub struct Pipe {
@@ -30,14 +30,19 @@ pub enum Filled {
 
 impl Pipe {
     pub fn new(stream: TcpStream) -> io::Result<Pipe> {
+        Pipe::sized(stream, FIRST_INPUT)
+    }
+
+    /// With buffers that begin with `size` bytes: one of many thousands.
+    pub fn sized(stream: TcpStream, size: usize) -> io::Result<Pipe> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         Ok(Pipe {
             stream,
-            input: vec![0; FIRST_INPUT],
+            input: vec![0; size],
             from: 0,
             to: 0,
-            out: Vec::with_capacity(FIRST_INPUT),
+            out: Vec::with_capacity(size),
             sent: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -46,11 +51,15 @@ impl Pipe {
 
     /// Starts to connect and returns at once; when the socket is writable, `connected` tells how it went.
     pub fn connect(to: SocketAddr) -> io::Result<Pipe> {
+        Pipe::connect_sized(to, FIRST_INPUT)
+    }
+
+    pub fn connect_sized(to: SocketAddr, size: usize) -> io::Result<Pipe> {
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
         match rustix::net::connect(&socket, &to) {
-            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Pipe::new(TcpStream::from(socket)),
+            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Pipe::sized(TcpStream::from(socket), size),
             Err(other) => Err(other.into()),
         }
     }

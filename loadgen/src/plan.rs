@@ -12,8 +12,11 @@ use serde_json::Value;
 use crate::args;
 use crate::clock::MILLI;
 use crate::driver::{Protocol, ReadMode, STAMPED, Shape};
+use crate::fault::{self, Fault, Node, Spread};
+use crate::jobs::Job;
 use crate::keys::Dist;
-use crate::workload::{self, Scale};
+use crate::procfs;
+use crate::workload::{self, How, Scale};
 
 const DIGITS: usize = 8;
 const CONNS_MAX: usize = 100_000;
@@ -23,9 +26,22 @@ const DEPTH_MAX: usize = 1 << 20;
 pub struct Plan {
     pub workload: Option<String>,
     pub scale: Option<Scale>,
+    /// Steps of its own instead of reads and writes of keys.
+    pub job: Option<Job>,
     pub target: Protocol,
+    /// Where the clients go.
     pub servers: Vec<SocketAddr>,
     pub pids: Vec<u32>,
+    pub spread: Spread,
+    /// All servers, where a cluster file names them.
+    #[serde(skip)]
+    pub nodes: Vec<Node>,
+    pub fault: Option<Fault>,
+    #[serde(skip)]
+    pub restart: Option<String>,
+    /// The disk under the servers' data, where a cluster file shows it.
+    #[serde(skip)]
+    pub disk: Option<String>,
     pub conns: usize,
     pub depth: usize,
     pub threads: usize,
@@ -59,34 +75,86 @@ impl Plan {
                 "--check needs the preload: every value must have been written within the history".into()
             );
         }
-        Plan::of(&args.place, &args.load)
+        let mut plan = Plan::of(&args.place, &args.load)?;
+        let fault = &args.fault;
+        if let Some(at) = fault.fault_at {
+            if fault.fault.is_none() && fault.fault_cmd.is_none() {
+                return Err("--fault-at needs --fault or --fault-cmd".into());
+            }
+            if at < 0.0 || at >= plan.secs as f64 {
+                return Err(format!("--fault-at {at} lies outside of the window of {} s", plan.secs));
+            }
+            if fault.fault.is_some() && plan.nodes.is_empty() {
+                return Err("--fault needs --cluster: it acts on a pid; or pass --fault-cmd".into());
+            }
+            let (harm, command, pause_secs) = (fault.fault, fault.fault_cmd.clone(), fault.pause_secs);
+            plan.fault = Some(Fault { harm, at, pause_secs, command });
+        }
+        if plan.job == Some(Job::Restart) && (plan.nodes.is_empty() || fault.restart_cmd.is_none()) {
+            return Err("this workload needs --cluster and --restart-cmd".into());
+        }
+        plan.restart = fault.restart_cmd.clone();
+        Ok(plan)
     }
 
     pub fn of(place: &args::Place, typed: &args::Load) -> Result<Plan, String> {
         let mut args = typed.clone();
-        if let Some(name) = &typed.workload {
-            let load = workload::find(name)?.scaled(typed.scale);
-            (args.conns, args.depth, args.keys) = (load.conns, load.depth, load.keys);
-            (args.value_size, args.dist) = (load.value_size, load.dist);
-            args.reads = load.reads.unwrap_or(typed.reads);
-            args.read_mode = typed.read_mode.or(load.read_mode);
+        let target = place.protocol();
+        let mut job = None;
+        match typed.workload.as_ref().map(|name| workload::find(name)).transpose()? {
+            Some(How::Load(load)) => {
+                let load = load.scaled(typed.scale);
+                (args.conns, args.depth, args.keys) =
+                    (typed.clients.unwrap_or(load.conns), load.depth, load.keys);
+                (args.value_size, args.dist) = (load.value_size, load.dist);
+                args.reads = load.reads.unwrap_or(typed.reads);
+                args.read_mode = typed.read_mode.or(load.read_mode);
+                args.spread = typed.spread.or(Some(load.spread));
+            }
+            Some(How::Job(which, clients)) => {
+                (args.conns, args.depth) = (typed.clients.unwrap_or(clients), 1);
+                args.value_size = which.value_size();
+                job = Some(which);
+            }
+            _ => {}
         }
-        let (servers, pids) = match &place.cluster {
-            Some(file) => read_cluster(file, place.target)?,
-            None => (
-                place.servers.iter().map(|name| resolve(name)).collect::<Result<_, _>>()?,
-                place.pids.clone(),
-            ),
-        };
-        let prefix = args.prefix.clone().unwrap_or_else(|| place.target.prefix().into());
+        let (mut servers, mut pids, mut nodes) = (Vec::new(), place.pids.clone(), Vec::new());
+        match &place.cluster {
+            Some(file) => {
+                (nodes, pids) = read_cluster(file, target)?;
+                servers.extend(nodes.iter().map(|node| node.address));
+            }
+            None => {
+                for name in &place.servers {
+                    servers.push(resolve(name)?);
+                }
+            }
+        }
+        let spread = args.spread.unwrap_or_default();
+        if spread != Spread::All && servers.len() > 1 {
+            if nodes.is_empty() {
+                let unnamed = |(nth, &address): (usize, &SocketAddr)| Node { id: nth as u64 + 1, pid: 0, address, admin: None };
+                nodes = servers.iter().enumerate().map(unnamed).collect();
+            }
+            let leader = fault::leader(target, &nodes)?.address;
+            servers.retain(|&address| (address == leader) == (spread == Spread::Leader));
+        }
+        let data = place.cluster.as_ref().and_then(|file| file.parent().filter(|dir| dir.is_dir()));
+        let prefix = args.prefix.clone().unwrap_or_else(|| target.prefix().into());
         let digits_least = args.keys.saturating_sub(1).max(1).ilog10() as usize + 1;
         let key_size = args.key_size.unwrap_or(prefix.len() + DIGITS.max(digits_least));
         let plan = Plan {
             workload: args.workload.clone(),
             scale: args.workload.is_some().then_some(args.scale),
-            target: place.target,
+            job,
+            target,
             servers,
             pids,
+            spread,
+            nodes,
+            fault: None,
+            restart: None,
+            disk: data.and_then(procfs::disk_of),
             conns: args.conns,
             depth: args.depth,
             threads: args.threads,
@@ -97,7 +165,7 @@ impl Plan {
             value_size: args.value_size,
             dist: args.dist,
             reads: args.reads,
-            read_mode: args.read_mode.unwrap_or(place.target.read_mode()),
+            read_mode: args.read_mode.unwrap_or(target.read_mode()),
             batch: args.batch,
             preload: !args.no_preload,
             secs: args.secs,
@@ -181,26 +249,28 @@ pub fn resolve(name: &str) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| format!("{name} has no address"))
 }
 
-/// Addresses and pids of every node that listens for this protocol.
-pub fn read_cluster(file: &Path, target: Protocol) -> Result<(Vec<SocketAddr>, Vec<u32>), String> {
+/// Every node that listens for this protocol, and the pids of all.
+pub fn read_cluster(file: &Path, target: Protocol) -> Result<(Vec<Node>, Vec<u32>), String> {
     let name = file.display();
     let text =
         fs::read_to_string(file).map_err(|error| format!("{name}: {error}; is the cluster started?"))?;
     let json: Value = serde_json::from_str(&text).map_err(|error| format!("{name} is not JSON: {error}"))?;
-    let nodes = json["nodes"].as_array().ok_or_else(|| format!("{name} has no list \"nodes\""))?;
-    let (mut servers, mut pids) = (Vec::new(), Vec::new());
-    for node in nodes {
-        if let Some(address) = node[target.key()].as_str() {
-            servers.push(resolve(address)?);
+    let list = json["nodes"].as_array().ok_or_else(|| format!("{name} has no list \"nodes\""))?;
+    let (mut nodes, mut pids) = (Vec::new(), Vec::new());
+    for node in list {
+        let pid = node["pid"].as_u64().unwrap_or(0) as u32;
+        if pid > 0 {
+            pids.push(pid);
         }
-        if let Some(pid) = node["pid"].as_u64() {
-            pids.push(pid as u32);
+        if let Some(address) = node[target.key()].as_str() {
+            let admin = node["admin"].as_str().map(resolve).transpose()?;
+            nodes.push(Node { id: node["id"].as_u64().unwrap_or(0), pid, address: resolve(address)?, admin });
         }
     }
-    if servers.is_empty() {
+    if nodes.is_empty() {
         return Err(format!("{name} names no node with the door \"{}\"", target.key()));
     }
-    Ok((servers, pids))
+    Ok((nodes, pids))
 }
 
 #[cfg(test)]
@@ -246,8 +316,8 @@ pub mod tests {
         let file = dir.path().join("cluster.json");
         fs::write(&file, r#"{"nodes":[{"id":1,"pid":11,"zk":"127.0.0.1:2181"},{"id":2,"pid":12}]}"#)
             .expect("write");
-        let (servers, pids) = read_cluster(&file, Protocol::Zk).expect("valid");
-        assert_eq!((servers.len(), pids), (1, vec![11, 12]));
+        let (nodes, pids) = read_cluster(&file, Protocol::Zk).expect("valid");
+        assert_eq!((nodes.len(), nodes[0].pid, pids), (1, 11, vec![11, 12]));
         fs::write(&file, r#"{"nodes":[{"id":1,"pid":11}]}"#).expect("write");
         assert!(read_cluster(&file, Protocol::Zk).unwrap_err().contains("\"zk\""));
     }

@@ -1,6 +1,8 @@
-//! What processes cost, read from `/proc`: ours and the servers', by pid.
+//! What processes cost, read from `/proc` and `/sys`: ours and the servers', by pid; a disk's flushes, by device.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -52,6 +54,51 @@ fn field(text: &str, name: &str) -> u64 {
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|number| number.parse().ok())
         .unwrap_or(0)
+}
+
+/// What a whole disk and the loopback interface have done since the machine started: everybody's, not ours alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    pub disk_writes: u64,
+    pub disk_write_bytes: u64,
+    /// Flushes of the device's cache: what makes a write durable where the device has no FUA.
+    pub disk_flushes: u64,
+    pub loopback_bytes: u64,
+}
+
+impl Machine {
+    /// `disk`: its numbers, as `disk_of` gives them.
+    pub fn now(disk: Option<&str>) -> Machine {
+        let mut machine = Machine::default();
+        if let Some(disk) = disk
+            && let Ok(stat) = fs::read_to_string(format!("/sys/dev/block/{disk}/stat"))
+        {
+            let field = |nth: usize| stat.split_whitespace().nth(nth).and_then(|word| word.parse().ok());
+            machine.disk_writes = field(4).unwrap_or(0);
+            machine.disk_write_bytes = field(6).unwrap_or(0) * 512;
+            machine.disk_flushes = field(15).unwrap_or(0);
+        }
+        if let Ok(net) = fs::read_to_string("/proc/net/dev") {
+            machine.loopback_bytes = field(&net.replace("lo:", "\nlo: "), "lo:");
+        }
+        machine
+    }
+
+    pub fn since(&self, before: &Machine) -> Machine {
+        Machine {
+            disk_writes: self.disk_writes.saturating_sub(before.disk_writes),
+            disk_write_bytes: self.disk_write_bytes.saturating_sub(before.disk_write_bytes),
+            disk_flushes: self.disk_flushes.saturating_sub(before.disk_flushes),
+            loopback_bytes: self.loopback_bytes.saturating_sub(before.loopback_bytes),
+        }
+    }
+}
+
+/// `major:minor` of the disk under a path; `None` where it lies in memory or on several.
+pub fn disk_of(path: &Path) -> Option<String> {
+    let device = fs::metadata(path).ok()?.dev();
+    let name = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    Path::new(&format!("/sys/dev/block/{name}/stat")).exists().then_some(name)
 }
 
 /// CPU time of this process in microseconds.

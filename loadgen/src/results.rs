@@ -67,6 +67,16 @@ pub fn write(dir: &Path, plan: &Plan, measured: &Measured, result: &Value) -> io
     Ok(())
 }
 
+/// The folder of a job: its figures, and how its latencies were spread.
+pub fn write_job(dir: &Path, result: &Value, latency: &Histogram<u64>) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    fs::write(dir.join("result.json"), serde_json::to_string_pretty(result)? + "\n")?;
+    if !latency.is_empty() {
+        fs::write(dir.join("lat-job.hgrm"), percentiles(latency))?;
+    }
+    Ok(())
+}
+
 fn series(measured: &Measured) -> String {
     let mut text =
         "second,ops,errors,p50_us,p99_us,max_us,server_cpu_us,server_rss_kb,server_disk_bytes\n".to_string();

@@ -10,6 +10,7 @@ use std::thread;
 use quorate::base::Rng;
 
 use crate::book::{Book, Tick};
+use crate::ceiling::Ceiling;
 use crate::clock::{Clock, MILLI, SECOND};
 use crate::driver::consul::Consul;
 use crate::driver::etcd::Etcd;
@@ -17,10 +18,11 @@ use crate::driver::native::Native;
 use crate::driver::zk::Zk;
 use crate::driver::{Driver, Kind, Op, Protocol, Shape, Verdict};
 use crate::engine::{Engine, Settings};
+use crate::fault;
 use crate::history::Scribe;
 use crate::keys::Picker;
 use crate::plan::Plan;
-use crate::procfs::{self, Usage};
+use crate::procfs::{self, Machine, Usage};
 use crate::record::{Gap, Tally};
 use crate::results::Packed;
 use crate::source::{Closed, List, Mix, Next, Open, Source, Stamps};
@@ -67,6 +69,11 @@ pub struct Measured {
     /// Each second, the sum of all servers.
     pub server_series: Vec<Usage>,
     pub client_cpu_us: u64,
+    /// What the servers' disk and the loopback interface did, whoever caused it.
+    pub machine: Machine,
+    /// The harm that was done, or why it could not be.
+    pub fault: Option<Result<fault::Done, String>>,
+    pub ceiling: Option<Ceiling>,
     /// Parts of the history, one for each thread.
     pub history: Vec<PathBuf>,
 }
@@ -106,6 +113,38 @@ pub fn run(plan: &Plan, history: Option<&PathBuf>, watch: &mut dyn Watch) -> Res
         Protocol::Etcd => run_with::<Etcd>(plan, history, watch),
         Protocol::Consul => run_with::<Consul>(plan, history, watch),
     }
+}
+
+/// Whether one operation of this plan's kind succeeds now.
+pub fn answers(plan: &Plan) -> bool {
+    match plan.target {
+        Protocol::Zk => answers_with::<Zk>(plan),
+        Protocol::Native => answers_with::<Native>(plan),
+        Protocol::Etcd => answers_with::<Etcd>(plan),
+        Protocol::Consul => answers_with::<Consul>(plan),
+    }
+    .is_some()
+}
+
+fn answers_with<D: Driver>(plan: &Plan) -> Option<()> {
+    let clock = Clock::start();
+    let settings = Settings {
+        servers: plan.servers.clone(),
+        conns: 1,
+        first: 0,
+        depth: 1,
+        timeout: plan.timeout(),
+    };
+    let (send, _ticks) = channel();
+    let book = Book::new(false, send, Arc::default(), None);
+    let mut engine = Engine::<D>::new(clock, settings, &plan.shape(false), book).ok()?;
+    engine.connect(plan.timeout()).ok()?;
+    engine.book.failures = Some(Vec::new());
+    let kind = if plan.reads > 0.0 { Kind::Read } else { Kind::Write };
+    let mut one = List([Op { kind, key: 0, stamp: 1 }].into_iter());
+    engine.drive(&mut one, u64::MAX, clock.now() + plan.timeout()).ok()?;
+    engine.abandon();
+    engine.book.failures.as_ref()?.is_empty().then_some(())
 }
 
 fn run_with<D: Driver>(
@@ -188,6 +227,14 @@ fn conduct(
     clock.sleep_until(start);
     let before: Vec<Option<Usage>> = plan.pids.iter().map(|&pid| procfs::usage(pid)).collect();
     let client_before = procfs::own_cpu_us();
+    let machine_before = Machine::now(plan.disk.as_deref());
+    let fault = plan.fault.clone().map(|fault| {
+        let (nodes, target) = (plan.nodes.clone(), plan.target);
+        thread::spawn(move || {
+            clock.sleep_until(start + (fault.at * 1e9) as u64);
+            fault.act(target, &nodes, (clock.now() - start) as f64 / 1e9)
+        })
+    });
     let mut server_series = Vec::new();
     let mut last = before.clone();
     for second in 1..=plan.secs {
@@ -202,6 +249,7 @@ fn conduct(
         }
     }
     let client_cpu_us = procfs::own_cpu_us() - client_before;
+    let machine = Machine::now(plan.disk.as_deref()).since(&machine_before);
     gap.on_write(end);
     // The threads hang up when they have waited for what is late.
     while let Ok(tick) = ticks.recv() {
@@ -219,6 +267,9 @@ fn conduct(
         servers: servers.filter_map(|((&pid, before), after)| Some((pid, before?, after?))).collect(),
         server_series,
         client_cpu_us,
+        machine,
+        fault: fault.map(|thread| thread.join().unwrap_or_else(|_| Err("the fault's thread died".into()))),
+        ceiling: None,
         history: Vec::new(),
     })
 }

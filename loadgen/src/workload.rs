@@ -7,6 +7,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::driver::ReadMode;
+use crate::fault::Spread;
+use crate::jobs::Job;
 use crate::keys::Dist;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -30,6 +32,16 @@ pub struct Load {
     pub dist: Dist,
     /// `None`: what the system's own clients do.
     pub read_mode: Option<ReadMode>,
+    pub spread: Spread,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    NotYet,
+    /// Reads and writes of keys.
+    Load(Load),
+    /// Steps of its own, by so many clients unless `--clients` says otherwise.
+    Job(Job, usize),
 }
 
 pub struct Workload {
@@ -37,241 +49,45 @@ pub struct Workload {
     pub what: &'static str,
     pub source: &'static str,
     pub published: &'static str,
-    /// `None`: not yet.
-    pub load: Option<Load>,
+    pub how: How,
 }
 
-const fn load(conns: usize, depth: usize, keys: u64, value_size: usize, reads: f64) -> Option<Load> {
-    Some(Load { conns, depth, keys, value_size, reads: Some(reads), dist: Dist::Uniform, read_mode: None })
-}
+use How::NotYet;
 
-const fn with(load: Option<Load>, dist: Dist, read_mode: Option<ReadMode>) -> Option<Load> {
-    match load {
-        Some(load) => Some(Load { dist, read_mode, ..load }),
-        None => None,
+const fn load(conns: usize, depth: usize, keys: u64, value_size: usize) -> Load {
+    Load {
+        conns,
+        depth,
+        keys,
+        value_size,
+        reads: None,
+        dist: Dist::Uniform,
+        read_mode: None,
+        spread: Spread::All,
     }
 }
 
-const LINEARIZABLE: Option<ReadMode> = Some(ReadMode::Linearizable);
-const LOCAL: Option<ReadMode> = Some(ReadMode::Local);
-const ZK10: &str = "Hunt et al., ZooKeeper, USENIX ATC 2010, section 5";
-const ETCD: &str = "etcd docs, op-guide/performance (3.2.0, 3 x 8 vCPU)";
-const DBT: &str = "etcd-io/dbtester (3 x 16 vCPU)";
-const YCSB: &str = "brianfrankcooper/YCSB, workloads/";
-const NONE: &str = "-";
-
-const fn entry(
-    name: &'static str,
-    what: &'static str,
-    source: &'static str,
-    published: &'static str,
-    load: Option<Load>,
-) -> Workload {
-    Workload { name, what, source, published, load }
-}
-
-pub const ALL: &[Workload] = &[
-    entry(
-        "zk10-ratio",
-        "250 clients, 100 outstanding each, 1 KB; the share of reads is swept with --reads",
-        ZK10,
-        "3 servers: 87k/s all reads, 21k/s all writes",
-        Some(Load {
-            conns: 250,
-            depth: 100,
-            keys: 10_000,
-            value_size: 1024,
-            reads: None,
-            dist: Dist::Uniform,
-            read_mode: LOCAL,
-        }),
-    ),
-    entry(
-        "zkdoc-ratio",
-        "910 clients, 1 KB; the share of reads is swept with --reads",
-        "ZooKeeper overview page (3.2, 3 servers)",
-        "about 23k/s at 0 %, 41k/s at 50 %, 88k/s at 100 % reads (read off a chart)",
-        Some(Load {
-            conns: 910,
-            depth: 100,
-            keys: 10_000,
-            value_size: 1024,
-            reads: None,
-            dist: Dist::Uniform,
-            read_mode: LOCAL,
-        }),
-    ),
-    entry(
-        "etcd-put-1",
-        "one client, 256 B",
-        ETCD,
-        "583/s, 1.6 ms",
-        with(load(1, 1, 10_000, 256, 0.0), Dist::Sequential, None),
-    ),
-    entry(
-        "etcd-put-1k-all",
-        "1,000 clients on 100 connections, 256 B",
-        ETCD,
-        "50,104/s, 20 ms",
-        with(load(100, 10, 100_000, 256, 0.0), Dist::Sequential, None),
-    ),
-    entry(
-        "etcd-get-1-lin",
-        "one client, linearizable",
-        ETCD,
-        "1,353/s, 0.7 ms",
-        with(load(1, 1, 10_000, 256, 100.0), Dist::Uniform, LINEARIZABLE),
-    ),
-    entry(
-        "etcd-get-1-ser",
-        "one client, serializable",
-        ETCD,
-        "2,909/s, 0.3 ms",
-        with(load(1, 1, 10_000, 256, 100.0), Dist::Uniform, LOCAL),
-    ),
-    entry(
-        "etcd-get-1k-lin",
-        "1,000 clients on 100 connections, linearizable",
-        ETCD,
-        "141,578/s, 5.5 ms",
-        with(load(100, 10, 100_000, 256, 100.0), Dist::Uniform, LINEARIZABLE),
-    ),
-    entry(
-        "etcd-get-1k-ser",
-        "1,000 clients on 100 connections, serializable",
-        ETCD,
-        "185,758/s, 2.2 ms",
-        with(load(100, 10, 100_000, 256, 100.0), Dist::Uniform, LOCAL),
-    ),
-    entry(
-        "dbt-write-1k",
-        "1,000 clients, distinct keys, 1 KB",
-        DBT,
-        "etcd 3.1 27,390/s, ZooKeeper 3.4.9 16,854/s, Consul 0.7.4 8,588/s",
-        with(load(1000, 1, 1_000_000, 1024, 0.0), Dist::Sequential, None),
-    ),
-    entry(
-        "dbt-write-1",
-        "one client, distinct keys, 1 KB",
-        DBT,
-        "etcd 3.3.0 571/s, ZooKeeper 3.5.3-beta 517/s",
-        with(load(1, 1, 100_000, 1024, 0.0), Dist::Sequential, None),
-    ),
-    entry(
-        "dbt-read-1k",
-        "1,000 clients read one key, linearizable",
-        DBT,
-        NONE,
-        with(load(1000, 1, 1, 1024, 100.0), Dist::Uniform, LINEARIZABLE),
-    ),
-    entry(
-        "ycsb-a",
-        "50 % reads, zipfian, 1 KB",
-        YCSB,
-        NONE,
-        with(load(100, 1, 100_000, 1000, 50.0), Dist::Zipfian, None),
-    ),
-    entry(
-        "ycsb-b",
-        "95 % reads, zipfian, 1 KB",
-        YCSB,
-        NONE,
-        with(load(100, 1, 100_000, 1000, 95.0), Dist::Zipfian, None),
-    ),
-    entry(
-        "ycsb-c",
-        "100 % reads, zipfian, 1 KB",
-        YCSB,
-        NONE,
-        with(load(100, 1, 100_000, 1000, 100.0), Dist::Zipfian, None),
-    ),
-    entry(
-        "consul-bench",
-        "64 connections, one key, 36 B; puts, or gets with --reads 100",
-        "hashicorp/consul, bench/results-0.7.1.md (3 x 8 cores)",
-        "put 3,780/s, p99 48.9 ms; get 7,525/s, p99 22.8 ms",
-        Some(Load {
-            conns: 64,
-            depth: 1,
-            keys: 1,
-            value_size: 36,
-            reads: None,
-            dist: Dist::Uniform,
-            read_mode: None,
-        }),
-    ),
-    entry(
-        "zk10-create",
-        "synchronous create of 1 KB, asynchronous delete",
-        ZK10,
-        "3 servers: 776/s one worker, 2,074/s ten",
-        None,
-    ),
-    entry("zk10-leader", "zk10-ratio with all clients at the leader", ZK10, "a figure only", None),
-    entry("zk10-faults", "kill and recover under 30 % writes", ZK10, "election under 200 ms", None),
-    entry(
-        "zklat-sync",
-        "create, set, get, delete, watch in turn, synchronous",
-        "phunt/zk-smoketest",
-        "create 1.42 to 1.77 ms",
-        None,
-    ),
-    entry("zklat-async", "the same, all requests in flight", "phunt/zk-smoketest", NONE, None),
-    entry("etcd-put-1k-leader", "1,000 clients at the leader", ETCD, "44,341/s, 22 ms", None),
-    entry("etcd-txn-mixed", "transactions that read or write", "etcd-io/etcd, tools/benchmark", NONE, None),
-    entry("etcd-watch-latency", "from a put to its watchers", "etcd-io/etcd, tools/benchmark", NONE, None),
-    entry(
-        "etcd-lease-keepalive",
-        "one lease per client, kept alive in a loop",
-        "etcd-io/etcd, tools/benchmark",
-        NONE,
-        None,
-    ),
-    entry("dbt-write-sweep", "writes by 1 to 1,000 clients", DBT, NONE, None),
-    entry("ycsb-d", "95 % reads of the latest, 5 % inserts", YCSB, NONE, None),
-    entry("ycsb-e", "95 % scans, 5 % inserts", YCSB, NONE, None),
-    entry("ycsb-f", "read, or read, modify and write", YCSB, NONE, None),
-    entry(
-        "consul-catalog",
-        "services registered and deregistered",
-        "hashicorp/consul, docs, scale",
-        NONE,
-        None,
-    ),
-    entry("consul-watch", "blocking queries on one prefix", "hashicorp/consul, docs", NONE, None),
-    entry(
-        "k8s-mix",
-        "guarded transactions, lists and watches",
-        "kubernetes/apiserver, etcd robustness tests",
-        NONE,
-        None,
-    ),
-    entry("k8s-churn", "creates and deletes", "kubernetes/apiserver, etcd robustness tests", NONE, None),
-    entry("lock-chain", "contenders on one lock, predecessor watch", "ours", NONE, None),
-    entry("lock-herd", "contenders on one lock, all watch one node", "ours", NONE, None),
-    entry("elect", "candidates, the holder dies", "ours", NONE, None),
-    entry("fanout", "one key, many watchers", "ours", NONE, None),
-    entry("discover", "services with heartbeats and subscribers", "ours", NONE, None),
-    entry("session-churn", "connect, one ephemeral, close", "ours", NONE, None),
-    entry("expire-mass", "half of 10,000 sessions are cut", "ours", NONE, None),
-    entry("reconnect-storm", "a server that holds many sessions dies", "ours", NONE, None),
-    entry(
-        "failover-kill",
-        "the leader is killed under load",
-        "ours",
-        "ZooKeeper election under 200 ms",
-        None,
-    ),
-    entry("failover-pause", "the leader is stopped under load", "ours", NONE, None),
-    entry("rolling", "all servers restarted in turn", "ours", NONE, None),
-    entry("restart-log", "cold start from a log", "ours", NONE, None),
-    entry("restart-snap", "cold start from a snapshot", "ours", NONE, None),
-    entry("catchup-log", "a follower was away", "ours", "etcd docs: 100 MB in 15 s", None),
-    entry("catchup-snap", "an empty follower joins", "ours", NONE, None),
-    entry("compact-load", "snapshot or compaction under load", "ours", NONE, None),
-];
-
 impl Load {
+    const fn reads(self, percent: f64) -> Load {
+        Load { reads: Some(percent), ..self }
+    }
+
+    const fn dist(self, dist: Dist) -> Load {
+        Load { dist, ..self }
+    }
+
+    const fn mode(self, mode: ReadMode) -> Load {
+        Load { read_mode: Some(mode), ..self }
+    }
+
+    const fn at_leader(self) -> Load {
+        Load { spread: Spread::Leader, ..self }
+    }
+
+    const fn how(self) -> How {
+        How::Load(self)
+    }
+
     pub fn scaled(mut self, scale: Scale) -> Load {
         if scale == Scale::Small {
             self.conns = self.conns.div_ceil(10);
@@ -281,18 +97,254 @@ impl Load {
     }
 }
 
-pub fn find(name: &str) -> Result<Load, String> {
-    match ALL.iter().find(|workload| workload.name == name) {
-        Some(Workload { load: Some(load), .. }) => Ok(*load),
-        Some(_) => Err(format!("workload {name} is not replayed yet; `loadgen list` shows which are")),
+const LINEARIZABLE: ReadMode = ReadMode::Linearizable;
+const LOCAL: ReadMode = ReadMode::Local;
+const ZK10: &str = "Hunt et al., ZooKeeper, USENIX ATC 2010, section 5";
+const SMOKE: &str = "phunt/zk-smoketest";
+const ETCD: &str = "etcd docs, op-guide/performance (3.2.0, 3 x 8 vCPU)";
+const TOOL: &str = "etcd-io/etcd, tools/benchmark";
+const DBT: &str = "etcd-io/dbtester (3 x 16 vCPU)";
+const YCSB: &str = "brianfrankcooper/YCSB, workloads/";
+const K8S: &str = "kubernetes/apiserver, etcd robustness tests";
+const KEEPER: &str = "ClickHouse/ClickHouse, programs/keeper-bench";
+const OURS: &str = "ours";
+const NONE: &str = "-";
+
+const fn entry(
+    name: &'static str,
+    what: &'static str,
+    source: &'static str,
+    published: &'static str,
+    how: How,
+) -> Workload {
+    Workload { name, what, source, published, how }
+}
+
+const ZK10_LOAD: Load = load(250, 100, 10_000, 1024).mode(LOCAL);
+const ETCD_ONE: Load = load(1, 1, 10_000, 256);
+const ETCD_MANY: Load = load(100, 10, 100_000, 256);
+const YCSB_LOAD: Load = load(100, 1, 100_000, 1000).dist(Dist::Zipfian);
+/// Nine writers with one write outstanding each: what `scripts/bench-failover` asks.
+const NINE: Load = load(9, 1, 1000, 100).reads(0.0);
+
+pub const ALL: &[Workload] = &[
+    entry(
+        "zk10-ratio",
+        "250 clients, 100 outstanding each, 1 KB; the share of reads is swept with --reads",
+        ZK10,
+        "3 servers: 87k/s all reads, 21k/s all writes",
+        ZK10_LOAD.how(),
+    ),
+    entry(
+        "zk10-leader",
+        "zk10-ratio with all clients at the leader",
+        ZK10,
+        "a figure only",
+        ZK10_LOAD.at_leader().how(),
+    ),
+    entry(
+        "zk10-create",
+        "synchronous create of 1 KB, then its delete without waiting; --clients 1 or 10",
+        ZK10,
+        "3 servers: 776/s one worker, 2,074/s ten",
+        How::Job(Job::Create, 10),
+    ),
+    entry("zk10-faults", "kill and recover under 30 % writes", ZK10, "election under 200 ms", NotYet),
+    entry(
+        "zkdoc-ratio",
+        "910 clients, 1 KB; the share of reads is swept with --reads",
+        "ZooKeeper overview page (3.2, 3 servers)",
+        "about 23k/s at 0 %, 41k/s at 50 %, 88k/s at 100 % reads (read off a chart)",
+        load(910, 100, 10_000, 1024).mode(LOCAL).how(),
+    ),
+    entry(
+        "zklat-sync",
+        "create, set, get, delete, watch in turn, synchronous",
+        SMOKE,
+        "create 1.42 to 1.77 ms",
+        NotYet,
+    ),
+    entry("zklat-async", "the same, all requests in flight", SMOKE, NONE, NotYet),
+    entry(
+        "etcd-put-1",
+        "one client at the leader, 256 B",
+        ETCD,
+        "583/s, 1.6 ms",
+        ETCD_ONE.reads(0.0).dist(Dist::Sequential).at_leader().how(),
+    ),
+    entry(
+        "etcd-put-1k-leader",
+        "1,000 clients on 100 connections at the leader, 256 B",
+        ETCD,
+        "44,341/s, 22 ms",
+        ETCD_MANY.reads(0.0).dist(Dist::Sequential).at_leader().how(),
+    ),
+    entry(
+        "etcd-put-1k-all",
+        "1,000 clients on 100 connections, 256 B",
+        ETCD,
+        "50,104/s, 20 ms",
+        ETCD_MANY.reads(0.0).dist(Dist::Sequential).how(),
+    ),
+    entry(
+        "etcd-get-1-lin",
+        "one client, linearizable",
+        ETCD,
+        "1,353/s, 0.7 ms",
+        ETCD_ONE.reads(100.0).mode(LINEARIZABLE).how(),
+    ),
+    entry(
+        "etcd-get-1-ser",
+        "one client, serializable",
+        ETCD,
+        "2,909/s, 0.3 ms",
+        ETCD_ONE.reads(100.0).mode(LOCAL).how(),
+    ),
+    entry(
+        "etcd-get-1k-lin",
+        "1,000 clients on 100 connections, linearizable",
+        ETCD,
+        "141,578/s, 5.5 ms",
+        ETCD_MANY.reads(100.0).mode(LINEARIZABLE).how(),
+    ),
+    entry(
+        "etcd-get-1k-ser",
+        "1,000 clients on 100 connections, serializable",
+        ETCD,
+        "185,758/s, 2.2 ms",
+        ETCD_MANY.reads(100.0).mode(LOCAL).how(),
+    ),
+    entry("etcd-txn-mixed", "transactions that read or write", TOOL, NONE, NotYet),
+    entry("etcd-watch-latency", "from a put to its watchers, 100 puts/s", TOOL, NONE, NotYet),
+    entry("etcd-lease-keepalive", "one lease per client, kept alive in a loop", TOOL, NONE, NotYet),
+    entry(
+        "dbt-write-sweep",
+        "distinct keys, 1 KB, by --clients 1 to 1,000",
+        DBT,
+        "2017Q2, read off a chart, at 10/100/1,000: etcd 1.8k/10.7k/36.1k, ZooKeeper 2.9k/17.8k/12.5k, \
+         Consul 1.7k/7.7k/5.8k",
+        load(1000, 1, 1_000_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+    ),
+    entry(
+        "dbt-write-1k",
+        "1,000 clients, distinct keys, 1 KB",
+        DBT,
+        "etcd 3.1 27,390/s, ZooKeeper 3.4.9 16,854/s, Consul 0.7.4 8,588/s",
+        load(1000, 1, 1_000_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+    ),
+    entry(
+        "dbt-write-1",
+        "one client, distinct keys, 1 KB",
+        DBT,
+        "etcd 3.3.0 571/s, ZooKeeper 3.5.3-beta 517/s",
+        load(1, 1, 100_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+    ),
+    entry(
+        "dbt-read-1k",
+        "1,000 clients read one key, linearizable",
+        DBT,
+        NONE,
+        load(1000, 1, 1, 1024).reads(100.0).mode(LINEARIZABLE).how(),
+    ),
+    entry("kb-read", "lists, and multis of ten gets", KEEPER, NONE, NotYet),
+    entry("kb-write70", "70 % multis of a create and a set", KEEPER, NONE, NotYet),
+    entry("ycsb-a", "50 % reads, zipfian, 1 KB", YCSB, NONE, YCSB_LOAD.reads(50.0).how()),
+    entry("ycsb-b", "95 % reads, zipfian, 1 KB", YCSB, NONE, YCSB_LOAD.reads(95.0).how()),
+    entry("ycsb-c", "100 % reads, zipfian, 1 KB", YCSB, NONE, YCSB_LOAD.reads(100.0).how()),
+    entry("ycsb-d", "95 % reads of the latest, 5 % inserts", YCSB, NONE, NotYet),
+    entry("ycsb-e", "95 % scans, 5 % inserts", YCSB, NONE, NotYet),
+    entry("ycsb-f", "read, or read, modify and write", YCSB, NONE, NotYet),
+    entry(
+        "consul-bench",
+        "64 connections, one key, 36 B; puts, or gets with --reads 100",
+        "hashicorp/consul, bench/results-0.7.1.md (3 x 8 cores)",
+        "put 3,780/s, p99 48.9 ms; get 7,525/s, p99 22.8 ms",
+        load(64, 1, 1, 36).how(),
+    ),
+    entry(
+        "consul-catalog",
+        "services registered and deregistered",
+        "hashicorp/consul, docs, scale",
+        NONE,
+        NotYet,
+    ),
+    entry("consul-watch", "blocking queries on one prefix", "hashicorp/consul, docs", NONE, NotYet),
+    entry("k8s-mix", "guarded transactions, lists and watches", K8S, NONE, NotYet),
+    entry("k8s-churn", "creates and deletes", K8S, NONE, NotYet),
+    entry("lock-chain", "contenders on one lock, predecessor watch", OURS, NONE, NotYet),
+    entry("lock-herd", "contenders on one lock, all watch one node", OURS, NONE, NotYet),
+    entry("elect", "candidates, the holder dies", OURS, NONE, NotYet),
+    entry(
+        "fanout",
+        "one key, --clients watchers spread over the servers, a write of 256 B each second",
+        OURS,
+        NONE,
+        How::Job(Job::Fanout, 1000),
+    ),
+    entry("discover", "services with heartbeats and subscribers", OURS, NONE, NotYet),
+    entry(
+        "session-churn",
+        "connect, one ephemeral, close, by --clients at a time (zk)",
+        OURS,
+        NONE,
+        How::Job(Job::Churn, 100),
+    ),
+    entry(
+        "expire-mass",
+        "--clients sessions x 10 ephemerals, half of them cut at once; others write 1,000/s (zk)",
+        OURS,
+        NONE,
+        How::Job(Job::Expire, 10_000),
+    ),
+    entry("reconnect-storm", "a server that holds many sessions dies", OURS, NONE, NotYet),
+    entry(
+        "failover-kill",
+        "nine writers; with --fault kill --fault-at S the leader is killed",
+        OURS,
+        "ZooKeeper election under 200 ms",
+        NINE.how(),
+    ),
+    entry("failover-pause", "the same with --fault pause: the leader is stopped", OURS, NONE, NINE.how()),
+    entry("rolling", "all servers restarted in turn", OURS, NONE, NotYet),
+    entry(
+        "restart-log",
+        "a log of --secs of writes, all servers killed, then --restart-cmd: until it reads and writes",
+        OURS,
+        NONE,
+        How::Job(Job::Restart, 32),
+    ),
+    entry("restart-snap", "cold start from a snapshot", OURS, NONE, NotYet),
+    entry("catchup-log", "a follower was away", OURS, "etcd docs: 100 MB in 15 s", NotYet),
+    entry("catchup-snap", "an empty follower joins", OURS, NONE, NotYet),
+    entry("compact-load", "snapshot or compaction under load", OURS, NONE, NotYet),
+];
+
+pub fn find(name: &str) -> Result<How, String> {
+    match ALL.iter().find(|workload| workload.name == name).map(|workload| workload.how) {
+        Some(NotYet) => Err(format!("workload {name} is not replayed yet; `loadgen list` shows which are")),
+        Some(how) => Ok(how),
         None => Err(format!("there is no workload {name}; `loadgen list` shows all")),
+    }
+}
+
+/// What was published, for a table; `None`: nothing.
+pub fn published(name: &str) -> Option<&'static Workload> {
+    ALL.iter().find(|workload| workload.name == name && workload.published != NONE)
+}
+
+/// Published points of a curve over the share of reads (three servers).
+pub fn points(name: &str) -> &'static [(f64, f64)] {
+    match name {
+        "zk10-ratio" => &[(0.0, 21_000.0), (100.0, 87_000.0)],
+        "zkdoc-ratio" => &[(0.0, 23_000.0), (50.0, 41_000.0), (75.0, 60_000.0), (100.0, 88_000.0)],
+        _ => &[],
     }
 }
 
 pub fn list() -> String {
     let mut text = String::new();
     for workload in ALL {
-        let mark = if workload.load.is_some() { "" } else { "  (not yet)" };
+        let mark = if matches!(workload.how, NotYet) { "  (not yet)" } else { "" };
         let _ = writeln!(text, "{}{mark}", workload.name);
         let _ = writeln!(text, "    {}", workload.what);
         let _ = writeln!(text, "    source: {}; published: {}", workload.source, workload.published);
@@ -309,9 +361,13 @@ mod tests {
         for (nth, workload) in ALL.iter().enumerate() {
             assert!(ALL[nth + 1..].iter().all(|other| other.name != workload.name), "{}", workload.name);
         }
-        let small = find("zk10-ratio").expect("replayed").scaled(Scale::Small);
-        assert_eq!((small.conns, small.depth, small.keys), (25, 100, 1000));
-        assert_eq!(find("etcd-put-1").expect("replayed").scaled(Scale::Small).conns, 1);
+        let small = |name: &str| match find(name).expect("replayed") {
+            How::Load(load) => load.scaled(Scale::Small),
+            other => panic!("{other:?}"),
+        };
+        let ratio = small("zk10-ratio");
+        assert_eq!((ratio.conns, ratio.depth, ratio.keys), (25, 100, 1000));
+        assert_eq!(small("etcd-put-1").conns, 1);
         assert!(find("rolling").unwrap_err().contains("not replayed yet"));
         assert!(find("nothing").unwrap_err().contains("no workload"));
     }

@@ -197,7 +197,7 @@ impl Pipe {
     /// Watches a range from a revision on; revision 0: from now on. It goes on over reconnections.
     pub fn watch(&mut self, history: History) -> Result<WatchId, Error> {
         let number = self.free_number();
-        let ticket = self.start(Ask::Watch, number, &encode_history(&history), Again::Yes)?;
+        let ticket = self.start(Ask::Watch, number, &history.encode(), Again::Yes)?;
         self.watches.open(number, history);
         let result = self.finish(ticket);
         if result.is_err() {
@@ -245,7 +245,7 @@ impl Pipe {
 
     fn watch_again(&mut self, watch: WatchId) -> Result<(), Error> {
         let Some(history) = self.watches.reopen(watch.0) else { return Ok(()) };
-        let ticket = self.start(Ask::Watch, watch.0, &encode_history(&history), Again::Yes)?;
+        let ticket = self.start(Ask::Watch, watch.0, &history.encode(), Again::Yes)?;
         if let Some(sent) = self.outstanding.get_mut(&ticket.0) {
             sent.abandoned = true;
         }
@@ -453,17 +453,13 @@ impl Pipe {
         for (number, history) in self.watches.resume() {
             if !self.outstanding.contains_key(&number) {
                 let mut frame = Vec::new();
-                wire::put_frame(&mut frame, Ask::Watch as u8, number, &encode_history(&history));
+                wire::put_frame(&mut frame, Ask::Watch as u8, number, &history.encode());
                 link.put(&frame)?;
             }
         }
         link.flush()?;
         Ok(link)
     }
-}
-
-fn encode_history(history: &History) -> Vec<u8> {
-    rkyv::to_bytes::<rkyv::rancor::Failure>(history).expect("an archive in memory").into_vec()
 }
 
 fn opened(mut reply: &[u8]) -> Result<(u64, Open), Error> {

@@ -1,241 +1,304 @@
-//! ZooKeeper sessions in numbers: what thousands of clients cost that do next to nothing.
-//!
-//! `idle` pings; `fanout` watches one node that is written once; `expire-mass` dies with its ephemerals while a
-//! bystander works. One thread, blocking sockets, so that a client costs a system call per message and no more; a
-//! process holds as many sessions as it may open files, and several processes share a load.
+//! A crowd: thousands of clients in one thread that hold sessions, watches and keys and do little else. Steps are the
+//! jobs'; here are sockets, greetings, heartbeats. What each connection says is its `Talk`'s affair.
 
-mod client;
+pub mod consul;
+pub mod etcd;
+pub mod native;
+pub mod zk;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
-use clap::{Args, ValueEnum};
-
 use crate::clock::{Clock, MILLI, SECOND};
-use crate::plan::resolve;
-use crate::poll::Poll;
-use crate::procfs;
-use client::{Client, join};
+use crate::driver::Malformed;
+use crate::pipe::{Filled, Pipe};
+use crate::poll::{Poll, Ready};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum What {
-    /// Every session pings each third of its timeout
-    Idle,
-    /// Every session watches one node; time from a write of it to the last notification
-    Fanout,
-    /// All sessions with their ephemerals are cut off at once; time to their end, and what a bystander feels
-    ExpireMass,
+/// Connections that greet at the same time: a server's backlog is short.
+const GREETING_MAX: usize = 48;
+const BUFFER: usize = 2 << 10;
+const SCAN: u64 = 100 * MILLI;
+
+#[derive(Clone, Copy, Debug)]
+pub enum Ask<'a> {
+    Make { key: &'a str, ephemeral: bool },
+    Put(&'a str),
+    Drop(&'a str),
+    /// Tell of the next change of this key.
+    Watch(&'a str),
+    /// How many keys lie below this one.
+    Count(&'a str),
+    /// The session ends.
+    Bye,
 }
 
-#[derive(Args, Debug)]
-pub struct Crowd {
-    #[arg(value_enum)]
-    pub what: What,
-    /// Servers of one cluster; sessions are spread over them in turn
-    #[arg(long, value_delimiter = ',', required = true)]
-    pub addr: Vec<String>,
-    #[arg(long, default_value_t = 10_000)]
-    pub sessions: usize,
-    #[arg(long, default_value_t = 10_000)]
-    pub timeout_ms: i32,
-    /// How long to ping
-    #[arg(long, default_value_t = 20)]
-    pub secs: u64,
-    /// Writes of the watched node
-    #[arg(long, default_value_t = 5)]
-    pub rounds: usize,
-    /// Ephemerals of each session that dies
-    #[arg(long, default_value_t = 10)]
-    pub ephemerals: usize,
-    /// Processes whose CPU time is counted
-    #[arg(long, value_delimiter = ',')]
-    pub server_pid: Vec<u32>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Greeted: it may ask.
+    Ready,
+    /// `code` 0: done. `value`: what was asked for, where that is a number.
+    Done { tag: u32, code: i32, value: i64 },
+    /// A watched key has changed.
+    Fired,
+    /// The connection is gone; it is not dialled again.
+    Lost,
 }
 
-/// Sockets that are opened and wait for their handshake together.
-const WAVE: usize = 256;
-const PATIENCE_NS: u64 = 60 * SECOND;
+#[derive(Clone, Debug)]
+pub struct Manner {
+    pub value: Vec<u8>,
+    pub session_ms: u32,
+}
 
-pub fn run(args: &Crowd) -> io::Result<String> {
-    let other = |why: String| io::Error::other(why);
-    let servers: Vec<SocketAddr> =
-        args.addr.iter().map(|at| resolve(at)).collect::<Result<_, _>>().map_err(other)?;
-    if args.sessions == 0 {
-        return Err(other("no sessions: pass --sessions".into()));
+/// One connection's side of a protocol, for coordination instead of throughput.
+pub trait Talk {
+    /// Whether a watch must be set again after it has fired.
+    const ONE_SHOT: bool;
+
+    fn new(manner: &Manner) -> Self;
+
+    fn hello(&mut self, out: &mut Vec<u8>);
+
+    fn ask(&mut self, ask: Ask<'_>, tag: u32, out: &mut Vec<u8>);
+
+    /// Returns how many bytes it took off the front.
+    fn hear(&mut self, input: &[u8], out: &mut Vec<u8>, said: &mut Vec<Said>) -> Result<usize, Malformed>;
+
+    /// Says that the client lives.
+    fn beat(&mut self, out: &mut Vec<u8>);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Connecting,
+    Greeting,
+    Ready,
+    Gone,
+}
+
+struct Member<T> {
+    talk: T,
+    pipe: Option<Pipe>,
+    state: State,
+    server: SocketAddr,
+    wants_write: bool,
+    last_send: u64,
+}
+
+/// Something that a member heard, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    pub member: usize,
+    pub said: Said,
+    pub now: u64,
+}
+
+pub struct Crowd<T> {
+    pub clock: Clock,
+    poll: Poll,
+    manner: Manner,
+    members: Vec<Member<T>>,
+    waiting: VecDeque<usize>,
+    greeting: usize,
+    next_scan: u64,
+    ready: Vec<Ready>,
+    said: Vec<Said>,
+    trouble: Option<String>,
+}
+
+impl<T: Talk> Crowd<T> {
+    pub fn new(clock: Clock, manner: Manner) -> io::Result<Crowd<T>> {
+        Ok(Crowd {
+            clock,
+            poll: Poll::open()?,
+            manner,
+            members: Vec::new(),
+            waiting: VecDeque::new(),
+            greeting: 0,
+            next_scan: 0,
+            ready: Vec::new(),
+            said: Vec::new(),
+            trouble: None,
+        })
     }
-    let mut crowd = join(&servers, args.sessions, args.timeout_ms, WAVE)?;
-    match args.what {
-        What::Idle => idle(args, &mut crowd),
-        What::Fanout => fanout(args, &servers, crowd),
-        What::ExpireMass => expire_mass(args, &servers, crowd),
+
+    /// One more; it dials when its turn comes.
+    pub fn add(&mut self, server: SocketAddr) -> usize {
+        let at = self.members.len();
+        self.members.push(Member {
+            talk: T::new(&self.manner),
+            pipe: None,
+            state: State::Waiting,
+            server,
+            wants_write: false,
+            last_send: 0,
+        });
+        self.waiting.push_back(at);
+        at
     }
-}
 
-fn cpu_us(pids: &[u32]) -> u64 {
-    pids.iter().filter_map(|pid| procfs::usage(*pid)).map(|usage| usage.cpu_us).sum()
-}
+    /// The same member with a new connection and a new session.
+    pub fn renew(&mut self, at: usize) {
+        self.members[at].talk = T::new(&self.manner);
+        self.members[at].pipe = None;
+        self.members[at].state = State::Waiting;
+        self.waiting.push_back(at);
+    }
 
-/// The replies to a round are read in the next: each costs the client one read and one write.
-fn idle(args: &Crowd, crowd: &mut [Client]) -> io::Result<String> {
-    let clock = Clock::start();
-    let period = args.timeout_ms as u64 * MILLI / 3;
-    let gap = period / crowd.len() as u64;
-    let (mut sent, mut answered) = (0u64, 0u64);
-    // One round first, so that every session has pinged once when counting begins.
-    let (begin, end) = (period, period + args.secs * SECOND);
-    let mut from = None;
-    while clock.now() < end {
-        let due = clock.now() / gap.max(1);
-        while sent < due {
-            let at = sent as usize % crowd.len();
-            let client = &mut crowd[at];
-            answered += client.take_pings()?;
-            client.ping()?;
-            sent += 1;
+    /// Ends a connection without a word.
+    pub fn cut(&mut self, at: usize) {
+        self.leave_greeting(at);
+        self.members[at].pipe = None;
+        self.members[at].state = State::Gone;
+    }
+
+    /// When it last said anything.
+    pub fn last_send(&self, at: usize) -> u64 {
+        self.members[at].last_send
+    }
+
+    pub fn trouble(&mut self) -> String {
+        self.trouble.take().unwrap_or_else(|| "no answer".into())
+    }
+
+    /// Puts a question into its connection's buffer and sends it. Of a member that is gone nothing is heard.
+    pub fn ask(&mut self, at: usize, ask: Ask<'_>, tag: u32) {
+        let member = &mut self.members[at];
+        if let (Some(pipe), State::Ready) = (&mut member.pipe, member.state) {
+            member.talk.ask(ask, tag, &mut pipe.out);
+            self.flush(at);
         }
-        if from.is_none() && clock.now() >= begin {
-            from = Some((clock.now(), sent, cpu_us(&args.server_pid), procfs::own_cpu_us()));
-        }
-        clock.sleep_until(clock.now() + MILLI);
     }
-    let Some((at, before, server, own)) = from else {
-        return Err(io::Error::other("too short: raise --secs"));
-    };
-    let span = (clock.now() - at) as f64 / 1e9;
-    let server = (cpu_us(&args.server_pid) - server) as f64 / 1e6;
-    let own = (procfs::own_cpu_us() - own) as f64 / 1e6;
-    let pings = sent - before;
-    clock.sleep_until(clock.now() + SECOND);
-    for client in crowd.iter_mut() {
-        answered += client.take_pings()?;
-    }
-    Ok(format!(
-        "idle: {} sessions, timeout {} ms, {pings} pings in {span:.1} s; servers {:.1} % of a core, {:.2} us per ping; \
-         this client {:.1} %; {answered} of {sent} pings answered\n",
-        crowd.len(),
-        args.timeout_ms,
-        server / span * 100.0,
-        server * 1e6 / pings as f64,
-        own / span * 100.0,
-    ))
-}
 
-fn fanout(args: &Crowd, servers: &[SocketAddr], mut crowd: Vec<Client>) -> io::Result<String> {
-    let mut writer = Client::open(servers[0], args.timeout_ms)?;
-    let path = format!("/fanout-{}", std::process::id());
-    writer.create(&path, 0)?;
-    for client in crowd.iter_mut() {
-        client.sync(&path)?; // Its server may not have the node yet.
-    }
-    let mut poll = Poll::open()?;
-    for (at, client) in crowd.iter().enumerate() {
-        poll.add(client.socket(), at, false)?;
-    }
-    let clock = Clock::start();
-    let mut spans = Vec::new();
-    let cpu = cpu_us(&args.server_pid);
-    for _ in 0..args.rounds {
-        for wave in crowd.chunks_mut(WAVE) {
-            wave.iter_mut().try_for_each(|client| client.ask_exists(&path))?;
-            wave.iter_mut().try_for_each(|client| client.hear_reply().map(drop))?;
+    /// Waits for what comes, at most until `until`, and appends it.
+    pub fn turn(&mut self, until: u64, heard: &mut Vec<Heard>) -> io::Result<()> {
+        let now = self.clock.now();
+        self.dial(heard);
+        if now >= self.next_scan {
+            self.next_scan = now + SCAN;
+            self.scan(now);
         }
-        let start = clock.now();
-        writer.set(&path)?;
-        let (mut heard, mut ready) = (0, Vec::new());
-        while heard < crowd.len() {
-            if clock.now() - start > PATIENCE_NS {
-                return Err(io::Error::other(format!("{heard} of {} notifications came", crowd.len())));
+        let wait = until.min(self.next_scan).saturating_sub(self.clock.now());
+        self.poll.wait(Some(wait), &mut self.ready)?;
+        let mut ready = std::mem::take(&mut self.ready);
+        for event in ready.drain(..) {
+            self.on_ready(event, heard);
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    fn dial(&mut self, heard: &mut Vec<Heard>) {
+        while self.greeting < GREETING_MAX
+            && let Some(at) = self.waiting.pop_front()
+        {
+            let member = &mut self.members[at];
+            let opened = Pipe::connect_sized(member.server, BUFFER).and_then(|pipe| {
+                self.poll.add(pipe.socket(), at, true)?;
+                Ok(pipe)
+            });
+            self.greeting += 1;
+            member.state = State::Connecting;
+            match opened {
+                Ok(pipe) => member.pipe = Some(pipe),
+                Err(error) => self.lose(at, error.to_string(), heard),
             }
-            ready.clear();
-            poll.wait(Some(SECOND), &mut ready)?;
-            for event in &ready {
-                heard += usize::from(crowd[event.token].hear_event()?);
-            }
         }
-        spans.push((clock.now() - start) as f64 / 1e6);
     }
-    let cpu = (cpu_us(&args.server_pid) - cpu) as f64 / (args.rounds * crowd.len()) as f64;
-    spans.sort_by(f64::total_cmp);
-    writer.delete(&path)?;
-    Ok(format!(
-        "fanout: {} sessions, {} rounds; write to last notification ms: min {:.1}, median {:.1}, max {:.1}; \
-         servers {cpu:.1} us per session and round, setting the watch included\n",
-        crowd.len(),
-        args.rounds,
-        spans[0],
-        spans[spans.len() / 2],
-        spans[spans.len() - 1]
-    ))
-}
 
-fn expire_mass(args: &Crowd, servers: &[SocketAddr], mut crowd: Vec<Client>) -> io::Result<String> {
-    let mut bystander = Client::open(servers[0], 30_000)?;
-    let path = format!("/mass-{}", std::process::id());
-    bystander.create(&path, 0)?;
-    let own = format!("{path}-bystander");
-    bystander.create(&own, 0)?;
-    for (nth, wave) in crowd.chunks_mut(WAVE).enumerate() {
-        for (at, client) in wave.iter_mut().enumerate() {
-            for n in 0..args.ephemerals {
-                client.ask_create(&format!("{path}/{}-{n}", nth * WAVE + at), 1)?;
+    /// Heartbeats in time: a third of what the server allows.
+    fn scan(&mut self, now: u64) {
+        let after = u64::from(self.manner.session_ms) * MILLI / 3;
+        for at in 0..self.members.len() {
+            let member = &mut self.members[at];
+            if member.state == State::Ready && now.saturating_sub(member.last_send) + SCAN > after.min(8 * SECOND)
+                && let Some(pipe) = &mut member.pipe
+            {
+                member.talk.beat(&mut pipe.out);
+                member.last_send = now;
+                self.flush(at);
             }
         }
-        for client in wave.iter_mut() {
-            (0..args.ephemerals).try_for_each(|_| client.hear_reply().map(drop))?;
+    }
+
+    fn flush(&mut self, at: usize) {
+        let member = &mut self.members[at];
+        let Some(pipe) = &mut member.pipe else { return };
+        member.last_send = self.clock.now();
+        // A broken socket is met again by the next read.
+        let sent = pipe.flush().unwrap_or(true);
+        if sent == member.wants_write {
+            member.wants_write = !sent;
+            let _ = self.poll.modify(pipe.socket(), at, !sent);
         }
     }
-    // All are heard once more, together; then nobody is.
-    let clock = Clock::start();
-    let mut first = u64::MAX;
-    for wave in crowd.chunks_mut(WAVE) {
-        wave.iter_mut().try_for_each(Client::ping)?;
-        first = first.min(clock.now());
-        for client in wave.iter_mut() {
-            client.hear_reply()?;
+
+    fn on_ready(&mut self, event: Ready, heard: &mut Vec<Heard>) {
+        let at = event.token;
+        let member = &mut self.members[at];
+        let Some(pipe) = &mut member.pipe else { return };
+        if member.state == State::Connecting {
+            if let Err(error) = pipe.connected() {
+                return self.lose(at, error.to_string(), heard);
+            }
+            member.talk.hello(&mut pipe.out);
+            member.state = State::Greeting;
+            member.wants_write = true; // As it was registered.
+            self.flush(at);
+            // Some protocols have nothing to wait for.
+            return self.hear(at, heard);
+        }
+        if event.writable && member.wants_write {
+            self.flush(at);
+        }
+        if !event.readable {
+            return;
+        }
+        let Some(pipe) = &mut self.members[at].pipe else { return };
+        match pipe.fill() {
+            Ok(Filled::Some) => self.hear(at, heard),
+            Ok(Filled::Nothing) => {}
+            Ok(Filled::Closed) => self.lose(at, "the server closed the connection".into(), heard),
+            Err(error) => self.lose(at, error.to_string(), heard),
         }
     }
-    let last = clock.now();
-    let timeout = crowd[0].timeout_ms() as u64 * MILLI;
-    drop(crowd);
-    let whole = bystander.children(&path)?;
-    let (mut began, mut worst_read, mut worst_write, mut usual) = (None, 0, 0, Vec::new());
-    loop {
-        let start = clock.now();
-        bystander.set(&own)?;
-        let wrote = clock.now();
-        let left = bystander.children(&path)?;
-        let read = clock.now();
-        if left < whole && began.is_none() {
-            began = Some(start);
+
+    fn hear(&mut self, at: usize, heard: &mut Vec<Heard>) {
+        let now = self.clock.now();
+        let member = &mut self.members[at];
+        let Some(pipe) = &mut member.pipe else { return };
+        let (input, out) = pipe.both();
+        match member.talk.hear(input, out, &mut self.said) {
+            Ok(taken) => pipe.consume(taken),
+            Err(malformed) => {
+                self.said.clear();
+                return self.lose(at, malformed.0, heard);
+            }
         }
-        if began.is_some() {
-            (worst_write, worst_read) = (worst_write.max(wrote - start), worst_read.max(read - wrote));
-        } else {
-            usual.push(wrote - start);
+        let answers = pipe.has_output() && !member.wants_write;
+        for said in std::mem::take(&mut self.said) {
+            if said == Said::Ready {
+                self.leave_greeting(at);
+                self.members[at].state = State::Ready;
+            }
+            heard.push(Heard { member: at, said, now });
         }
-        if left == 0 {
-            break;
+        if answers {
+            self.flush(at);
         }
-        if read > last + timeout + PATIENCE_NS {
-            return Err(io::Error::other(format!("{left} of {whole} ephemerals are still there")));
-        }
-        clock.sleep_until(clock.now() + MILLI);
     }
-    let end = clock.now();
-    let began = began.unwrap_or(end);
-    usual.sort_unstable();
-    let ms = |ns: u64| ns as f64 / 1e6;
-    Ok(format!(
-        "expire-mass: {} sessions x {}, timeout {} ms; first end {:.0} ms after the first could end, last {:.0} ms \
-         after the last should; a bystander's longest write {:.1} ms, read {:.1} ms meanwhile (median write before \
-         {:.2} ms)\n",
-        args.sessions,
-        args.ephemerals,
-        timeout / MILLI,
-        began as f64 / 1e6 - ms(first + timeout),
-        ms(end) - ms(last + timeout),
-        ms(worst_write),
-        ms(worst_read),
-        ms(usual.get(usual.len() / 2).copied().unwrap_or(0)),
-    ))
+
+    fn leave_greeting(&mut self, at: usize) {
+        if matches!(self.members[at].state, State::Connecting | State::Greeting) {
+            self.greeting -= 1;
+        }
+    }
+
+    fn lose(&mut self, at: usize, why: String, heard: &mut Vec<Heard>) {
+        self.trouble = Some(format!("{}: {why}", self.members[at].server));
+        self.cut(at);
+        heard.push(Heard { member: at, said: Said::Lost, now: self.clock.now() });
+    }
 }

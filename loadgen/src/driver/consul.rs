@@ -130,11 +130,13 @@ enum Body {
     Chunked,
 }
 
-struct Head {
-    status: u16,
+pub struct Head {
+    pub status: u16,
     length: usize,
     body: Body,
     close: bool,
+    /// `X-Consul-Index`, 0 without one.
+    pub index: u64,
 }
 
 impl Head {
@@ -150,7 +152,7 @@ impl Head {
         };
         let status = input.get(9..12).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
         let status = status.ok_or_else(|| Malformed("an HTTP answer without a status".into()))?;
-        let mut head = Head { status, length: end + 4, body: Body::Sized(0), close: false };
+        let mut head = Head { status, length: end + 4, body: Body::Sized(0), close: false, index: 0 };
         for line in input[..end].split(|&byte| byte == b'\n').skip(1) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if let Some(value) = header(line, b"content-length:") {
@@ -164,9 +166,25 @@ impl Head {
                 head.body = Body::Chunked;
             } else if header(line, b"connection:").is_some_and(|value| value.eq_ignore_ascii_case(b"close")) {
                 head.close = true;
+            } else if let Some(value) = header(line, b"x-consul-index:") {
+                head.index = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
             }
         }
         Ok(Some(head))
+    }
+
+    /// A head whose body is there as well, and the length of both.
+    pub fn take_whole(input: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
+        let Some(head) = Head::take(input)? else { return Ok(None) };
+        let body = &input[head.length..];
+        let length = match head.body {
+            Body::Sized(length) => (body.len() >= length).then_some(length),
+            Body::Chunked => take_chunks(body, &mut Vec::new())?,
+        };
+        Ok(length.map(|length| {
+            let whole = head.length + length;
+            (head, whole)
+        }))
     }
 }
 

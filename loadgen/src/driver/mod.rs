@@ -3,7 +3,9 @@
 
 pub mod consul;
 pub mod etcd;
+pub mod http2;
 pub mod native;
+pub mod protobuf;
 pub mod zk;
 
 use std::fmt;

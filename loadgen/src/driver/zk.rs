@@ -25,6 +25,8 @@ const NODE_EXISTS: i32 = -110;
 
 const FRAME_MAX: usize = 64 << 20;
 const SESSION_MS: i32 = 30_000;
+pub const PERSISTENT: i32 = 0;
+pub const EPHEMERAL: i32 = 1;
 const STAT: usize = 68;
 
 pub struct Zk {
@@ -81,14 +83,14 @@ impl Driver for Zk {
                 let frame = begin(out, xid, CREATE);
                 put_bytes(out, nth_parent(&self.shape.prefix, op.key));
                 put_bytes(out, b"");
-                put_open_acl(out);
+                put_open_acl(out, PERSISTENT);
                 frame
             }
             Kind::Create => {
                 let frame = begin(out, xid, CREATE2);
                 self.put_path(op.key, out);
                 self.put_value(op.stamp, out);
-                put_open_acl(out);
+                put_open_acl(out, PERSISTENT);
                 frame
             }
             Kind::Write => {
@@ -246,7 +248,7 @@ pub fn take_frame(input: &[u8]) -> Result<Option<&[u8]>, Malformed> {
 }
 
 /// Starts a request; `end` fills in its length.
-fn begin(out: &mut Vec<u8>, xid: i32, kind: i32) -> usize {
+pub fn begin(out: &mut Vec<u8>, xid: i32, kind: i32) -> usize {
     let from = out.len();
     put_i32(out, 0);
     put_i32(out, xid);
@@ -259,12 +261,12 @@ pub fn end(out: &mut [u8], from: usize) {
     out[from..from + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-fn put_open_acl(out: &mut Vec<u8>) {
+pub fn put_open_acl(out: &mut Vec<u8>, flags: i32) {
     put_i32(out, 1);
     put_i32(out, 31);
     put_bytes(out, b"world");
     put_bytes(out, b"anyone");
-    put_i32(out, 0); // Persistent.
+    put_i32(out, flags);
 }
 
 pub fn put_i32(out: &mut Vec<u8>, value: i32) {

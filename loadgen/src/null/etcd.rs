@@ -1,10 +1,10 @@
 //! etcd's answers, from a constant. Requests are told apart by their message: a put has a value.
 
 use super::Answer;
-use crate::driver::etcd::{
-    PREFACE, Value, WINDOW_FIRST, WINDOW_MAX, fields, frame, put_head, put_settings, put_varint,
-    put_window_update, setting, take_frame,
+use crate::driver::http2::{
+    PREFACE, WINDOW_FIRST, WINDOW_MAX, frame, put_head, put_settings, put_window_update, setting, take_frame,
 };
+use crate::driver::protobuf::{Value, fields, put_varint};
 
 /// `:status 200`, `content-type: application/grpc`.
 const HEAD: &[u8] = b"\x88\x0f\x10\x10application/grpc";

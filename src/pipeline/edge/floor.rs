@@ -217,6 +217,8 @@ impl Floor {
             self.places.resize_with(slot + 1, || None);
         }
         assert!(self.places[slot].is_none(), "the network gave slot {slot} twice");
+        // A door may refuse a guest at once: `with` passes over whoever is leaving, so it is put in the row here.
+        let is_leaving = link.closing.is_some();
         self.places[slot] = Some(Place {
             generation: seat.generation,
             session,
@@ -227,12 +229,15 @@ impl Floor {
             paused: false,
             sending: 0,
             sending_since: Nanos(0),
-            is_dirty: false,
+            is_dirty: is_leaving,
             is_retrying: false,
             alarm_queued: Nanos::MAX,
         });
         self.open += 1;
         self.counters.accepted.add(1);
+        if is_leaving {
+            self.dirty.push(seat);
+        }
         self.with(seat, |_, _| {});
     }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::base::{Incarnation, Index, NodeId};
 use crate::doors::native::wire::{self, Ask, Front, Hello, Say};
+use crate::doors::zk;
 use crate::pipeline::lane::lane;
 use crate::pipeline::ports::{Door, Ended};
 use crate::realms::kv::ops::{Op, Put, Query, Range};
@@ -380,6 +381,21 @@ fn too_many_connections_are_turned_away() {
     let mut w = World::new(Bounds::default(), Limits { connections: 2, ..Limits::default() });
     (0..3).for_each(|slot| w.connect(slot));
     assert_eq!((w.net.closed.clone(), w.edge.counters().refused.read()), (vec![2], 1));
+}
+
+/// The door refuses while it opens: once such a guest stayed, unheard for ever.
+#[test]
+fn whom_the_door_refuses_at_once_is_hung_up_on() {
+    let mut w = World::new(Bounds::default(), Limits::default());
+    let origin = Origin::new(NodeId(1), 2, Incarnation(7));
+    let config = zk::Config { per_address_max: 1, ..zk::Config::default() };
+    w.edge.doors.zk = Some(zk::Zk::new(origin, config.into(), Default::default()));
+    for slot in 0..2 {
+        let from = "127.0.0.1:9".parse().unwrap();
+        w.edge.on_net(w.now, NetEvent::Accepted { conn: at(slot), door: Door::Zk, from }, &mut w.net);
+    }
+    w.turn();
+    assert_eq!(w.net.closed, [1]);
 }
 
 #[test]

@@ -247,6 +247,12 @@ impl Write {
     }
 }
 
+impl History {
+    pub fn encode(&self) -> Vec<u8> {
+        rkyv::to_bytes::<Failure>(self).expect("an archive in memory").into_vec()
+    }
+}
+
 impl Op {
     /// The payload of a command with this operation alone.
     pub fn encode(self) -> Vec<u8> {

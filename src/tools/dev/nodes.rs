@@ -110,8 +110,8 @@ impl Plan {
             for (door, port) in node.ports.iter().filter(|(door, _)| *door != "peer") {
                 text += &format!("{door} = \"127.0.0.1:{port}\"\n");
             }
-            // A cluster for trying things: its tools may ask anything.
-            text += "zk-words = [\"*\"]\n";
+            // A cluster for trying things: its tools may ask anything, and all its clients have one address.
+            text += "zk-words = [\"*\"]\nzk-per-address = 0\n";
             let _ = std::fs::remove_dir_all(&data);
             let keys = config::Args::from_toml(&text).map_err(|e| e.to_string())?;
             let plan = keys.plan(1).map_err(|e| e.to_string())?;

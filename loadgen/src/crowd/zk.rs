@@ -1,0 +1,150 @@
+//! ZooKeeper: sessions, ephemerals, one-shot watches. Replies come in the order of the requests.
+
+use std::collections::VecDeque;
+
+use super::{Ask, Manner, Said, Talk};
+use crate::driver::Malformed;
+use crate::driver::zk::{
+    CLOSE, CREATE, DELETE, EPHEMERAL, EXISTS, GET_DATA, PERSISTENT, PING, SET_DATA, XID_NOTICE, XID_PING, begin,
+    end, i32_at, put_bytes, put_i32, put_i64, put_open_acl, take_frame,
+};
+
+/// `numChildren` within a Stat.
+const CHILDREN_AT: usize = 56;
+
+pub struct Zk {
+    value: Vec<u8>,
+    session_ms: u32,
+    greeted: bool,
+    asked: VecDeque<(u32, i32)>,
+}
+
+impl Talk for Zk {
+    const ONE_SHOT: bool = true;
+
+    fn new(manner: &Manner) -> Zk {
+        let (value, session_ms) = (manner.value.clone(), manner.session_ms);
+        Zk { value, session_ms, greeted: false, asked: VecDeque::new() }
+    }
+
+    fn hello(&mut self, out: &mut Vec<u8>) {
+        put_i32(out, 45);
+        put_i32(out, 0);
+        put_i64(out, 0);
+        put_i32(out, self.session_ms as i32);
+        put_i64(out, 0);
+        put_bytes(out, &[0; 16]);
+        out.push(0);
+    }
+
+    fn ask(&mut self, ask: Ask<'_>, tag: u32, out: &mut Vec<u8>) {
+        let kind = match ask {
+            Ask::Make { .. } => CREATE,
+            Ask::Put(_) => SET_DATA,
+            Ask::Drop(_) => DELETE,
+            Ask::Watch(_) => GET_DATA,
+            Ask::Count(_) => EXISTS,
+            Ask::Bye => CLOSE,
+        };
+        self.asked.push_back((tag, kind));
+        let frame = begin(out, tag as i32, kind);
+        match ask {
+            Ask::Make { key, ephemeral } => {
+                put_bytes(out, key.as_bytes());
+                put_bytes(out, &self.value);
+                put_open_acl(out, if ephemeral { EPHEMERAL } else { PERSISTENT });
+            }
+            Ask::Put(key) => {
+                put_bytes(out, key.as_bytes());
+                put_bytes(out, &self.value);
+                put_i32(out, -1);
+            }
+            Ask::Drop(key) => {
+                put_bytes(out, key.as_bytes());
+                put_i32(out, -1);
+            }
+            Ask::Watch(key) | Ask::Count(key) => {
+                put_bytes(out, key.as_bytes());
+                out.push(u8::from(matches!(ask, Ask::Watch(_))));
+            }
+            Ask::Bye => {}
+        }
+        end(out, frame);
+    }
+
+    fn hear(&mut self, input: &[u8], _out: &mut Vec<u8>, said: &mut Vec<Said>) -> Result<usize, Malformed> {
+        let mut taken = 0;
+        while let Some(frame) = take_frame(&input[taken..])? {
+            taken += 4 + frame.len();
+            if !self.greeted {
+                if frame.len() < 36 || i32_at(frame, 4) <= 0 {
+                    return Err(Malformed("the server does not grant a session".into()));
+                }
+                self.greeted = true;
+                said.push(Said::Ready);
+                continue;
+            }
+            if frame.len() < 16 {
+                return Err(Malformed(format!("a reply of {} bytes, the header alone has 16", frame.len())));
+            }
+            match i32_at(frame, 0) {
+                XID_PING => {}
+                XID_NOTICE => said.push(Said::Fired),
+                _ => {
+                    let stray = || Malformed("a reply that nobody asked for".into());
+                    let (tag, kind) = self.asked.pop_front().ok_or_else(stray)?;
+                    let (code, body) = (i32_at(frame, 12), &frame[16..]);
+                    let counted = kind == EXISTS && body.len() >= CHILDREN_AT + 4;
+                    let value = if counted { i64::from(i32_at(body, CHILDREN_AT)) } else { 0 };
+                    said.push(Said::Done { tag, code, value });
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    fn beat(&mut self, out: &mut Vec<u8>) {
+        let frame = begin(out, XID_PING, PING);
+        end(out, frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(xid: i32, err: i32, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_i32(&mut out, 16 + body.len() as i32);
+        put_i32(&mut out, xid);
+        put_i64(&mut out, 9);
+        put_i32(&mut out, err);
+        out.extend_from_slice(body);
+        out
+    }
+
+    #[test]
+    fn answers_notices_and_counts_are_told_apart() {
+        let mut zk = Zk::new(&Manner { value: vec![b'v'; 3], session_ms: 9000 });
+        let (mut out, mut said) = (Vec::new(), Vec::new());
+        zk.hello(&mut out);
+        let mut input = Vec::new();
+        put_i32(&mut input, 37);
+        input.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0x23, 0x28]);
+        input.resize(input.len() + 29, 0);
+        assert_eq!(zk.hear(&input, &mut out, &mut said).expect("valid"), input.len());
+        zk.ask(Ask::Watch("/a"), 7, &mut out);
+        zk.ask(Ask::Count("/a"), 8, &mut out);
+        let mut stat = [0; 68];
+        stat[CHILDREN_AT + 3] = 5;
+        let input = [frame(XID_NOTICE, 0, &[0; 8]), frame(7, -101, &[]), frame(8, 0, &stat)].concat();
+        zk.hear(&input, &mut out, &mut said).expect("valid");
+        let want = [
+            Said::Ready,
+            Said::Fired,
+            Said::Done { tag: 7, code: -101, value: 0 },
+            Said::Done { tag: 8, code: 0, value: 5 },
+        ];
+        assert_eq!(said, want);
+    }
+}

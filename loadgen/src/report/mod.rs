@@ -1,0 +1,45 @@
+//! Tables and pages from raw files: nothing here measures, and no figure is typed in. `folder` reads, `tables` writes
+//! a folder's README.md, `page` its report.html with the plots of `plot`, `index` the README.md over all folders.
+
+mod folder;
+mod index;
+mod page;
+mod plot;
+mod tables;
+
+use std::fs;
+use std::path::Path;
+
+use crate::{Exit, Failure, args};
+
+pub fn command(args: &args::Report) -> Result<Exit, Failure> {
+    let made = if args.claims { index::make(&args.dir) } else { make(&args.dir) };
+    let files = made.map_err(|why| Failure::new(Exit::Usage, why))?;
+    let mut differ = Vec::new();
+    for (path, text) in files {
+        if args.check {
+            if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+                differ.push(path.display().to_string());
+            }
+        } else {
+            fs::write(&path, text)
+                .map_err(|error| Failure::new(Exit::Partial, format!("{}: {error}", path.display())))?;
+            println!("{}", path.display());
+        }
+    }
+    if differ.is_empty() {
+        return Ok(Exit::Done);
+    }
+    eprintln!("loadgen: not what the raw files say: {}; run `loadgen report` again", differ.join(", "));
+    Ok(Exit::CheckFailed)
+}
+
+type Files = Vec<(std::path::PathBuf, String)>;
+
+fn make(dir: &Path) -> Result<Files, String> {
+    let folder = folder::Folder::read(dir)?;
+    Ok(vec![
+        (dir.join("README.md"), tables::readme(&folder)),
+        (dir.join("report.html"), page::html(&folder)),
+    ])
+}
