@@ -12,7 +12,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1360px;ma
 h1{font-size:1.6em}h2{margin-top:2em;border-bottom:1px solid #ccc}h3{margin-bottom:.2em}\
 table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}\
 td,th{border:1px solid #ddd;padding:3px 8px;text-align:right}td:first-child,th:first-child{text-align:left}\
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(480px,1fr));gap:1em}\
+.plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(480px,1fr));gap:1em}\
 figure{margin:0}figcaption{font-weight:600}svg{width:100%;background:#fafafa}svg text{font:12px sans-serif;fill:#333}\
 .grid{stroke:#e2e2e2}line.event{stroke:#b00;stroke-dasharray:4 3}svg text.event{fill:#b00}\
 .legend span{margin-right:1.2em}.legend i{display:inline-block;width:.8em;height:.8em;margin-right:.4em}\
