@@ -154,7 +154,10 @@ fn once(args: &Compare, side: &Side, name: &str, exit: &mut Exit) -> Result<Valu
     };
     let plan = Plan::of(&place, &args.load).map_err(|why| Failure::new(Exit::Usage, why))?;
     if plan.job.is_some() {
-        return Err(Failure::new(Exit::Usage, "compare takes loads of reads and writes; run this workload for each system"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "compare takes loads of reads and writes; run this workload for each system",
+        ));
     }
     let mut progress = Progress::new();
     let measured = run::run(&plan, None, &mut progress);

@@ -103,7 +103,9 @@ pub fn main(command: Command) -> Result<Exit, Failure> {
 }
 
 fn run_command(args: &args::Run) -> Result<Exit, Failure> {
-    if let (Some(system), None, true) = (args.place.system, &args.place.cluster, args.place.servers.is_empty()) {
+    if let (Some(system), None, true) =
+        (args.place.system, &args.place.cluster, args.place.servers.is_empty())
+    {
         let started = systems::Running::start(system, &args.programs)
             .map_err(|why| Failure::new(Exit::CannotConnect, why))?;
         let mut args = args.clone();
@@ -188,7 +190,11 @@ fn job_command(
             )
         })?;
     }
-    if args.json { println!("{json}") } else { print!("{}", jobs::text(plan, &ended)) }
+    if args.json {
+        println!("{json}")
+    } else {
+        print!("{}", jobs::text(plan, &ended))
+    }
     Ok(if ended.partial.is_empty() { Exit::Done } else { Exit::Partial })
 }
 

@@ -133,7 +133,12 @@ impl Plan {
         let spread = args.spread.unwrap_or_default();
         if spread != Spread::All && servers.len() > 1 {
             if nodes.is_empty() {
-                let unnamed = |(nth, &address): (usize, &SocketAddr)| Node { id: nth as u64 + 1, pid: 0, address, admin: None };
+                let unnamed = |(nth, &address): (usize, &SocketAddr)| Node {
+                    id: nth as u64 + 1,
+                    pid: 0,
+                    address,
+                    admin: None,
+                };
                 nodes = servers.iter().enumerate().map(unnamed).collect();
             }
             let leader = fault::leader(target, &nodes)?.address;

@@ -128,13 +128,8 @@ pub fn answers(plan: &Plan) -> bool {
 
 fn answers_with<D: Driver>(plan: &Plan) -> Option<()> {
     let clock = Clock::start();
-    let settings = Settings {
-        servers: plan.servers.clone(),
-        conns: 1,
-        first: 0,
-        depth: 1,
-        timeout: plan.timeout(),
-    };
+    let settings =
+        Settings { servers: plan.servers.clone(), conns: 1, first: 0, depth: 1, timeout: plan.timeout() };
     let (send, _ticks) = channel();
     let book = Book::new(false, send, Arc::default(), None);
     let mut engine = Engine::<D>::new(clock, settings, &plan.shape(false), book).ok()?;

@@ -109,7 +109,10 @@ impl Running {
             let ended = child.try_wait().map_err(|error| error.to_string())?.is_some();
             if ended || since.elapsed() > READY_PATIENCE {
                 let said = fs::read_to_string(&log).unwrap_or_default();
-                return Err(format!("quorate does not start: {}", said.lines().last().unwrap_or("it says nothing")));
+                return Err(format!(
+                    "quorate does not start: {}",
+                    said.lines().last().unwrap_or("it says nothing")
+                ));
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -126,7 +129,11 @@ impl Running {
             .stdout(Stdio::null())
             .status()
             .map_err(|error| format!("{}: {error}; pass --peers", self.peers.display()))?;
-        if status.success() { Ok(()) } else { Err(format!("{} {} failed", self.peers.display(), verb.join(" "))) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("{} {} failed", self.peers.display(), verb.join(" ")))
+        }
     }
 }
 

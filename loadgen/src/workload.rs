@@ -33,6 +33,8 @@ pub struct Load {
     /// `None`: what the system's own clients do.
     pub read_mode: Option<ReadMode>,
     pub spread: Spread,
+    /// As it is at any scale.
+    pub fixed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +66,7 @@ const fn load(conns: usize, depth: usize, keys: u64, value_size: usize) -> Load 
         dist: Dist::Uniform,
         read_mode: None,
         spread: Spread::All,
+        fixed: false,
     }
 }
 
@@ -84,12 +87,16 @@ impl Load {
         Load { spread: Spread::Leader, ..self }
     }
 
+    const fn fixed(self) -> Load {
+        Load { fixed: true, ..self }
+    }
+
     const fn how(self) -> How {
         How::Load(self)
     }
 
     pub fn scaled(mut self, scale: Scale) -> Load {
-        if scale == Scale::Small {
+        if scale == Scale::Small && !self.fixed {
             self.conns = self.conns.div_ceil(10);
             self.keys = self.keys.div_ceil(10);
         }
@@ -125,7 +132,7 @@ const ETCD_ONE: Load = load(1, 1, 10_000, 256);
 const ETCD_MANY: Load = load(100, 10, 100_000, 256);
 const YCSB_LOAD: Load = load(100, 1, 100_000, 1000).dist(Dist::Zipfian);
 /// Nine writers with one write outstanding each: what `scripts/bench-failover` asks.
-const NINE: Load = load(9, 1, 1000, 100).reads(0.0);
+const NINE: Load = load(9, 1, 1000, 100).reads(0.0).fixed();
 
 pub const ALL: &[Workload] = &[
     entry(
@@ -367,7 +374,7 @@ mod tests {
         };
         let ratio = small("zk10-ratio");
         assert_eq!((ratio.conns, ratio.depth, ratio.keys), (25, 100, 1000));
-        assert_eq!(small("etcd-put-1").conns, 1);
+        assert_eq!((small("etcd-put-1").conns, small("failover-kill").conns), (1, 9));
         assert!(find("rolling").unwrap_err().contains("not replayed yet"));
         assert!(find("nothing").unwrap_err().contains("no workload"));
     }

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use super::{Ask, Manner, Said, Talk};
 use crate::driver::Malformed;
 use crate::driver::http2::{
-    PREFACE, WINDOW_FIRST, WINDOW_MAX, frame, grpc_status, put_head, put_settings, put_window_update, setting,
-    take_frame,
+    PREFACE, WINDOW_FIRST, WINDOW_MAX, frame, grpc_status, put_head, put_settings, put_window_update,
+    setting, take_frame,
 };
 use crate::driver::protobuf::{Value, fields, put_varint};
 

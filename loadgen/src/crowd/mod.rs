@@ -22,7 +22,10 @@ const SCAN: u64 = 100 * MILLI;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Ask<'a> {
-    Make { key: &'a str, ephemeral: bool },
+    Make {
+        key: &'a str,
+        ephemeral: bool,
+    },
     Put(&'a str),
     Drop(&'a str),
     /// Tell of the next change of this key.
@@ -213,7 +216,8 @@ impl<T: Talk> Crowd<T> {
         let after = u64::from(self.manner.session_ms) * MILLI / 3;
         for at in 0..self.members.len() {
             let member = &mut self.members[at];
-            if member.state == State::Ready && now.saturating_sub(member.last_send) + SCAN > after.min(8 * SECOND)
+            if member.state == State::Ready
+                && now.saturating_sub(member.last_send) + SCAN > after.min(8 * SECOND)
                 && let Some(pipe) = &mut member.pipe
             {
                 member.talk.beat(&mut pipe.out);

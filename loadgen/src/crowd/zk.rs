@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::{Ask, Manner, Said, Talk};
 use crate::driver::Malformed;
 use crate::driver::zk::{
-    CLOSE, CREATE, DELETE, EPHEMERAL, EXISTS, GET_DATA, PERSISTENT, PING, SET_DATA, XID_NOTICE, XID_PING, begin,
-    end, i32_at, put_bytes, put_i32, put_i64, put_open_acl, take_frame,
+    CLOSE, CREATE, DELETE, EPHEMERAL, EXISTS, GET_DATA, PERSISTENT, PING, SET_DATA, XID_NOTICE, XID_PING,
+    begin, end, i32_at, put_bytes, put_i32, put_i64, put_open_acl, take_frame,
 };
 
 /// `numChildren` within a Stat.

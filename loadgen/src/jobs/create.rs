@@ -47,7 +47,11 @@ pub fn run<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
                 }
                 asked[heard.member - first] = (nth + 1, clock.now());
                 crowd.ask(heard.member, Ask::Drop(&key(heard.member, nth)), DROP);
-                crowd.ask(heard.member, Ask::Make { key: &key(heard.member, nth + 1), ephemeral: false }, MAKE);
+                crowd.ask(
+                    heard.member,
+                    Ask::Make { key: &key(heard.member, nth + 1), ephemeral: false },
+                    MAKE,
+                );
             }
             Said::Done { tag: DROP, code, .. } => errors += u64::from(inside && code != 0),
             Said::Lost => return Err(()),

@@ -58,7 +58,10 @@ pub fn run<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
             party.crowd.ask(counter, Ask::Count(&root), COUNT);
             (counting, next_count) = (true, now + COUNT_EVERY);
         }
-        party.crowd.turn(next_write.min(next_count.max(now + MILLI)), &mut party.heard).map_err(super::local)?;
+        party
+            .crowd
+            .turn(next_write.min(next_count.max(now + MILLI)), &mut party.heard)
+            .map_err(super::local)?;
         for heard in std::mem::take(&mut party.heard) {
             match heard.said {
                 Said::Done { tag: WRITE, code, .. } => {

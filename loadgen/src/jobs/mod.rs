@@ -14,7 +14,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::{Clock, MILLI, SECOND};
-use crate::crowd::{Ask, Crowd, Heard, Manner, Said, Talk, consul::Consul, etcd::Etcd, native::Native, zk::Zk};
+use crate::crowd::{
+    Ask, Crowd, Heard, Manner, Said, Talk, consul::Consul, etcd::Etcd, native::Native, zk::Zk,
+};
 use crate::driver::Protocol;
 use crate::output::{histogram_json, round};
 use crate::plan::Plan;
@@ -97,8 +99,11 @@ impl Meter {
     fn stop(&self, plan: &Plan, clock: Clock, ops: u64, into: &mut Map<String, Value>) {
         let secs = (clock.now() - self.since) as f64 / 1e9;
         let per_op = |cpu: u64| if ops == 0 { Value::Null } else { round(cpu as f64 / ops as f64) };
-        let pairs: Vec<(u32, Usage, Usage)> =
-            self.servers.iter().filter_map(|&(pid, before)| Some((pid, before?, procfs::usage(pid)?))).collect();
+        let pairs: Vec<(u32, Usage, Usage)> = self
+            .servers
+            .iter()
+            .filter_map(|&(pid, before)| Some((pid, before?, procfs::usage(pid)?)))
+            .collect();
         if !pairs.is_empty() {
             let cpu: u64 = pairs.iter().map(|(_, before, after)| after.cpu_us - before.cpu_us).sum();
             into.insert("server_cpu_us_per_op".into(), per_op(cpu));
@@ -137,7 +142,9 @@ impl<'a, T: Talk> Party<'a, T> {
             missing -= usize::from(heard.said == Said::Ready);
             if heard.said == Said::Lost { Err(()) } else { Ok(missing == 0) }
         })
-        .map_err(|why| Trouble::Connect(why.unwrap_or("the servers do not greet all clients in time".into())))?;
+        .map_err(|why| {
+            Trouble::Connect(why.unwrap_or("the servers do not greet all clients in time".into()))
+        })?;
         Ok(first)
     }
 
@@ -185,7 +192,9 @@ impl<'a, T: Talk> Party<'a, T> {
         match waited {
             Ok(()) if failed == 0 || failed == NODE_EXISTS => Ok(at),
             Ok(()) => Err(Trouble::Prepare(format!("the server refuses to {what} with code {failed}"))),
-            Err(why) => Err(Trouble::Prepare(format!("{what}: {}", why.unwrap_or("no answer in time".into())))),
+            Err(why) => {
+                Err(Trouble::Prepare(format!("{what}: {}", why.unwrap_or("no answer in time".into()))))
+            }
         }
     }
 
@@ -194,7 +203,11 @@ impl<'a, T: Talk> Party<'a, T> {
         let prefix = &self.plan.prefix;
         let root = prefix.rsplit_once('/').map_or("loadgen", |(root, _)| root).to_string();
         if self.plan.target == Protocol::Zk {
-            self.demand(member, Ask::Make { key: &root, ephemeral: false }, "make the directory of the keys")?;
+            self.demand(
+                member,
+                Ask::Make { key: &root, ephemeral: false },
+                "make the directory of the keys",
+            )?;
         }
         Ok(root)
     }
@@ -242,4 +255,3 @@ pub fn text(plan: &Plan, ended: &Ended) -> String {
     ended.partial.iter().for_each(|why| text.push_str(&format!("PARTIAL: {why}\n")));
     text
 }
-

@@ -28,8 +28,11 @@ pub fn run(plan: &Plan) -> Result<Ended, Trouble> {
     let command = plan.restart.as_ref().expect("checked with the plan");
     let fill = Plan { job: None, depth: DEPTH, keys: KEYS, reads: 0.0, warmup: 0, ..plan.clone() };
     let filled = run::run(&fill, None, &mut Silent)?;
-    let log_bytes: u64 =
-        filled.servers.iter().map(|(_, before, after)| after.disk_write_bytes - before.disk_write_bytes).sum();
+    let log_bytes: u64 = filled
+        .servers
+        .iter()
+        .map(|(_, before, after)| after.disk_write_bytes - before.disk_write_bytes)
+        .sum();
     for &pid in &plan.pids {
         if let Some(pid) = Pid::from_raw(pid as i32) {
             // One that is dead already is as dead as we want it.

@@ -98,7 +98,8 @@ impl Folder {
         for workload in &folder.series.workloads {
             for system in &folder.series.systems {
                 let below = format!("runs/{}/{system}", workload.name);
-                let mut cell = Cell { workload: workload.name.clone(), system: system.clone(), runs: Vec::new() };
+                let mut cell =
+                    Cell { workload: workload.name.clone(), system: system.clone(), runs: Vec::new() };
                 for round in names(&path.join(&below)) {
                     let file = format!("{below}/{round}/result.json");
                     match json(&path.join(&file)) {

@@ -38,8 +38,5 @@ type Files = Vec<(std::path::PathBuf, String)>;
 
 fn make(dir: &Path) -> Result<Files, String> {
     let folder = folder::Folder::read(dir)?;
-    Ok(vec![
-        (dir.join("README.md"), tables::readme(&folder)),
-        (dir.join("report.html"), page::html(&folder)),
-    ])
+    Ok(vec![(dir.join("README.md"), tables::readme(&folder)), (dir.join("report.html"), page::html(&folder))])
 }

@@ -129,7 +129,9 @@ fn loads(folder: &Folder) -> Vec<(String, String)> {
         let cells = folder.cells.iter().filter(|cell| &cell.system == system);
         let (mut open, mut closed) = (Vec::new(), Vec::new());
         for cell in cells {
-            let (Some(ops), Some(p99)) = (median(cell, "ops_per_s"), median(cell, "p99_us")) else { continue };
+            let (Some(ops), Some(p99)) = (median(cell, "ops_per_s"), median(cell, "p99_us")) else {
+                continue;
+            };
             let is_open = cell.rounds().any(|run| run.figure("plan/rate").is_some_and(|rate| rate > 0.0));
             if is_open { open.push((ops, p99)) } else { closed.push((ops, p99)) }
         }
@@ -212,7 +214,8 @@ fn times(folder: &Folder) -> Vec<(String, String)> {
             let Some(run) = folder.cell(&workload.name, system).and_then(|cell| cell.rounds().next()) else {
                 continue;
             };
-            let second = |value: &serde_json::Value| Some((value["second"].as_f64()?, value["ops"].as_f64()?));
+            let second =
+                |value: &serde_json::Value| Some((value["second"].as_f64()?, value["ops"].as_f64()?));
             let points: Vec<(f64, f64)> =
                 run.result["series"].as_array().into_iter().flatten().filter_map(second).collect();
             if points.len() > 2 {

@@ -185,13 +185,16 @@ pub fn judge(folder: &Folder, claim: &Claim) -> Outcome {
     };
     let ratio = Spread::of(&values);
     let reached = ratio.filter(|_| claim.least.is_some() || claim.most.is_some()).map(|ratio| {
-        claim.least.is_none_or(|least| ratio.median >= least) && claim.most.is_none_or(|most| ratio.median <= most)
+        claim.least.is_none_or(|least| ratio.median >= least)
+            && claim.most.is_none_or(|most| ratio.median <= most)
     });
     let mut marks: String = [cell, other].into_iter().flatten().map(|cell| self::marks(cell)).collect();
     let mut seen = Vec::new();
-    marks.retain(|mark| !seen.contains(&mark) && {
-        seen.push(mark);
-        true
+    marks.retain(|mark| {
+        !seen.contains(&mark) && {
+            seen.push(mark);
+            true
+        }
     });
     Outcome { ratio, reached, marks }
 }
@@ -295,7 +298,8 @@ fn versions(versions: &Value) -> String {
     let one = |(name, value): (&String, &Value)| match value {
         Value::String(version) => Some(format!("{name} {version}")),
         Value::Object(fields) => {
-            let runtime = fields.get("runtime").and_then(Value::as_str).map(|runtime| format!(" ({runtime})"));
+            let runtime =
+                fields.get("runtime").and_then(Value::as_str).map(|runtime| format!(" ({runtime})"));
             Some(format!("{name} {}{}", fields.get("version")?.as_str()?, runtime.unwrap_or_default()))
         }
         _ => None,
@@ -370,9 +374,14 @@ mod tests {
 
     #[test]
     fn numbers_keep_three_digits() {
-        for (value, text) in
-            [(1_234_567.0, "1,234,567"), (999.4, "999"), (12.34, "12.3"), (1.5, "1.50"), (0.0833, "0.083"), (3.0, "3")]
-        {
+        for (value, text) in [
+            (1_234_567.0, "1,234,567"),
+            (999.4, "999"),
+            (12.34, "12.3"),
+            (1.5, "1.50"),
+            (0.0833, "0.083"),
+            (3.0, "3"),
+        ] {
             assert_eq!(number(value), text);
         }
     }
