@@ -32,6 +32,10 @@ impl Talk for Consul {
     fn ask(&mut self, ask: Ask<'_>, tag: u32, out: &mut Vec<u8>) {
         let kind = match ask {
             Ask::Make { key, .. } | Ask::Put(key) => {
+                // To write what is there already changes nothing, and wakes nobody.
+                if let Some(first) = self.value.first_mut() {
+                    *first ^= 1;
+                }
                 let length = self.value.len();
                 put_request(out, "PUT", key, &format!("Content-Length: {length}\r\n"));
                 out.extend_from_slice(&self.value);

@@ -389,7 +389,7 @@ fn whom_the_door_refuses_at_once_is_hung_up_on() {
     let mut w = World::new(Bounds::default(), Limits::default());
     let origin = Origin::new(NodeId(1), 2, Incarnation(7));
     let config = zk::Config { per_address_max: 1, ..zk::Config::default() };
-    w.edge.doors.zk = Some(zk::Zk::new(origin, config.into(), Default::default()));
+    w.edge.doors.zk = Some(zk::Zk::new(origin, config.into(), zk::Board::new(1).into()));
     for slot in 0..2 {
         let from = "127.0.0.1:9".parse().unwrap();
         w.edge.on_net(w.now, NetEvent::Accepted { conn: at(slot), door: Door::Zk, from }, &mut w.net);
