@@ -306,21 +306,39 @@ impl Replica {
     }
 
     pub(super) fn confirm_reads(&mut self) {
-        let config = self.log.config();
-        let me = self.options.me;
-        let acked = |id: NodeId| {
-            Index(if id == me { u64::MAX } else { self.peer(id).map_or(0, |peer| peer.probe_acked) })
-        };
-        let confirmed = config.quorum_index(acked).0;
         let State::Leader(reign) = &mut self.state else { return };
-        while let Some(read) = reign.reads.front().copied().filter(|read| read.probe <= confirmed) {
-            reign.reads.pop_front();
+        if reign.reads.is_empty() {
+            return;
+        }
+        let (mut reads, me) = (std::mem::take(&mut reign.reads), self.options.me);
+        // A follower that asks says by it that it follows, after its reads came in: its own voice counts too.
+        let confirmed = |asker: NodeId| {
+            let acked = |id: NodeId| match id {
+                _ if id == me || id == asker => Index(u64::MAX),
+                _ => Index(self.peer(id).map_or(0, |peer| peer.probe_acked)),
+            };
+            self.log.config().quorum_index(acked).0
+        };
+        let (mut ready, mut asker) = (Vec::new(), (me, confirmed(me)));
+        reads.retain(|read| {
+            if asker.0 != read.from {
+                asker = (read.from, confirmed(read.from));
+            }
+            if read.probe <= asker.1 {
+                ready.push(*read);
+            }
+            read.probe > asker.1
+        });
+        for read in ready {
             self.out.push(if read.from == me {
                 Effect::ReadReady { id: read.id, index: read.index }
             } else {
                 let msg = Msg::ReadIndexed { epoch: self.promised, id: read.id, index: read.index };
                 Effect::Send { to: read.from, msg }
             });
+        }
+        if let State::Leader(reign) = &mut self.state {
+            reign.reads = reads;
         }
     }
 

@@ -155,7 +155,8 @@ impl Order {
             unapplied: BTreeMap::new(),
             tickets: BTreeMap::new(),
             homeless: VecDeque::new(),
-            next_ticket: 1,
+            // No number of an earlier life: an answer to one of those would be about older reads.
+            next_ticket: replica.incarnation().0 << 20,
             fresh_reads: Vec::new(),
             fetching: false,
             lengths,
