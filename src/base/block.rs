@@ -29,7 +29,9 @@ impl BlockMut {
 
     /// `len` zero bytes in use.
     pub fn zeroed(len: usize) -> BlockMut {
-        BlockMut { pages: vec![Page([0; PAGE]); len.div_ceil(PAGE)], len }
+        let mut block = BlockMut::with_capacity(len);
+        block.grow(len);
+        block
     }
 
     pub fn len(&self) -> usize {
@@ -50,7 +52,13 @@ impl BlockMut {
     pub fn grow(&mut self, count: usize) -> usize {
         let start = self.len;
         self.len += count;
-        self.pages.resize(self.len.div_ceil(PAGE), Page([0; PAGE]));
+        let (held, wanted) = (self.pages.len(), self.len.div_ceil(PAGE));
+        self.pages.reserve(wanted - held);
+        // SAFETY: the room was just reserved, and zeros are a page. `resize` would build each page elsewhere first.
+        unsafe {
+            self.pages.as_mut_ptr().add(held).write_bytes(0, wanted - held);
+            self.pages.set_len(wanted);
+        }
         start
     }
 

@@ -20,6 +20,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<(), String> {
+    drive::use_huge_pages();
     let (zoo, warnings) = match &args.zoo_cfg {
         Some(file) => zoo_cfg::read(file)?,
         None => Default::default(),

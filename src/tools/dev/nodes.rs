@@ -161,6 +161,7 @@ impl Node {
         // The running image, also if its file was replaced by a build meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("quorate").arg("serve").arg("--config").arg(&plan.config);
+        command.envs([drive::tuning()]);
         command.stdin(Stdio::null()).stdout(copy(&log)?).stderr(log);
         // A terminal's Ctrl-C is for this process, which then stops the nodes.
         command.process_group(0);
