@@ -1,7 +1,5 @@
 //! *apply*: what one put costs in the state machine alone, without log or sockets.
 
-use std::time::Instant;
-
 use quorate::base::{Index, Nanos, Origin, Rng};
 use quorate::realms::kv::ops::{Op, Put, Write};
 use quorate::realms::machine::{Applied, Machine};
@@ -22,6 +20,9 @@ pub struct Args {
     batch: u64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Tell the state what is coming, as the server does.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    foresee: bool,
 }
 
 pub fn run(args: Args) -> Result<(), String> {
@@ -47,17 +48,31 @@ pub fn run(args: Args) -> Result<(), String> {
         }
         index += 1;
         let stamp = Stamp { index: Index(index), wall_ms: 0, ticks: Nanos(index) };
-        let began = Instant::now();
-        for command in Command::all(&body) {
+        let began = thread_cpu();
+        let (mut rest, mut foreseen) = (&body[..], body.len());
+        while let Some(command) = {
+            if args.foresee && rest.len() <= foreseen && !rest.is_empty() {
+                foreseen = rest.len() - machine.foresee(rest);
+            }
+            Command::take(&mut rest)
+        } {
             effects.reply.clear();
             effects.changes.clear();
             let done = machine.apply(&stamp, &command, &mut effects).map_err(|why| why.to_string())?;
             assert_eq!(done, Applied::Done, "a put is one slice");
         }
         machine.end_batch();
-        spent += began.elapsed().as_secs_f64();
+        spent += thread_cpu() - began;
     }
     let (records, bytes) = machine.size();
     println!("{:.0} ns per put, {records} records of {bytes} bytes in all", spent * 1e9 / sequence as f64);
     Ok(())
+}
+
+/// Seconds of CPU: other work on the machine does not count.
+fn thread_cpu() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a timespec that outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }

@@ -12,6 +12,7 @@ use crate::pipeline::ports::Turn;
 use crate::pipeline::snapshots::{Loading, Saving};
 use crate::realms::machine::{Applied, Machine};
 use crate::realms::{Effects, Stamp};
+use crate::state::table::KEYS_AHEAD;
 use crate::state::{Command, Envelope};
 
 /// Commands applied in one turn. A turn of this many small writes takes about a millisecond.
@@ -25,6 +26,8 @@ const CHANGES_PER_COMMAND: usize = 128;
 const DUE_PENDING_MAX: usize = 128;
 /// Every so many batches the replicas compare digests.
 const DIGEST_EVERY: u64 = 1024;
+/// Bytes of room made at most for each answer before its size is known.
+const ANSWER_ROOM: usize = 512;
 
 #[derive(Debug)]
 pub struct ApplyLanes {
@@ -57,6 +60,8 @@ pub struct Apply {
     jumped: Vec<(u8, u64)>,
     /// Leader: commands of its timers that are in the log and not yet applied.
     due_pending: usize,
+    /// Bytes of an answer lately: how much room to make for the next ones.
+    answer_bytes: usize,
     stateless: bool,
     halted: bool,
 }
@@ -67,6 +72,8 @@ struct Cursor {
     offset: usize,
     /// The command there has begun and wants another turn.
     again: bool,
+    /// Up to here the state was told what is coming.
+    foreseen: usize,
 }
 
 impl Apply {
@@ -99,6 +106,7 @@ impl Apply {
             own: Vec::new(),
             jumped: Vec::new(),
             due_pending: 0,
+            answer_bytes: 0,
             stateless,
             halted: false,
         }
@@ -231,6 +239,9 @@ impl Apply {
             }
             *budget -= 1;
             let mut rest = &body[self.at.offset..];
+            if self.at.offset >= self.at.foreseen {
+                self.at.foreseen = self.at.offset + self.machine.foresee(rest).max(1);
+            }
             let command = Command::take(&mut rest).ok_or_else(|| broken(batch))?;
             if !self.apply_command(&stamp, &command)? {
                 self.at.again = true;
@@ -241,7 +252,7 @@ impl Apply {
             if command.envelope.origin == Origin::default() {
                 self.due_pending = self.due_pending.saturating_sub(1);
             }
-            self.at = Cursor { offset: body.len() - rest.len(), again: false };
+            self.at = Cursor { offset: body.len() - rest.len(), again: false, ..self.at };
         }
         Ok(true)
     }
@@ -358,13 +369,23 @@ impl Apply {
     fn answer(&mut self, reads: &Reads) {
         let mut answers = Answers::default();
         answers.items.reserve(reads.items.len());
+        answers.bytes.reserve(self.answer_bytes * reads.items.len());
         let mut start = 0;
-        for item in &reads.items {
-            let query = &reads.queries[start..item.end as usize];
-            start = item.end as usize;
-            self.machine.read(item.realm, query, &mut answers.bytes);
-            answers.items.push((item.tag, answers.bytes.len() as u32));
+        for group in reads.items.chunks(KEYS_AHEAD) {
+            let mut queries = [&[][..]; KEYS_AHEAD];
+            for (query, item) in queries.iter_mut().zip(group) {
+                *query = &reads.queries[start..item.end as usize];
+                start = item.end as usize;
+            }
+            if group.len() > 1 && group.iter().all(|item| item.realm == group[0].realm) {
+                self.machine.foresee_reads(group[0].realm, &queries[..group.len()]);
+            }
+            for (query, item) in queries.iter().zip(group) {
+                self.machine.read(item.realm, query, &mut answers.bytes);
+                answers.items.push((item.tag, answers.bytes.len() as u32));
+            }
         }
+        self.answer_bytes = (answers.bytes.len() / reads.items.len().max(1)).min(ANSWER_ROOM);
         self.lanes.edges[usize::from(reads.lane)].0.send(EdgeOut::Answers(answers));
     }
 

@@ -8,6 +8,7 @@ use super::{Broken, Effects, Flow, Member, Realm, Stamp, reply};
 use crate::base::sum::hash128;
 use crate::base::{Index, Nanos};
 use crate::state::snapshot::View;
+use crate::state::table::KEYS_AHEAD;
 use crate::state::{Command, Envelope, RealmId, Table};
 
 /// The newest feature level whose commands this build can apply.
@@ -167,9 +168,41 @@ impl Machine {
         Ok(Applied::Done)
     }
 
+    /// The commands in front of `body` are about to be applied. Returns how many bytes of it were looked at.
+    pub fn foresee(&mut self, body: &[u8]) -> usize {
+        let (mut payloads, mut count) = ([&[][..]; KEYS_AHEAD], 0);
+        let mut rest = body;
+        let mut kind = None;
+        while count < KEYS_AHEAD {
+            let mut ahead = rest;
+            let Some(command) = Command::take(&mut ahead) else { break };
+            let its = (command.envelope.realm, command.envelope.kind);
+            if its != *kind.get_or_insert(its) {
+                break;
+            }
+            payloads[count] = command.payload;
+            count += 1;
+            rest = ahead;
+        }
+        if let Some((realm, kind)) = kind
+            && count > 1
+            && let Some(found) = self.realm_mut(realm)
+        {
+            found.foresee(kind, &payloads[..count]);
+        }
+        body.len() - rest.len()
+    }
+
     /// All commands of a batch are applied.
     pub fn end_batch(&mut self) {
         self.core.end_batch();
+    }
+
+    /// These queries are about to be answered.
+    pub fn foresee_reads(&mut self, realm: u8, queries: &[&[u8]]) {
+        if let Some(found) = self.realm_mut(realm) {
+            found.foresee_reads(queries);
+        }
     }
 
     /// Answers a query. An unknown realm gets a refusal.

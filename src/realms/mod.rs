@@ -73,6 +73,12 @@ pub trait Realm {
     /// reply: it must not panic, and must change nothing.
     fn apply(&mut self, at: &Stamp, command: &Command<'_>, effects: &mut Effects) -> Flow;
 
+    /// Commands with these payloads, of one kind, will be applied next: brings what they touch closer. Changes nothing.
+    fn foresee(&mut self, _kind: u8, _payloads: &[&[u8]]) {}
+
+    /// The same of queries that will be answered next.
+    fn foresee_reads(&mut self, _queries: &[&[u8]]) {}
+
     /// Answers a query from the state as it is, in the door's wire form.
     fn read(&self, query: &[u8], out: &mut Vec<u8>);
 

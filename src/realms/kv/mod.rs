@@ -6,6 +6,7 @@
 mod keys;
 mod lease;
 pub mod ops;
+mod peek;
 mod read;
 mod records;
 mod store;
@@ -20,7 +21,7 @@ use super::reply::{self, Status};
 use super::{Broken, Effects, Flow, Realm, Stamp};
 use crate::base::Nanos;
 use crate::state::{Command, Table, Timers};
-use store::{LEASES, META, Store};
+use store::{LEASES, META, Store, VERSIONS};
 
 /// Records that one turn may visit.
 pub const VISITS: usize = 1_000;
@@ -49,6 +50,8 @@ pub struct Kv {
     /// that changes are told from before their answer on; until somebody does, nobody makes any.
     watched: Cell<Detail>,
     leader: Leader,
+    /// Stems of keys that will be looked up next.
+    ahead: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +91,7 @@ impl Kv {
             heard_of: Nanos(0),
             watched: Cell::new(Detail::Nothing),
             leader: Leader { compacts: true, ..Leader::default() },
+            ahead: Vec::new(),
         }
     }
 
@@ -107,6 +111,20 @@ impl Kv {
     /// Bytes that compaction could free, and how many there may be.
     pub fn history_bytes(&self) -> (u64, u64) {
         (self.store.history_bytes(), self.budget)
+    }
+
+    fn look_ahead<'a>(&mut self, all: &[&'a [u8]], key: impl Fn(&'a [u8]) -> Option<&'a [u8]>) {
+        if !self.store.tables[VERSIONS].is_far() {
+            return;
+        }
+        self.ahead.resize_with(all.len(), Vec::new);
+        for (bytes, stem) in all.iter().zip(&mut self.ahead) {
+            match key(bytes).filter(|key| key.len() <= ops::KEY_MAX) {
+                Some(key) => keys::stem(key, stem),
+                None => stem.clear(),
+            }
+        }
+        self.store.tables[VERSIONS].foresee(&self.ahead);
     }
 
     fn compact(&mut self, revision: u64) -> Result<(), Status> {
@@ -164,6 +182,16 @@ impl Realm for Kv {
         };
         reply::bare(&mut effects.reply, status, self.store.revision);
         Flow::Done
+    }
+
+    fn foresee(&mut self, kind: u8, payloads: &[&[u8]]) {
+        if kind == ops::WRITE {
+            self.look_ahead(payloads, peek::put_key);
+        }
+    }
+
+    fn foresee_reads(&mut self, queries: &[&[u8]]) {
+        self.look_ahead(queries, peek::range_key);
     }
 
     fn read(&self, query: &[u8], out: &mut Vec<u8>) {

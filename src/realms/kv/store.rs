@@ -1,5 +1,6 @@
 //! Versions of keys, and the log of which key changed when: what every operation of the realm is made of.
 
+use std::cell::Cell;
 use std::ops::Bound;
 
 use super::keys;
@@ -39,6 +40,8 @@ pub struct Store {
     pub live_bytes: u64,
     stem: Vec<u8>,
     record: Vec<u8>,
+    /// For readers.
+    spare: Cell<Vec<u8>>,
 }
 
 /// One version of a key.
@@ -59,7 +62,25 @@ pub struct Facts {
     size: u64,
 }
 
+impl Facts {
+    /// Of the version that lies at `key` of the table, if it is one of the key with this stem, and lives.
+    fn of(key: crate::state::Key<'_>, stored: &[u8], stem: &[u8]) -> Option<Facts> {
+        if !keys::is_of(&key, stem) {
+            return None;
+        }
+        let found = Version { modified: revision_of(key), stored };
+        found.lives().then(|| Facts {
+            modified: found.modified,
+            create: found.create(),
+            version: found.version(),
+            lease: found.lease(),
+            size: (stem.len() + 8 + stored.len()) as u64,
+        })
+    }
+}
+
 impl<'a> Version<'a> {
+    #[inline]
     fn word(&self, at: usize) -> u64 {
         self.stored[at..at + 8].try_into().map_or(0, u64::from_le_bytes)
     }
@@ -137,6 +158,7 @@ impl Store {
             live_bytes: 0,
             stem: Vec::new(),
             record: Vec::new(),
+            spare: Cell::default(),
         }
     }
 
@@ -147,9 +169,11 @@ impl Store {
 
     /// The version of `key` that counts at a revision, if the key exists then.
     pub fn at(&self, key: &[u8], revision: u64) -> Option<Version<'_>> {
-        let mut stored = Vec::with_capacity(key.len() + 16);
-        keys::stem(key, &mut stored);
-        self.version_at(&mut stored, revision).filter(Version::lives)
+        let mut stem = self.spare.take();
+        keys::stem(key, &mut stem);
+        let found = self.version_at(&mut stem, revision);
+        self.spare.set(stem);
+        found.filter(Version::lives)
     }
 
     /// The same by its stem, deletions included.
@@ -169,13 +193,10 @@ impl Store {
     fn newest(&mut self, key: &[u8]) -> Option<Facts> {
         let mut stem = std::mem::take(&mut self.stem);
         keys::stem(key, &mut stem);
-        let facts = self.version_at(&mut stem, NOW).filter(Version::lives).map(|found| Facts {
-            modified: found.modified,
-            create: found.create(),
-            version: found.version(),
-            lease: found.lease(),
-            size: (stem.len() + 8 + found.stored.len()) as u64,
-        });
+        keys::set_revision(&mut stem, NOW);
+        let found = self.tables[VERSIONS].first_from(&stem);
+        keys::clear_revision(&mut stem);
+        let facts = found.and_then(|(at, stored)| Facts::of(at, stored, &stem));
         self.stem = stem;
         facts
     }
@@ -183,14 +204,22 @@ impl Store {
     /// Writes a new version of a key; returns what was there before. Leases are the caller's affair, but for the
     /// number that goes into the record: it is made of what was there.
     pub fn put(&mut self, revision: u64, sub: u32, key: &[u8], value: &[u8], lease: u64) -> Option<Facts> {
-        let before = self.newest(key);
-        let (create, version) = before.map_or((revision, 1), |facts| (facts.create, facts.version + 1));
-        self.record.clear();
-        for word in [create, version, lease] {
-            self.record.extend_from_slice(&word.to_le_bytes());
-        }
-        self.record.extend_from_slice(value);
-        self.write(revision, sub, key);
+        keys::stem(key, &mut self.stem);
+        let length = self.stem.len();
+        keys::set_revision(&mut self.stem, revision);
+        let (stored_key, mut before) = (&self.stem, None);
+        // The newest version so far is what the new one comes to lie in front of.
+        self.tables[VERSIONS].put_before(stored_key, &mut self.record, |next, record| {
+            before = next.and_then(|(at, stored)| Facts::of(at, stored, &stored_key[..length]));
+            let (create, version) =
+                before.map_or((revision, 1), |facts: Facts| (facts.create, facts.version + 1));
+            record.clear();
+            for word in [create, version, lease] {
+                record.extend_from_slice(&word.to_le_bytes());
+            }
+            record.extend_from_slice(value);
+        });
+        self.tables[LOG].put(&log_key(revision, sub), key);
         self.live_bytes += (self.stem.len() + self.record.len()) as u64;
         match before {
             Some(facts) => self.live_bytes -= facts.size,
@@ -240,16 +269,16 @@ impl Store {
         mut each: impl FnMut(&[u8], Version<'_>) -> bool,
     ) -> Next {
         let (from, end) = range;
-        let table = &self.tables[VERSIONS];
-        let (mut stem, mut limit, mut key) = (Vec::new(), Vec::new(), Vec::new());
-        keys::stem(from, &mut stem);
         if end.is_empty() {
             *visits = visits.saturating_sub(1);
-            if let Some(found) = self.version_at(&mut stem, at).filter(Version::lives) {
+            if let Some(found) = self.at(from, at) {
                 each(from, found);
             }
             return None;
         }
+        let table = &self.tables[VERSIONS];
+        let (mut stem, mut limit, mut key) = (Vec::new(), Vec::new(), Vec::new());
+        keys::stem(from, &mut stem);
         let bounded = end != [0];
         keys::stem(end, &mut limit);
         let mut walk = table.ascend(Bound::Included(&stem));

@@ -15,6 +15,8 @@ use crate::state::{Command, Envelope};
 /// Buffers that keep their capacity from command to command.
 #[derive(Default)]
 pub struct Scratch {
+    /// Keys of nodes that will be looked up next.
+    pub ahead: Vec<Vec<u8>>,
     pub path: Vec<u8>,
     pub list: Vec<u8>,
 }

@@ -8,6 +8,7 @@
 //! none.
 
 pub mod acl;
+mod ahead;
 mod apply;
 pub mod changes;
 mod config;
@@ -143,6 +144,16 @@ impl Realm for Tree {
     fn apply(&mut self, at: &Stamp, command: &Command<'_>, effects: &mut Effects) -> Flow {
         self.execute(at, command, effects);
         Flow::Done
+    }
+
+    fn foresee(&mut self, kind: u8, payloads: &[&[u8]]) {
+        if !OWN_KINDS.contains(&kind) {
+            self.look_ahead(payloads, Tree::record_of);
+        }
+    }
+
+    fn foresee_reads(&mut self, queries: &[&[u8]]) {
+        self.look_ahead(queries, Tree::record_of_query);
     }
 
     fn read(&self, query: &[u8], out: &mut Vec<u8>) {

@@ -6,13 +6,17 @@
 
 use std::sync::Arc;
 
-use super::page::{self, PAGE_LOW, PAGE_MAX, Page, Put, Split, View};
+use super::Way;
+use super::page::{self, PAGE_LOW, PAGE_MAX, Page, Put, View};
+use super::tray::Tray;
 
 /// Children of one node at most. The first write after a freeze copies the node and counts its children up.
 pub(super) const FANOUT: usize = 128;
 /// Merged nodes must not split at once.
 const MERGED: usize = FANOUT * 3 / 4;
 const LOW: usize = FANOUT / 4;
+/// Heads in one line of the processor's cache.
+const LINE: usize = 8;
 
 #[derive(Clone)]
 pub(super) enum Node {
@@ -41,6 +45,8 @@ struct Separators {
     /// How many bytes all of them share.
     shared: usize,
     heads: Vec<u64>,
+    /// Every eighth head: a search reads these, then eight heads, which is three lines of the processor's cache.
+    sample: Vec<u64>,
 }
 
 fn head_of(tail: &[u8]) -> u64 {
@@ -76,9 +82,15 @@ impl Separators {
             return if key < shared { 0 } else { self.len() };
         };
         let head = head_of(tail);
-        let low = self.heads.partition_point(|&h| h < head);
-        let mut alike = self.heads[low..].partition_point(|&h| h == head);
-        let mut at = low;
+        // Not by halves: what is counted is on its way from memory together.
+        let line = self.sample.iter().map(|&h| usize::from(h < head)).sum::<usize>();
+        let start = line.saturating_sub(1) * LINE;
+        let rest = &self.heads[start..self.heads.len().min(start + LINE)];
+        let mut at = start + rest.iter().map(|&h| usize::from(h < head)).sum::<usize>();
+        if self.heads.get(at) != Some(&head) {
+            return at;
+        }
+        let mut alike = self.heads[at..].partition_point(|&h| h == head);
         while alike > 0 {
             let half = alike / 2;
             if self.at(at + half) <= key {
@@ -98,6 +110,7 @@ impl Separators {
         self.ends[at..].iter_mut().for_each(|end| *end += separator.len() as u32);
         if self.len() > 1 && separator.starts_with(&self.at(usize::from(at == 0))[..self.shared]) {
             self.heads.insert(at, head_of(&separator[self.shared..]));
+            self.take_sample();
         } else {
             self.respell();
         }
@@ -112,6 +125,12 @@ impl Separators {
         if self.ends.is_empty() {
             self.shared = 0;
         }
+        self.take_sample();
+    }
+
+    fn take_sample(&mut self) {
+        self.sample.clear();
+        self.sample.extend(self.heads.iter().step_by(LINE));
     }
 
     /// Those from `at` on leave.
@@ -136,6 +155,7 @@ impl Separators {
     fn respell(&mut self) {
         self.heads.clear();
         self.shared = 0;
+        self.sample.clear();
         let Some(last) = self.len().checked_sub(1) else { return };
         let same = |(a, b): &(&u8, &u8)| a == b;
         let shared = self.at(0).iter().zip(self.at(last)).take_while(same).count();
@@ -144,6 +164,7 @@ impl Separators {
             let head = head_of(&self.at(at)[shared..]);
             self.heads.push(head);
         }
+        self.take_sample();
     }
 }
 
@@ -189,19 +210,26 @@ impl Inner {
         self.separators.find(key)
     }
 
-    pub fn put(self: &mut Arc<Self>, put: &mut Put<'_>) -> Vec<(Vec<u8>, Arc<Inner>)> {
+    /// Writes a record into the leaf that `way` leads to.
+    pub fn put(self: &mut Arc<Self>, mut way: Way, put: &mut Put<'_>) -> Vec<(Vec<u8>, Arc<Inner>)> {
         let inner = Arc::make_mut(self);
-        let at = inner.find(put.key);
+        let at = way.step();
         match &mut inner.children {
             Children::Leaves(pages) => {
-                let split: Split = page::put(&mut pages[at], put);
+                let split = page::put(&mut pages[at], way.place, put);
+                if split.is_empty() {
+                    return Vec::new();
+                }
                 for (i, (separator, page)) in split.into_iter().enumerate() {
                     pages.insert(at + 1 + i, page);
                     inner.separators.insert(at + i, &separator);
                 }
             }
             Children::Inners(inners) => {
-                let split = inners[at].put(put);
+                let split = inners[at].put(way, put);
+                if split.is_empty() {
+                    return Vec::new();
+                }
                 for (i, (separator, new)) in split.into_iter().enumerate() {
                     inners.insert(at + 1 + i, new);
                     inner.separators.insert(at + i, &separator);
@@ -227,26 +255,26 @@ impl Inner {
     }
 
     /// Takes out a record that is known to be there.
-    pub fn remove(self: &mut Arc<Self>, key: &[u8], scratch: &mut Vec<u8>) {
+    pub fn remove(self: &mut Arc<Self>, key: &[u8], tray: &mut Tray) {
         let inner = Arc::make_mut(self);
         let at = inner.find(key);
         match &mut inner.children {
             Children::Leaves(pages) => {
                 let found = View(&pages[at]).find(key);
-                page::remove(&mut pages[at], found.expect("looked up before"), scratch);
+                page::remove(&mut pages[at], found.expect("looked up before"), tray);
                 if View(&pages[at]).count() == 0 {
                     inner.drop_child(at);
                 } else if View(&pages[at]).live() < PAGE_LOW {
-                    inner.merge_near(at, scratch);
+                    inner.merge_near(at, tray);
                 }
             }
             Children::Inners(inners) => {
-                inners[at].remove(key, scratch);
+                inners[at].remove(key, tray);
                 let left = inners[at].children.len();
                 if left == 0 {
                     inner.drop_child(at);
                 } else if left < LOW {
-                    inner.merge_near(at, scratch);
+                    inner.merge_near(at, tray);
                 }
             }
         }
@@ -263,7 +291,7 @@ impl Inner {
     }
 
     /// Merges a child that has become small with a neighbour that has room.
-    fn merge_near(&mut self, at: usize, scratch: &mut Vec<u8>) {
+    fn merge_near(&mut self, at: usize, tray: &mut Tray) {
         for right in [at + 1, at] {
             if right == 0 || right == self.children.len() {
                 continue;
@@ -274,7 +302,7 @@ impl Inner {
                     if View(&pages[left]).live() + View(&pages[right]).live() > PAGE_MAX / 2 {
                         continue;
                     }
-                    let Some(page) = page::merge(&pages[left], &pages[right], scratch) else { continue };
+                    let Some(page) = page::merge(&pages[left], &pages[right], tray) else { continue };
                     pages[left] = page;
                     pages.remove(right);
                 }

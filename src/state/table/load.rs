@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::inner::{FANOUT, Inner, Node};
 use super::page::{self, Key, PAGE_MAX, Page};
+use super::tray::Tray;
 use super::{KEY_MAX, Table, content};
-use crate::base::sum::hash128;
+use crate::base::sum::hash64;
 
 /// Records must come in strictly ascending order of keys, none of them longer than `KEY_MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +26,7 @@ pub struct Builder {
     count: u64,
     total: u64,
     digest: u128,
-    scratch: Vec<u8>,
+    tray: Tray,
 }
 
 impl Builder {
@@ -58,7 +59,7 @@ impl Builder {
         self.ends.push((middle, self.bytes.len()));
         self.count += 1;
         self.total += (key.len() + value.len()) as u64;
-        self.digest = self.digest.wrapping_add(content(hash128(key), value));
+        self.digest = self.digest.wrapping_add(content(hash64(key), value));
         Ok(())
     }
 
@@ -86,7 +87,7 @@ impl Builder {
             })
             .collect();
         let separator = page::between(&Key::whole(&self.last), &entries[0].0);
-        let page: Page = page::pack(&entries, &mut self.scratch);
+        let page: Page = page::pack(&entries, &mut self.tray);
         self.pages.push((separator, Node::Leaf(page)));
         self.last = self.last_key().to_vec();
         self.bytes.clear();
@@ -110,6 +111,6 @@ impl Builder {
             }
         }
         let root = nodes.pop().map_or_else(|| Node::Leaf(page::empty()), |(_, node)| node);
-        Table { root, count: self.count, bytes: self.total, digest: self.digest, scratch: Vec::new() }
+        Table { root, count: self.count, bytes: self.total, digest: self.digest, tray: self.tray }
     }
 }

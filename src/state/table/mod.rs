@@ -10,17 +10,19 @@
 //! Left out: transactions, iterators that survive a write, anything on disk.
 
 mod cursor;
+mod foresee;
 mod frozen;
 mod inner;
 mod load;
 mod page;
 #[cfg(test)]
 mod tests;
+mod tray;
 
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::base::sum::hash128;
+use crate::base::sum::{hash64, hash128_seeded};
 
 pub use cursor::{Ascend, Descend};
 pub use frozen::Frozen;
@@ -28,26 +30,47 @@ use inner::{Children, Inner, Node};
 pub use load::{Builder, OutOfOrder};
 pub use page::Key;
 use page::{Put, View};
+use tray::Tray;
 
 /// Bytes of a key at most. Realms refuse longer ones before they get here.
 pub const KEY_MAX: usize = 32 * 1024;
 /// Levels of the tree at most: with 32 children per node, more records than memory can hold.
 const DEPTH: usize = 12;
 
+/// Keys that `Table::foresee` takes: more would push each other out before they are needed.
+pub const KEYS_AHEAD: usize = 8;
+
 pub struct Table {
     root: Node,
     count: u64,
     bytes: u64,
     digest: u128,
-    scratch: Vec<u8>,
+    tray: Tray,
 }
 
 /// What a record adds to the digest.
-fn content(key_sum: u128, value: &[u8]) -> u128 {
-    let mut joint = [0; 32];
-    joint[..16].copy_from_slice(&key_sum.to_le_bytes());
-    joint[16..].copy_from_slice(&hash128(value).to_le_bytes());
-    hash128(&joint)
+fn content(key_sum: u64, value: &[u8]) -> u128 {
+    hash128_seeded(value, key_sum)
+}
+
+/// Which child to take at each level on the way to a key's leaf, and the key's place there.
+#[derive(Clone, Copy)]
+struct Way {
+    children: [u16; DEPTH],
+    level: u8,
+    place: Result<usize, usize>,
+}
+
+impl Way {
+    fn note(&mut self, child: usize) {
+        self.children[usize::from(self.level)] = child as u16;
+        self.level += 1;
+    }
+
+    fn step(&mut self) -> usize {
+        self.level += 1;
+        usize::from(self.children[usize::from(self.level) - 1])
+    }
 }
 
 impl Default for Table {
@@ -58,7 +81,7 @@ impl Default for Table {
 
 impl Table {
     pub fn new() -> Table {
-        Table { root: Node::Leaf(page::empty()), count: 0, bytes: 0, digest: 0, scratch: Vec::new() }
+        Table { root: Node::Leaf(page::empty()), count: 0, bytes: 0, digest: 0, tray: Tray::default() }
     }
 
     /// Records.
@@ -118,16 +141,63 @@ impl Table {
         self.get(key).is_some()
     }
 
+    /// Where `key` is or belongs.
+    #[inline]
+    fn locate(&self, key: &[u8]) -> (Way, View<'_>) {
+        let mut way = Way { children: [0; DEPTH], level: 0, place: Err(0) };
+        let (mut node, mut leaf) = match &self.root {
+            Node::Leaf(page) => (None, View(page)),
+            Node::Inner(inner) => (Some(inner), View(&[])),
+        };
+        while let Some(inner) = node.take() {
+            let at = inner.find(key);
+            way.note(at);
+            match &inner.children {
+                Children::Leaves(pages) => leaf = View(&pages[at]),
+                Children::Inners(inners) => node = Some(&inners[at]),
+            }
+        }
+        (way.level, way.place) = (0, leaf.find(key));
+        (way, leaf)
+    }
+
     /// Writes a record. True: it replaced one.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> bool {
+        let (way, _) = self.locate(key);
+        self.put_at(way, key, value)
+    }
+
+    /// Writes a record that `make` makes of the one whose place it takes: the first whose key is not below.
+    /// One look-up does for both.
+    pub fn put_before(
+        &mut self,
+        key: &[u8],
+        value: &mut Vec<u8>,
+        make: impl FnOnce(Option<(Key<'_>, &[u8])>, &mut Vec<u8>),
+    ) {
+        let (way, leaf) = self.locate(key);
+        let at = way.place.unwrap_or_else(|at| at);
+        if at < leaf.count() {
+            make(Some((leaf.key(at), leaf.value(at))), value);
+        } else {
+            make(self.ascend(Bound::Included(key)).next(), value);
+        }
+        self.put_at(way, key, value);
+    }
+
+    fn put_at(&mut self, way: Way, key: &[u8], value: &[u8]) -> bool {
         assert!(key.len() <= KEY_MAX, "a key of {} bytes: realms refuse them above {KEY_MAX}", key.len());
-        let key_sum = hash128(key);
-        let mut put = Put { key, value, key_sum, replaced: None, scratch: &mut self.scratch };
+        let key_sum = hash64(key);
+        let mut put = Put { key, value, key_sum, replaced: None, tray: &mut self.tray };
         let split: Vec<(Vec<u8>, Node)> = match &mut self.root {
             Node::Leaf(page) => {
-                page::put(page, &mut put).into_iter().map(|(s, page)| (s, Node::Leaf(page))).collect()
+                let split = page::put(page, way.place, &mut put);
+                split.into_iter().map(|(s, page)| (s, Node::Leaf(page))).collect()
             }
-            Node::Inner(inner) => inner.put(&mut put).into_iter().map(|(s, i)| (s, Node::Inner(i))).collect(),
+            Node::Inner(inner) => {
+                let split = inner.put(way, &mut put);
+                split.into_iter().map(|(s, i)| (s, Node::Inner(i))).collect()
+            }
         };
         let replaced = put.replaced;
         if !split.is_empty() {
@@ -152,14 +222,14 @@ impl Table {
     /// Takes a record out. False: there was none.
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let Some(value) = self.get(key) else { return false };
-        let (sum, len) = (content(hash128(key), value), key.len() + value.len());
+        let (sum, len) = (content(hash64(key), value), key.len() + value.len());
         match &mut self.root {
             Node::Leaf(page) => {
                 let at = View(page).find(key).expect("just seen");
-                page::remove(page, at, &mut self.scratch);
+                page::remove(page, at, &mut self.tray);
             }
             Node::Inner(inner) => {
-                inner.remove(key, &mut self.scratch);
+                inner.remove(key, &mut self.tray);
                 self.lower();
             }
         }

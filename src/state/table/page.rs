@@ -16,6 +16,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::content;
+use super::tray::Tray;
 
 /// Counted by reference: a frozen view and the live table share it until the first write.
 pub(super) type Page = Arc<[u8]>;
@@ -26,7 +27,9 @@ pub(super) const PAGE_MAX: usize = 4096 - RIM;
 /// A page this empty looks for a neighbour to merge with.
 pub(super) const PAGE_LOW: usize = PAGE_MAX / 4;
 /// What allocator and reference count add to a page.
-const RIM: usize = 32;
+pub(super) const RIM: usize = 32;
+/// Pages come in multiples of this, what is added to them included.
+pub(super) const STEP: usize = 512;
 const HEAD: usize = 16;
 const SLOT: usize = 8;
 /// The value's length, before the key's tail.
@@ -121,23 +124,28 @@ impl PartialEq<[u8]> for Key<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct View<'a>(pub &'a [u8]);
 
+#[inline]
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
+#[inline]
 fn u32_at(bytes: &[u8], at: usize) -> usize {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize
 }
 
+#[inline]
 fn set_u16(bytes: &mut [u8], at: usize, value: usize) {
     debug_assert!(value <= usize::from(u16::MAX));
     bytes[at..at + 2].copy_from_slice(&(value as u16).to_le_bytes());
 }
 
+#[inline]
 fn set_u32(bytes: &mut [u8], at: usize, value: usize) {
     bytes[at..at + 4].copy_from_slice(&(value as u32).to_le_bytes());
 }
 
+#[inline]
 fn hint_of(tail: &[u8]) -> u32 {
     if let Some(four) = tail.first_chunk::<4>() {
         return u32::from_be_bytes(*four);
@@ -147,31 +155,38 @@ fn hint_of(tail: &[u8]) -> u32 {
     u32::from_be_bytes(four)
 }
 
+#[inline]
 fn slot_hint(slot: &[u8; SLOT]) -> u32 {
     u32::from_le_bytes([slot[0], slot[1], slot[2], slot[3]])
 }
 
 impl<'a> View<'a> {
+    #[inline]
     pub fn count(&self) -> usize {
         usize::from(u16_at(self.0, 0))
     }
 
+    #[inline]
     fn prefix(&self) -> &'a [u8] {
         &self.0[HEAD..HEAD + usize::from(u16_at(self.0, 2))]
     }
 
+    #[inline]
     fn heap(&self) -> usize {
         u32_at(self.0, 4)
     }
 
+    #[inline]
     fn dead(&self) -> usize {
         u32_at(self.0, 8)
     }
 
+    #[inline]
     fn slots_at(&self) -> usize {
         HEAD + usize::from(u16_at(self.0, 2))
     }
 
+    #[inline]
     fn slots(&self) -> &'a [[u8; SLOT]] {
         let start = self.slots_at();
         self.0[start..start + SLOT * self.count()].as_chunks::<SLOT>().0
@@ -182,10 +197,12 @@ impl<'a> View<'a> {
         self.slots_at() + SLOT * self.count() + self.heap() - self.dead()
     }
 
+    #[inline]
     fn gap(&self) -> usize {
         self.0.len() - self.slots_at() - SLOT * self.count() - self.heap()
     }
 
+    #[inline]
     fn tail_of(&self, slot: &[u8; SLOT]) -> (usize, &'a [u8]) {
         let offset = usize::from(u16::from_le_bytes([slot[4], slot[5]]));
         let len = usize::from(u16::from_le_bytes([slot[6], slot[7]]));
@@ -193,11 +210,13 @@ impl<'a> View<'a> {
         (start, &self.0[start + RECORD..start + RECORD + len])
     }
 
+    #[inline]
     pub fn key(&self, at: usize) -> Key<'a> {
         Key { prefix: self.prefix(), tail: self.tail_of(&self.slots()[at]).1 }
     }
 
     /// Where the value lies in the page.
+    #[inline]
     fn value_span(&self, at: usize) -> (usize, usize) {
         let (start, tail) = self.tail_of(&self.slots()[at]);
         let from = start + RECORD + tail.len();
@@ -207,6 +226,7 @@ impl<'a> View<'a> {
         }
     }
 
+    #[inline]
     pub fn value(&self, at: usize) -> &'a [u8] {
         let (from, to) = self.value_span(at);
         &self.0[from..to]
@@ -217,6 +237,14 @@ impl<'a> View<'a> {
     fn fetch(&self) {
         let line = |at: usize| self.0.get(at).copied().unwrap_or(0);
         std::hint::black_box(line(64) ^ line(128) ^ line(192));
+    }
+
+    /// Where the record lies that `find` will compare with the key, as far as the slots tell.
+    pub fn likely(&self, key: &[u8]) -> Option<usize> {
+        let hint = hint_of(key.strip_prefix(self.prefix())?);
+        let slots = self.slots();
+        let low = slots.iter().map(|slot| usize::from(slot_hint(slot) < hint)).sum::<usize>();
+        slots.get(low).map(|slot| self.tail_of(slot).0)
     }
 
     /// `Ok`: the key's place. `Err`: where it belongs.
@@ -254,9 +282,8 @@ pub(super) struct Put<'a> {
     pub value: &'a [u8],
     /// The old value's content and length, if there was one.
     pub replaced: Option<(u128, usize)>,
-    pub key_sum: u128,
-    /// Where pages are put together.
-    pub scratch: &'a mut Vec<u8>,
+    pub key_sum: u64,
+    pub tray: &'a mut Tray,
 }
 
 /// Pages that a split makes, to the right of the one that was split, each with the separator before it.
@@ -266,10 +293,10 @@ pub(super) fn empty() -> Page {
     Arc::from([0u8; HEAD].as_slice())
 }
 
-/// Writes a record into the leaf.
-pub(super) fn put(page: &mut Page, put: &mut Put<'_>) -> Split {
+/// Writes a record into the leaf, where `find` has said.
+pub(super) fn put(page: &mut Page, place: Result<usize, usize>, put: &mut Put<'_>) -> Split {
     let view = View(page);
-    match view.find(put.key) {
+    match place {
         Ok(at) => {
             let (from, to) = view.value_span(at);
             let old = to - from;
@@ -286,7 +313,7 @@ pub(super) fn put(page: &mut Page, put: &mut Put<'_>) -> Split {
                 set_u16(bytes, from - tail - RECORD, put.value.len());
                 let dead = u32_at(bytes, 8) + old - put.value.len();
                 set_u32(bytes, 8, dead);
-                trim(page, put.scratch);
+                trim(page, put.tray);
                 return Split::new();
             }
             if !filled
@@ -311,7 +338,7 @@ pub(super) fn put(page: &mut Page, put: &mut Put<'_>) -> Split {
                 let need = SLOT + RECORD + tail.len() + put.value.len();
                 if view.live() + need <= PAGE_MAX {
                     if need > view.gap() && view.dead() == 0 {
-                        grow(page, need, put.scratch);
+                        grow(page, need, put.tray);
                     }
                     if need <= View(page).gap() {
                         insert(Arc::make_mut(page), at, tail, put.value);
@@ -325,7 +352,7 @@ pub(super) fn put(page: &mut Page, put: &mut Put<'_>) -> Split {
 }
 
 /// Takes the record at `at` out; the page may be left empty.
-pub(super) fn remove(page: &mut Page, at: usize, scratch: &mut Vec<u8>) {
+pub(super) fn remove(page: &mut Page, at: usize, tray: &mut Tray) {
     let view = View(page);
     let count = view.count();
     if count == 1 {
@@ -340,13 +367,13 @@ pub(super) fn remove(page: &mut Page, at: usize, scratch: &mut Vec<u8>) {
     set_u16(bytes, 0, count - 1);
     let dead = u32_at(bytes, 8) + size;
     set_u32(bytes, 8, dead);
-    trim(page, scratch);
+    trim(page, tray);
 }
 
 /// One page of two neighbours. `None`: together their keys share too little, and one page would be too full.
-pub(super) fn merge(left: &Page, right: &Page, scratch: &mut Vec<u8>) -> Option<Page> {
+pub(super) fn merge(left: &Page, right: &Page, tray: &mut Tray) -> Option<Page> {
     let entries: Vec<_> = entries(View(left)).chain(entries(View(right))).collect();
-    (packed(&entries) <= PAGE_MAX * 3 / 4).then(|| pack(&entries, scratch))
+    (packed(&entries) <= PAGE_MAX * 3 / 4).then(|| pack(&entries, tray))
 }
 
 /// All records of a page.
@@ -354,6 +381,7 @@ pub(super) fn entries<'a>(view: View<'a>) -> impl Iterator<Item = (Key<'a>, &'a 
     (0..view.count()).map(move |at| (view.key(at), view.value(at)))
 }
 
+#[inline]
 fn slot_at(bytes: &[u8], at: usize) -> usize {
     HEAD + usize::from(u16_at(bytes, 2)) + SLOT * at
 }
@@ -386,6 +414,7 @@ fn insert(bytes: &mut [u8], at: usize, tail: &[u8], value: &[u8]) {
     set_u16(bytes, 0, count + 1);
 }
 
+#[inline]
 fn set_slot(bytes: &mut [u8], slot: usize, tail: &[u8], offset: usize) {
     bytes[slot..slot + 4].copy_from_slice(&hint_of(tail).to_le_bytes());
     set_u16(bytes, slot + 4, offset);
@@ -393,31 +422,34 @@ fn set_slot(bytes: &mut [u8], slot: usize, tail: &[u8], offset: usize) {
 }
 
 /// The size to allocate for `need` bytes: what the allocator would round up to anyway.
+#[inline]
 fn class(need: usize) -> usize {
-    let step = if need + RIM <= 512 { 128 } else { 512 };
+    let step = if need + RIM <= STEP { STEP / 4 } else { STEP };
     (need + RIM).next_multiple_of(step) - RIM
 }
 
 /// A page without garbage moves to the next size that has `need` more bytes: slots in front, heap at the end.
-fn grow(page: &mut Page, need: usize, scratch: &mut Vec<u8>) {
+fn grow(page: &mut Page, need: usize, tray: &mut Tray) {
     let view = View(page);
     let (front, heap) = (slot_at(page, view.count()), view.heap());
     if view.count() == 1 && view.tail_of(&view.slots()[0]).0 == front {
         return; // A page of one record, packed another way.
     }
-    scratch.clear();
-    scratch.extend_from_slice(&page[..front]);
-    scratch.resize(class(view.live() + need).min(PAGE_MAX) - heap, 0);
-    scratch.extend_from_slice(&page[page.len() - heap..]);
-    *page = Page::from(scratch.as_slice());
+    let mut larger = tray.page(class(view.live() + need).min(PAGE_MAX));
+    let bytes = Arc::get_mut(&mut larger).expect("nobody else holds it");
+    let (from, to) = (page.len() - heap, bytes.len() - heap);
+    bytes[..front].copy_from_slice(&page[..front]);
+    bytes[to..].copy_from_slice(&page[from..]);
+    tray.give(std::mem::replace(page, larger));
 }
 
 /// Gives memory back once half of a page is garbage or gap.
-fn trim(page: &mut Page, scratch: &mut Vec<u8>) {
+fn trim(page: &mut Page, tray: &mut Tray) {
     let view = View(page);
     if page.len() > 512 && view.live() < page.len() / 2 {
         let entries: Vec<_> = entries(view).collect();
-        *page = pack(&entries, scratch);
+        let packed = pack(&entries, tray);
+        tray.give(std::mem::replace(page, packed));
     }
 }
 
@@ -433,25 +465,26 @@ fn respell(page: &mut Page, at: usize, replaces: bool, put: &mut Put<'_>) -> Spl
         entries.insert(at, new);
     }
     if packed(&entries) <= PAGE_MAX || entries.len() == 1 {
-        *page = pack(&entries, put.scratch);
+        let packed = pack(&entries, put.tray);
+        put.tray.give(std::mem::replace(page, packed));
         return Split::new();
     }
     // Keys that only grow leave full pages behind them.
     if appends {
-        let right = pack(&entries[at..], put.scratch);
+        let right = pack(&entries[at..], put.tray);
         return vec![(between(&entries[at - 1].0, &entries[at].0), right)];
     }
     let first = fitting(&entries);
-    let left = pack(&entries[..first], put.scratch);
+    let left = pack(&entries[..first], put.tray);
     let mut pages = Split::new();
     let mut start = first;
     while start < entries.len() {
         let rest = &entries[start..];
         let take = fitting(rest);
-        pages.push((between(&entries[start - 1].0, &rest[0].0), pack(&rest[..take], put.scratch)));
+        pages.push((between(&entries[start - 1].0, &rest[0].0), pack(&rest[..take], put.tray)));
         start += take;
     }
-    *page = left;
+    put.tray.give(std::mem::replace(page, left));
     pages
 }
 
@@ -495,12 +528,13 @@ pub(super) fn packed(entries: &[(Key<'_>, &[u8])]) -> usize {
 }
 
 /// One page of these records: at most `PAGE_MAX` bytes of them, or a single one.
-pub(super) fn pack(entries: &[(Key<'_>, &[u8])], scratch: &mut Vec<u8>) -> Page {
+pub(super) fn pack(entries: &[(Key<'_>, &[u8])], tray: &mut Tray) -> Page {
     let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return empty() };
     let need = packed(entries);
     let alone = entries.len() == 1 && need > PAGE_MAX;
     let size = if alone { need } else { class(need).min(PAGE_MAX) };
     let shared = if entries.len() == 1 { first.0.len() } else { first.0.shared_with(&last.0) };
+    let scratch = &mut tray.bytes;
     scratch.clear();
     scratch.resize(HEAD, 0);
     set_u16(scratch, 0, entries.len());
@@ -516,7 +550,7 @@ pub(super) fn pack(entries: &[(Key<'_>, &[u8])], scratch: &mut Vec<u8>) -> Page 
         scratch.extend_from_slice(value);
         set_u32(scratch, 4, RECORD + value.len());
         debug_assert_eq!(scratch.len(), size);
-        return Page::from(scratch.as_slice()); // The slot's zeros are right: no hint, offset 0, no tail.
+        return tray.finish(); // The slot's zeros are right: no hint, offset 0, no tail.
     }
     // The heap is written upwards, last record first, and ends where the page ends.
     let heap = need - front - SLOT * entries.len();
@@ -535,7 +569,7 @@ pub(super) fn pack(entries: &[(Key<'_>, &[u8])], scratch: &mut Vec<u8>) -> Page 
         set_u16(scratch, slot + 6, tail_end - start - RECORD);
     }
     debug_assert_eq!(scratch.len(), size);
-    Page::from(scratch.as_slice())
+    tray.finish()
 }
 
 /// The shortest key above `left` and not above `right`.

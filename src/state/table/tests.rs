@@ -67,6 +67,7 @@ fn a_table_does_what_a_btreemap_does() {
             check(&table, &model);
             for _ in 0..200 {
                 let key = key(&mut rng, space);
+                table.foresee(&[key.clone(), Vec::new(), vec![0xff; 300]]);
                 assert_eq!(table.get(&key), model.get(&key).map(Vec::as_slice));
                 let first = table.first_from(&key).map(|(k, v)| (k.to_vec(), v.to_vec()));
                 assert_eq!(first, model.range(key.clone()..).next().map(|(k, v)| (k.clone(), v.clone())));
@@ -117,6 +118,53 @@ fn a_frozen_view_keeps_its_moment() {
             for record in expected {
                 let (k, v) = frozen.next().expect("the view ended early");
                 assert!(k == *record.0 && v == record.1);
+            }
+            assert!(frozen.next().is_none());
+        }
+        drop(views);
+        check(&table, &model);
+    }
+}
+
+/// As versions of keys are written: each new record comes to lie in front of what it is made of.
+#[test]
+fn a_record_made_of_its_successor_lies_where_a_put_would_lay_it() {
+    for seed in 0..12 {
+        let mut rng = Rng::new(seed);
+        let (mut table, mut model) = (Table::new(), Model::new());
+        let mut views: Vec<(Frozen, Records)> = Vec::new();
+        let space = *rng.pick(&[3, 50, 4_000]);
+        let mut record = Vec::new();
+        for step in 0..12_000u64 {
+            let mut key = key(&mut rng, space);
+            key.extend_from_slice(&(!(step / 3)).to_be_bytes());
+            let add = value(&mut rng);
+            let mut seen = None;
+            table.put_before(&key, &mut record, |next, record| {
+                seen = next.map(|(key, value)| (key.to_vec(), value.to_vec()));
+                record.clear();
+                record.extend_from_slice(&add);
+                record.extend(next.map_or(0, |(_, value)| value.len() as u8).to_le_bytes());
+            });
+            let next = model.range(key.clone()..).next().map(|(key, value)| (key.clone(), value.clone()));
+            assert_eq!(seen, next, "seed {seed} step {step}");
+            let made = [add, vec![next.map_or(0, |(_, value)| value.len() as u8)]].concat();
+            model.insert(key.clone(), made);
+            if rng.chance(0.4) {
+                let victim = model.range(key..).next().map(|(key, _)| key.clone()).expect("just written");
+                assert!(table.remove(&victim) && model.remove(&victim).is_some());
+            }
+            if step % 3_000 == 2_000 {
+                views.push((table.freeze(), model.clone().into_iter().collect::<Vec<_>>().into_iter()));
+            }
+            for (frozen, expected) in &mut views {
+                assert_eq!(frozen.next().map(|(k, v)| (k.to_vec(), v.to_vec())), expected.next());
+            }
+        }
+        for (frozen, expected) in &mut views {
+            for (key, value) in expected {
+                let (k, v) = frozen.next().expect("the view ended early");
+                assert!(k == *key.as_slice() && v == value);
             }
             assert!(frozen.next().is_none());
         }
