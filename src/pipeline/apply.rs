@@ -9,7 +9,7 @@ use crate::journal::{Batch, flag};
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{Answers, ApplyIn, ApplyOut, Base, Changes, EdgeOut, Outcomes, Reads};
 use crate::pipeline::ports::Turn;
-use crate::pipeline::snapshots::{Loading, Saving};
+use crate::pipeline::snapshots::{Loading, Progress, Saving};
 use crate::realms::machine::{Applied, Machine};
 use crate::realms::{Effects, Stamp};
 use crate::state::table::KEYS_AHEAD;
@@ -77,15 +77,8 @@ struct Cursor {
 }
 
 impl Apply {
-    /// `stateless`: there is a base, and no snapshot of it here; a peer's will be loaded.
-    pub fn new(
-        machine: Machine,
-        me: NodeId,
-        life: Incarnation,
-        base: Base,
-        stateless: bool,
-        lanes: ApplyLanes,
-    ) -> Apply {
+    /// Where there is a base the state is that of a snapshot, which is to be loaded.
+    pub fn new(machine: Machine, me: NodeId, life: Incarnation, base: Base, lanes: ApplyLanes) -> Apply {
         let outcomes = lanes.edges.iter().map(|_| Outcomes::default()).collect();
         Apply {
             machine,
@@ -107,13 +100,26 @@ impl Apply {
             jumped: Vec::new(),
             due_pending: 0,
             answer_bytes: 0,
-            stateless,
+            stateless: base.index.0 > 0,
             halted: false,
         }
     }
 
     pub fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    /// What is under way, in words.
+    pub fn doing(&self) -> String {
+        format!(
+            "applied {}, {} batches queued, stateless {}, loading {:?}, saving {:?}, halted {}",
+            self.applied,
+            self.queue.len(),
+            self.stateless,
+            self.loading.as_ref().map(|loading| loading.base().index),
+            self.saving.as_ref().map(|saving| saving.base().index),
+            self.halted
+        )
     }
 
     pub fn applied(&self) -> Index {
@@ -126,9 +132,15 @@ impl Apply {
         (whole && self.loading.is_none() && !self.stateless).then(|| self.machine.digest())
     }
 
-    /// Something waits in a lane.
+    /// Something waits in a lane. Reads that a state under way cannot answer yet are no reason for another turn.
     pub fn pending(&self) -> bool {
-        !self.lanes.order.1.is_empty() || self.lanes.edges.iter().any(|(_, reads)| !reads.is_empty())
+        !self.lanes.order.1.is_empty()
+            || (self.serves() && self.lanes.edges.iter().any(|(_, reads)| !reads.is_empty()))
+    }
+
+    /// There is a state, and it is not being replaced.
+    fn serves(&self) -> bool {
+        self.loading.is_none() && !self.stateless && !self.halted && self.jumped.is_empty()
     }
 
     pub fn turn(&mut self, _now: Nanos) -> Turn {
@@ -137,14 +149,14 @@ impl Apply {
         }
         self.take_order();
         self.tell_jump();
-        if self.loading.is_none() && !self.stateless && self.jumped.is_empty() {
+        if self.serves() {
             self.apply_some();
             self.answer_local();
             self.answer_waiting();
             self.propose_due();
         }
         self.save_some();
-        let more = !self.queue.is_empty() && self.loading.is_none() && self.edges_have_room();
+        let more = !self.queue.is_empty() && self.serves() && self.edges_have_room();
         let more = more || !self.jumped.is_empty();
         let again = more && !self.halted || self.saving.as_ref().is_some_and(Saving::wants_a_turn);
         Turn { again, deadline: Nanos::MAX }
@@ -315,9 +327,7 @@ impl Apply {
             self.lanes.order.0.send(ApplyOut::Digest { index, digest: self.machine.digest() });
         }
         if batch.has(flag::SNAPSHOT) && self.saving.is_none() {
-            let head = batch.head();
-            let base = Base { index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
-            self.saving = Some(Saving::new(base, self.machine.freeze(index)));
+            self.saving = Some(Saving::new(Base::of(batch.head()), self.machine.freeze(index)));
         }
     }
 
@@ -411,10 +421,12 @@ impl Apply {
         }
     }
 
+    /// The state stays as it is until the snapshot has come whole.
     fn load(&mut self, base: Base, length: u64) {
-        self.queue.clear();
-        self.at = Cursor::default();
-        self.saving = None;
+        if !self.stateless && base.index <= self.applied {
+            self.lanes.order.0.send(ApplyOut::Loaded { base, applied: self.applied });
+            return;
+        }
         let (loading, work) = Loading::new(base, length);
         self.loading = Some(loading);
         self.lanes.order.0.send(ApplyOut::Store(work));
@@ -425,33 +437,45 @@ impl Apply {
             return;
         };
         match loading.take(bytes) {
-            Ok(Some(work)) => self.lanes.order.0.send(ApplyOut::Store(work)),
-            Ok(None) => {
+            Ok(Progress::More(work)) => self.lanes.order.0.send(ApplyOut::Store(work)),
+            Ok(Progress::Whole(machine)) => self.take_over(*machine),
+            Err(why) => {
                 let loading = self.loading.take().expect("just used");
                 let base = loading.base();
-                match loading.finish() {
-                    Ok(machine) => {
-                        let members = self.machine.members().to_vec();
-                        self.machine = machine;
-                        self.machine.set_members(members);
-                        self.stateless = false;
-                        self.applied = base.index;
-                        self.ticks = self.ticks.max(base.ticks);
-                        self.machine.lead(self.ticks);
-                        // What these lanes had in the log below has its effect in the snapshot.
-                        for lane in 0..self.lanes.edges.len() as u8 {
-                            let origin = Origin::new(self.me, lane, self.life);
-                            let upto = self.machine.core().applied_of(origin);
-                            self.own.push((lane, upto));
-                            self.jumped.push((lane, upto + 1));
-                        }
-                        self.lanes.order.0.send(ApplyOut::Loaded { base });
-                    }
-                    Err(why) => self.halt(why),
+                // Once more: the fault may have been the reading's.
+                if let Some((again, work)) = loading.again() {
+                    self.loading = Some(again);
+                    self.lanes.order.0.send(ApplyOut::Store(work));
+                } else {
+                    self.lanes.order.0.send(ApplyOut::LoadFailed { base, why });
                 }
             }
-            Err(why) => self.halt(why),
         }
+    }
+
+    /// The state is this one from now on.
+    fn take_over(&mut self, machine: Machine) {
+        let base = self.loading.take().expect("it has made this machine").base();
+        let members = self.machine.members().to_vec();
+        self.machine = machine;
+        self.machine.set_members(members);
+        self.stateless = false;
+        self.queue.clear();
+        self.at = Cursor::default();
+        self.applied = base.index;
+        if let Some(saving) = self.saving.take() {
+            self.lanes.order.0.send(ApplyOut::SnapshotLost { index: saving.base().index });
+        }
+        self.ticks = self.ticks.max(base.ticks);
+        self.machine.lead(self.ticks);
+        // What these lanes had in the log below has its effect in the snapshot.
+        for lane in 0..self.lanes.edges.len() as u8 {
+            let origin = Origin::new(self.me, lane, self.life);
+            let upto = self.machine.core().applied_of(origin);
+            self.own.push((lane, upto));
+            self.jumped.push((lane, upto + 1));
+        }
+        self.lanes.order.0.send(ApplyOut::Loaded { base, applied: base.index });
     }
 
     fn halt(&mut self, why: String) {

@@ -108,7 +108,7 @@ impl Core {
                 configs.extend(log.read(media, slot.index, 1)?);
             }
         }
-        // A file that was never sealed, or that is damaged, is of no use; the store removes it.
+        // A file that was never sealed, or that is damaged, is of no use.
         let mut lengths: Vec<(Index, u64)> = Vec::new();
         for &index in &snapshots {
             match snapshot::check(media, cluster, index, |_| {}) {
@@ -116,6 +116,8 @@ impl Core {
                 Err(why) => tracing::warn!("{why}"),
             }
         }
+        let is_whole = |index: Index| lengths.iter().any(|(whole, _)| *whole == index);
+        let files = snapshots.iter().map(|&index| (index, is_whole(index))).collect();
         let stateless = base.index.0 > 0 && !lengths.iter().any(|(index, _)| *index == base.index);
 
         let at = Spot::Stage;
@@ -154,7 +156,7 @@ impl Core {
             cache_bytes: tuning.cache_bytes,
             seed: tuning.seed,
         };
-        let replica = Replica::new(options, Found { marks, heads, configs, stateless }, now);
+        let replica = Replica::new(options, Found { marks, heads, configs, snapshots: files, stateless }, now);
         let lanes = OrderLanes {
             edges: order_edges,
             store: (order_to_store, order_from_store),
@@ -165,10 +167,22 @@ impl Core {
         };
         let order = Order::new(replica, tuning.order, lanes, lengths);
         let lanes = ApplyLanes { order: (apply_to_order, apply_from_order), edges: apply_edges };
-        let apply = Apply::new(Machine::new(), node, life, base, stateless, lanes);
+        let apply = Apply::new(Machine::new(), node, life, base, lanes);
         let peers = Peers::new(node, cluster, life, peer_from_order, peer_to_order);
         let store = Store::new(log, snapshots, store_from_order, store_to_order);
         Ok((Core { peers, order, store, apply }, ends, AdminEnd { asks, answers }))
+    }
+
+    /// What the stages wait for, in words.
+    pub fn doing(&self) -> String {
+        let (order, apply, peers) = (self.order.pending(), self.apply.pending(), self.peers.pending());
+        format!(
+            "{}; {}; parcels wait for order {order}, apply {apply}, peers {peers}; store {}; links {}",
+            self.order.doing(),
+            self.apply.doing(),
+            if self.store.is_idle() { "idle" } else { "busy" },
+            self.peers.standing()
+        )
     }
 
     /// True if the event was the peers'.

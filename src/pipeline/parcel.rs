@@ -158,6 +158,13 @@ pub struct Base {
     pub ticks: crate::base::Nanos,
 }
 
+impl Base {
+    /// Behind the batch with this head.
+    pub fn of(head: &crate::journal::BatchHead) -> Base {
+        Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks }
+    }
+}
+
 /// Edge to order.
 #[derive(Debug)]
 pub enum EdgeIn {
@@ -234,7 +241,7 @@ pub enum ApplyIn {
     Clock(Nanos),
     /// Leader only: sessions and leases that a node's edges heard from.
     Touches { from: NodeId, ids: Vec<(u8, u64)> },
-    /// Forget the state and load the snapshot at this base.
+    /// Load the snapshot at this base in place of the state.
     Load { base: Base, length: u64 },
     /// Bytes of that snapshot, as asked for by `ApplyOut::Store`.
     SnapshotBytes { index: Index, offset: u64, block: Block },
@@ -257,8 +264,10 @@ pub enum ApplyOut {
     Snapshot { base: Base, length: u64 },
     /// A snapshot could not be read back as written: its file is of no use.
     SnapshotLost { index: Index },
-    /// The snapshot asked for is loaded, digest and all.
-    Loaded { base: Base },
+    /// The snapshot asked for is loaded, digest and all; or the state was past it already.
+    Loaded { base: Base, applied: Index },
+    /// It is damaged, read twice over. The state is what it was before.
+    LoadFailed { base: Base, why: String },
     /// Of these touches some were too late.
     Gone { to: NodeId, ids: Vec<(u8, u64)> },
     /// The state's digest after an index, to be compared.

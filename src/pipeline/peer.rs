@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use crate::base::{ClusterId, Incarnation, Nanos, NodeId};
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::ports::{Conn, Ended, Net, NetEvent, Turn};
-use crate::replica::{FRAME_MAX, HELLO, Hello, Msg};
+use crate::replica::{FRAME_MAX, HELLO, Hello, MEMBERS_MAX, Msg};
 
 /// Order to peer.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ const REDIAL: Nanos = Nanos(20_000_000);
 const REDIAL_MAX: Nanos = Nanos(500_000_000);
 /// How long a dial may stay unanswered.
 const DIAL_MAX: Nanos = Nanos(2_000_000_000);
+/// Links to callers that are no members here.
+const GUESTS_MAX: usize = 4;
 /// Bytes waiting for one peer: beyond them the link is cut, and the replica sends again what is still wanted.
 const OUTBOX_MAX: usize = 32 << 20;
 
@@ -62,6 +64,11 @@ struct Link {
     /// The buffer that is not in flight.
     spare: Vec<u8>,
     pause: Nanos,
+    /// To a caller that the configuration here does not name: it stands while it calls. Whoever missed a change of
+    /// members could not answer the new ones otherwise, and never learn of them.
+    guest: bool,
+    /// The other side was told where this node listens.
+    told: bool,
 }
 
 impl Link {
@@ -73,6 +80,8 @@ impl Link {
             in_flight: false,
             spare: Vec::new(),
             pause: REDIAL,
+            guest: false,
+            told: false,
         }
     }
 }
@@ -162,11 +171,13 @@ impl Peers {
                         tracing::warn!(peer = ?inlet.from, why, "hanging up on a peer");
                         self.malformed += 1;
                         net.close(*conn);
+                        self.on_inlet_lost(&inlet, net);
                     }
                 }
             }
             NetEvent::Ended { conn, .. } => {
-                if self.inlets.remove(conn).is_some() {
+                if let Some(inlet) = self.inlets.remove(conn) {
+                    self.on_inlet_lost(&inlet, net);
                     return true;
                 }
                 let Some(id) = self.by_conn(*conn) else { return false };
@@ -214,6 +225,7 @@ impl Peers {
         link.outbox.clear();
         link.in_flight = true;
         link.pause = REDIAL;
+        link.told = self.address.is_some();
         let mut buffer = std::mem::take(&mut link.spare);
         buffer.clear();
         hello.encode(&mut buffer);
@@ -289,13 +301,30 @@ impl Peers {
             return Err("its data directory is older than one that this node id has used since");
         }
         *life = hello.incarnation;
-        // A node that joins has no configuration yet: it answers whoever calls, until the log names the members.
-        if self.address.is_none()
-            && let Some(address) = hello.address
+        if let Some(address) = hello.address
+            && self.links.len() < MEMBERS_MAX + GUESTS_MAX
         {
-            self.links.entry(hello.from).or_insert_with(|| Link::new(address, Nanos(0)));
+            let guest = || Link { guest: true, ..Link::new(address, Nanos(0)) };
+            self.links.entry(hello.from).or_insert_with(guest);
         }
         Ok(())
+    }
+
+    fn on_inlet_lost(&mut self, inlet: &Inlet, net: &mut impl Net) {
+        let Some(id) = inlet.from else { return };
+        if self.calls(id) || !self.links.get(&id).is_some_and(|link| link.guest) {
+            return;
+        }
+        let link = self.links.remove(&id).expect("just seen");
+        if let LinkState::Up(conn) = link.state {
+            net.close(conn);
+            self.tell(PeerOut::Down { id, refused: false });
+        }
+    }
+
+    /// A connection that this node dialled stands.
+    fn calls(&self, id: NodeId) -> bool {
+        self.inlets.values().any(|inlet| inlet.from == Some(id))
     }
 
     fn tell(&mut self, news: PeerOut) {
@@ -347,13 +376,35 @@ impl Peers {
     }
 
     fn meet(&mut self, now: Nanos, members: Vec<(NodeId, SocketAddr)>, net: &mut impl Net) {
-        let stays = |id: &NodeId, link: &Link| members.iter().any(|m| m.0 == *id && m.1 == link.address);
-        for link in self.links.iter().filter(|(id, link)| !stays(id, link)).map(|(_, link)| link) {
-            if let LinkState::Up(conn) = link.state {
-                net.close(conn);
+        let named = |id: &NodeId| members.iter().find(|member| member.0 == *id).map(|member| member.1);
+        let mut gone = Vec::new();
+        for (id, link) in &mut self.links {
+            match named(id) {
+                Some(address) if address == link.address => link.guest = false,
+                None if link.guest => {}
+                // One that the log names no more may be ahead of it, and goes on calling.
+                None if self.inlets.values().any(|inlet| inlet.from == Some(*id)) => link.guest = true,
+                _ => gone.push(*id),
             }
         }
-        self.links.retain(|id, link| stays(id, link));
+        // Dialled before this node knew its own address: once more, with it, so that the other side can answer
+        // whatever it knows of members.
+        let named_here = self.address.is_some();
+        let mut redialled = Vec::new();
+        for (id, link) in self.links.iter_mut().filter(|(_, link)| named_here && !link.told) {
+            if let LinkState::Up(conn) = link.state {
+                net.close(conn);
+                *link = Link { guest: link.guest, ..Link::new(link.address, now) };
+                redialled.push(*id);
+            }
+        }
+        redialled.into_iter().for_each(|id| self.tell(PeerOut::Down { id, refused: false }));
+        for id in gone {
+            if let Some(Link { state: LinkState::Up(conn), .. }) = self.links.remove(&id) {
+                net.close(conn);
+                self.tell(PeerOut::Down { id, refused: false });
+            }
+        }
         for (id, address) in members {
             self.links.entry(id).or_insert_with(|| Link::new(address, now));
         }

@@ -87,13 +87,32 @@ pub struct Loading {
     length: u64,
     loader: Loader,
     offset: u64,
+    /// It is read for the second time.
+    second: bool,
+}
+
+/// What a piece of a snapshot came to.
+pub enum Progress {
+    /// Read on.
+    More(StoreIn),
+    /// That was the end: the machine it makes.
+    Whole(Box<Machine>),
 }
 
 impl Loading {
     pub fn new(base: Base, length: u64) -> (Loading, StoreIn) {
-        let loading = Loading { base, length, loader: Loader::new(base.index), offset: 0 };
+        Loading::begin(base, length, false)
+    }
+
+    fn begin(base: Base, length: u64, second: bool) -> (Loading, StoreIn) {
+        let loading = Loading { base, length, loader: Loader::new(base.index), offset: 0, second };
         let work = loading.read();
         (loading, work)
+    }
+
+    /// From the start, once.
+    pub fn again(self) -> Option<(Loading, StoreIn)> {
+        (!self.second).then(|| Loading::begin(self.base, self.length, true))
     }
 
     pub fn base(&self) -> Base {
@@ -110,30 +129,24 @@ impl Loading {
         StoreIn::SnapshotRead { ticket: 0, index: self.base.index, offset: self.offset, len }
     }
 
-    /// Takes what was read. `Some`: read on. `None`: that was the end.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<Option<StoreIn>, String> {
+    /// Takes what was read; nothing, if the disk could not read it.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Progress, String> {
         self.offset += bytes.len() as u64;
-        let closed = self.loader.feed(bytes).map_err(|why| self.complain(&why))?;
-        let more = !closed && self.offset < self.length && !bytes.is_empty();
-        Ok(more.then(|| self.read()))
-    }
-
-    /// Everything has come: the machine it makes.
-    pub fn finish(self) -> Result<Machine, String> {
-        let index = self.base.index;
-        let tables = self.loader.finish().map_err(|why| complaint(index, &why))?;
+        if bytes.is_empty() {
+            return Err(complaint(self.base.index, &"its file cannot be read"));
+        }
+        let closed = self.loader.feed(bytes).map_err(|why| complaint(self.base.index, &why))?;
+        if !closed && self.offset < self.length {
+            return Ok(Progress::More(self.read()));
+        }
+        let loader = std::mem::replace(&mut self.loader, Loader::new(self.base.index));
+        let tables = loader.finish().map_err(|why| complaint(self.base.index, &why))?;
         let mut machine = Machine::new();
-        machine.install(tables).map_err(|why| complaint(index, &why))?;
-        Ok(machine)
-    }
-
-    fn complain(&self, why: &dyn std::fmt::Display) -> String {
-        complaint(self.base.index, why)
+        machine.install(tables).map_err(|why| complaint(self.base.index, &why))?;
+        Ok(Progress::Whole(Box::new(machine)))
     }
 }
 
 fn complaint(index: Index, why: &dyn std::fmt::Display) -> String {
-    format!(
-        "the snapshot at {index} cannot be loaded: {why}; move the data directory away and let the node join anew"
-    )
+    format!("the snapshot at {index} cannot be loaded: {why}")
 }

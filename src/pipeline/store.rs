@@ -31,7 +31,7 @@ const OUT_MAX: usize = 64;
 /// Fetches under way; further ones wait in the lane. Each may hold a megabyte.
 const FETCHES_MAX: usize = 8;
 
-/// Repairs that wait for a neighbour's.
+/// Repairs at once.
 const REPAIRS_MAX: usize = 64;
 
 /// How long a dry pipeline waits for the next batch before it writes its watermark.
@@ -163,7 +163,6 @@ impl Store {
                     self.fail(fault);
                 }
             }
-            (Op::Ignore, _) => {}
             (_, Err(fault)) => self.fail(fault),
         }
     }
@@ -182,9 +181,14 @@ impl Store {
         }
         self.report();
         self.keep_spare(now, disk);
+        if !self.repairs.is_empty() && !self.supers.moves_end() {
+            self.start_repairs(disk);
+        }
         let quiet = self.mark_when_dry(now, disk);
         self.flush();
-        let deadline = self.spare.blocked.as_ref().map_or(Nanos::MAX, |(at, _)| *at).min(quiet);
+        // Once that time has come it is tried when a segment is wanted, not before.
+        let retry = self.spare.blocked.as_ref().map(|(at, _)| *at).filter(|at| *at > now);
+        let deadline = retry.unwrap_or(Nanos::MAX).min(quiet);
         // A full lane is looked at again when its receiver has made room: it rings, or shares this loop.
         Turn { again: !self.out.is_empty() && self.tx.room() > 0, deadline }
     }
@@ -229,7 +233,8 @@ impl Store {
                 self.log.recycle(Index(below.0 + surplus));
             }
             StoreIn::Repair { batch } => {
-                if self.supers.moves_end() {
+                let crowded = self.repairs.len() >= REPAIRS_MAX && self.ops.touch_repairs();
+                if self.supers.moves_end() || crowded {
                     return Some(StoreIn::Repair { batch });
                 }
                 self.repair(batch, disk);
@@ -362,7 +367,7 @@ impl Store {
             }
             return;
         }
-        if self.log.fits(&batch) && (self.repairs.len() < REPAIRS_MAX || self.repairs.contains_key(&index)) {
+        if self.log.fits(&batch) {
             self.repairs.insert(index, batch);
             self.start_repairs(disk);
         }

@@ -66,11 +66,18 @@ pub enum Effect {
     ReadFailed {
         id: u64,
     },
-    /// A verified snapshot lies on this disk: apply must start over from it, then call `installed`.
+    /// A fetched snapshot lies on this disk: apply must start over from it, then call `on_loaded`.
     Load {
         base: Base,
         length: u64,
     },
+    /// The log stands on this snapshot from now on; those before it may go once the superblock says so.
+    Rebased {
+        base: Base,
+        old: Vec<Index>,
+    },
+    /// This snapshot file is of no use any more.
+    Drop(Index),
     /// Something that no operator may overlook. The node stops.
     Halt(String),
 }
@@ -95,6 +102,8 @@ pub struct Found {
     pub heads: Vec<(Option<BatchHead>, bool)>,
     /// The snapshot under the log is damaged here: the log stands, the state must come from a peer.
     pub stateless: bool,
+    /// Snapshot files, oldest first, and whether each is whole.
+    pub snapshots: Vec<(Index, bool)>,
     /// Batches among them that hold a configuration.
     pub configs: Vec<Batch>,
 }
@@ -113,8 +122,10 @@ pub struct Replica {
     pub(super) incarnation: Incarnation,
     pub(super) blank: bool,
     pub(super) log: Log,
-    /// This disk holds everything up to here.
+    /// This disk holds everything up to here: see `settle_durable`.
     pub(super) durable: Index,
+    /// What the store has called written, damaged slots not counted.
+    pub(super) written: Index,
     pub(super) commit: Index,
     /// In this epoch, the leader's log and ours are known to be the same up to here.
     pub(super) verified: Index,
@@ -125,6 +136,8 @@ pub struct Replica {
     pub(super) install: Option<Install>,
     /// No state until a peer's snapshot is loaded: this node votes and acknowledges, and does not lead.
     pub(super) stateless: bool,
+    /// What apply has come to, by its own word.
+    pub applied: Index,
     /// Own snapshots that were read back and verified, oldest first, and how far a majority has come.
     pub(super) snapshots: Vec<Base>,
     pub(super) recycle: Index,
@@ -152,7 +165,11 @@ pub struct Counts {
     pub cuts: u64,
     pub repairs: u64,
     pub absences: u64,
+    /// Own snapshots, verified.
+    pub snapshots: u64,
     pub installs: u64,
+    /// Snapshots whose copy here was damaged.
+    pub refetches: u64,
     pub configs: u64,
     pub reads_refused: u64,
     pub hints: u64,
@@ -188,6 +205,8 @@ impl Replica {
             commit: marks.commit.max(marks.base.index).min(durable),
             stateless: found.stateless,
             snapshots: if marks.base.index.0 > 0 && !found.stateless { vec![marks.base] } else { Vec::new() },
+            written: log.last(),
+            applied: Index(0),
             recycle: Index(0),
             verified: Index(0),
             probe: 0,
@@ -206,6 +225,13 @@ impl Replica {
             counts: Counts::default(),
             options,
         };
+        for (index, whole) in found.snapshots.into_iter().filter(|(index, _)| *index != marks.base.index) {
+            // One of a batch that is not known to be decided was being fetched: it is fetched again.
+            match replica.log.head(index).filter(|_| whole && index <= replica.commit) {
+                Some(head) => replica.snapshots.push(Base::of(head)),
+                None => replica.out.push(Effect::Drop(index)),
+            }
+        }
         replica.be_patient(now);
         replica.meet_peers(now);
         if replica.config().voters().eq([replica.options.me]) {
@@ -309,6 +335,11 @@ impl Replica {
         }
     }
 
+    /// The state must come from a peer.
+    pub fn is_stateless(&self) -> bool {
+        self.stateless
+    }
+
     /// The batch, if it is in memory.
     pub fn batch(&self, index: Index) -> Option<&Batch> {
         self.log.batch(index)
@@ -396,12 +427,19 @@ impl Replica {
     pub fn on_durable(&mut self, now: Nanos, upto: Index) {
         // Told before a cut was carried out, it speaks of batches that the cut takes away.
         let upto = self.cutting.map_or(upto, |after| upto.min(after)).min(self.log.last());
-        let known = self.log.first_missing().map_or(upto, |missing| upto.min(missing.prev()));
-        if known > self.durable {
-            self.durable = known;
+        self.written = self.written.max(upto);
+        self.settle_durable();
+        self.tidy(now);
+    }
+
+    /// Durable is what is written, up to the first slot that is damaged or whose repair is not on the disk yet.
+    pub(super) fn settle_durable(&mut self) {
+        let base = self.log.base().index;
+        let before = self.durable;
+        self.durable = self.log.first_missing().map_or(self.written, |bad| bad.prev().min(self.written)).max(base);
+        if self.durable > before {
             self.tell_durable();
         }
-        self.tidy(now);
     }
 
     /// The superblock holds this.
@@ -418,13 +456,18 @@ impl Replica {
 
     /// A batch that was on the disk cannot be read back. It counts as held, and is fetched from others.
     pub fn on_damage(&mut self, now: Nanos, index: Index) {
-        if index > self.log.base().index && index <= self.log.last() && self.log.batch(index).is_none() {
-            self.log.lose(index);
-            self.durable = self.durable.min(index.prev());
-            if self.is_leader() {
-                self.follow(now, None); // A leader must be able to send its whole log.
+        if index > self.log.base().index && index <= self.log.last() {
+            match self.log.batch(index).cloned() {
+                Some(batch) => self.rewrite(batch), // The intact copy is in memory.
+                None => {
+                    self.log.lose(index);
+                    if self.is_leader() {
+                        self.follow(now, None); // A leader must be able to send its whole log.
+                    }
+                    self.ask_for_unknown();
+                }
             }
-            self.ask_for_unknown();
+            self.settle_durable();
         }
         self.tidy(now);
     }
@@ -531,7 +574,8 @@ impl Replica {
         assert!(after >= self.commit, "what is committed is never cut (commit {}, cut {after})", self.commit);
         self.counts.cuts += 1;
         self.log.cut(after);
-        self.durable = self.durable.min(after);
+        self.written = self.written.min(after);
+        self.settle_durable();
         self.cutting = Some(after);
         self.out.push(Effect::Store(StoreIn::Cut { epoch: self.promised, after }));
     }

@@ -166,14 +166,20 @@ impl Replica {
     /// Writes an intact copy over a damaged one.
     pub(super) fn repair(&mut self, batch: Batch) {
         self.log.resolve(&batch);
+        self.rewrite(batch);
+    }
+
+    /// The content is known and the disk's copy is not whole: until it is, nothing from here on counts as durable.
+    pub(super) fn rewrite(&mut self, batch: Batch) {
         self.counts.repairs += 1;
+        self.log.mend(batch.index());
         self.out.push(Effect::Store(StoreIn::Repair { batch }));
     }
 
-    /// The store has rewritten a damaged slot. What lies behind it counts once the store says how far all is
-    /// durable: another repair may still be under way.
-    pub fn on_repaired(&mut self, now: Nanos, written: Index) {
-        self.log.mended(written);
+    /// The store has rewritten a damaged slot. Another repair before it may still be under way.
+    pub fn on_repaired(&mut self, now: Nanos, index: Index) {
+        self.log.mended(index);
+        self.settle_durable();
         self.tidy(now);
     }
 

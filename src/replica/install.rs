@@ -58,6 +58,7 @@ impl Replica {
     pub fn on_snapshot(&mut self, now: Nanos, base: Base) {
         if self.snapshots.last().is_none_or(|last| last.index < base.index) {
             self.snapshots.push(base);
+            self.counts.snapshots += 1;
             self.answer_append();
         }
         self.tidy(now);
@@ -78,29 +79,43 @@ impl Replica {
     /// The newest snapshot that the log may stand on, if that is newer than the one it stands on. `keep` batches
     /// stay in the log for members that lag a little.
     pub fn next_base(&self, keep: u64) -> Option<Base> {
-        let upto = self.recyclable().min(self.durable);
+        let upto = self.recyclable();
         let spare = self.commit.0.saturating_sub(keep);
-        // A slot that this disk lost below its own snapshot may be gone from all logs: it is not waited for.
-        let lost = self.log.first_missing();
-        let base = self.snapshots.iter().rev().find(|base| {
-            base.index <= upto && base.index.0 <= spare
-                || base.index <= self.commit && lost.is_some_and(|lost| lost <= base.index)
-        })?;
+        // A slot that this disk lost below it may be gone from all logs: it is not waited for.
+        let lost = self.log.first_missing().unwrap_or(Index(u64::MAX));
+        let fits = |index: Index| index <= upto && (index.0 <= spare || lost <= index) && index <= self.applied;
+        let base = self.snapshots.iter().rev().find(|base| fits(base.index))?;
         (base.index > self.log.base().index && self.install.is_none()).then_some(*base)
     }
 
-    /// The log stands on this snapshot from now on. Returns the snapshots that are no longer needed, to be
-    /// removed once the superblock says so.
-    pub fn rebase(&mut self, now: Nanos, base: Base) -> Vec<Index> {
+    /// The log stands on this verified snapshot from now on. A damaged slot that it covers is not missed any more.
+    pub fn rebase(&mut self, now: Nanos, base: Base) {
         assert!(base.index <= self.commit);
-        self.log.rebase(base);
-        self.durable = self.durable.max(base.index); // The snapshot stands for it.
-        self.marks_dirty = true;
-        let old: Vec<Index> =
-            self.snapshots.iter().map(|s| s.index).filter(|&index| index < base.index).collect();
+        let old = self.older_snapshots(base.index);
         self.snapshots.retain(|snapshot| snapshot.index >= base.index);
+        self.log.rebase(base);
+        self.written = self.written.max(base.index);
+        self.settle_durable();
+        self.marks_dirty = true;
+        self.out.push(Effect::Rebased { base, old });
         self.tidy(now);
+    }
+
+    /// Snapshot files that one at `index` makes needless: the base's too, of which the copy here may be damaged.
+    fn older_snapshots(&self, index: Index) -> Vec<Index> {
+        let mut old: Vec<Index> = self.snapshots.iter().map(|own| own.index).collect();
+        old.push(self.log.base().index);
+        old.sort();
+        old.dedup();
+        old.retain(|&older| older.0 > 0 && older < index);
         old
+    }
+
+    /// What has come of a snapshot under way is of no use any more.
+    pub(super) fn abandon_install(&mut self) {
+        if let Some(install) = self.install.take() {
+            self.out.push(Effect::Drop(install.base.index));
+        }
     }
 
     /// Leader: this follower lacks what the log no longer has.
@@ -132,7 +147,11 @@ impl Replica {
         if !self.heed(now, from, epoch) || self.cutting.is_some() || self.loading() {
             return;
         }
-        let useful = offer.base.index > self.commit || self.stateless;
+        let base = offer.base.index;
+        // A damaged slot that nobody has in a log any more is covered by the snapshot, unless it was applied: then
+        // the next own snapshot covers it.
+        let covers = self.log.first_unknown().is_some_and(|lost| lost <= base && self.applied < base);
+        let useful = base > self.commit || self.stateless || covers;
         if !useful || offer.base.index < self.log.base().index {
             return self.point_out(); // It is not needed after all.
         }
@@ -142,7 +161,10 @@ impl Replica {
                 under_way.from = from;
                 under_way.stalled = false;
             }
-            _ => self.install = Some(offer),
+            _ => {
+                self.abandon_install();
+                self.install = Some(offer);
+            }
         }
         self.want(now);
     }
@@ -209,7 +231,7 @@ impl Replica {
             let (base, length) = (install.base, install.length);
             self.out.push(Effect::Load { base, length });
         } else {
-            self.install = None; // Damaged on the way or on the disk: from the start.
+            self.abandon_install(); // Damaged on the way or on the disk: from the start.
             self.point_out();
         }
         self.tidy(now);
@@ -228,8 +250,11 @@ impl Replica {
             self.install = None;
             self.counts.installs += 1;
             self.stateless = false;
-            self.snapshots = vec![base];
+            self.snapshots.retain(|own| own.index != base.index);
+            self.snapshots.push(base);
+            self.snapshots.sort_by_key(|own| own.index);
             self.raise_commit(base.index);
+            self.rebase(now, base);
             self.point_out();
         } else {
             let (config, config_at) = (install.config.clone(), install.config_at);
@@ -239,12 +264,38 @@ impl Replica {
         self.tidy(now);
     }
 
+    /// The snapshot that apply was told to load is damaged, or the bytes of it that a peer sent were: it is fetched
+    /// again. `base`: which. Where nobody else can have a copy the node stops.
+    pub fn on_load_failed(&mut self, now: Nanos, base: Index, why: &str) {
+        let others = self.config().voters().any(|id| id != self.options.me);
+        if !others && self.install.is_none() {
+            self.out.push(Effect::Halt(format!(
+                "{why}; there is no other voter to take a copy from, so the state cannot be had again"
+            )));
+            return;
+        }
+        self.out.push(Effect::Drop(base));
+        if self.install.take_if(|install| install.base.index == base && install.stage == Stage::Loading).is_none() {
+            self.snapshots.retain(|own| own.index != base);
+            self.stateless = true;
+            if self.is_leader() {
+                self.follow(now, None);
+            }
+        }
+        self.counts.refetches += 1;
+        self.point_out();
+        self.tidy(now);
+    }
+
     pub fn on_restarted(&mut self, now: Nanos) {
         let Some(install) = self.install.take() else { return };
         let base = install.base;
         self.counts.installs += 1;
         self.stateless = false;
+        let old = self.older_snapshots(base.index);
+        self.out.extend(old.into_iter().map(Effect::Drop));
         self.log = super::log::Log::new(base, install.config_at, install.config);
+        self.written = base.index;
         self.durable = base.index;
         self.verified = Index(0);
         self.snapshots = vec![base];

@@ -66,7 +66,7 @@ impl Replica {
         assert_eq!(self.marked, (self.promised, Some(self.options.me)));
         let next = self.log.last().next();
         self.peers.iter_mut().for_each(|peer| peer.begin(next, now));
-        self.install = None;
+        self.abandon_install();
         self.state = State::Leader(Reign {
             start: next,
             tick_at: now,

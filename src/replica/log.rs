@@ -220,15 +220,24 @@ impl Log {
     pub fn continues(&self, base: &Base) -> bool {
         match self.chain(base.index) {
             Some(chain) => chain == base.chain,
-            None => self.head(base.index.next()).is_some_and(|next| next.prev == base.chain),
+            None => match self.head(base.index.next()) {
+                Some(next) => next.prev == base.chain,
+                // Unreadable, so nothing contradicts: what may follow is not given up.
+                None => base.index <= self.last(),
+            },
         }
+    }
+
+    /// Its content is on its way to the disk.
+    pub fn mend(&mut self, index: Index) {
+        self.mending.insert(index);
     }
 
     /// An unknown slot has its content again. It counts as durable when the disk holds it: see `mended`.
     pub fn resolve(&mut self, batch: &Batch) {
         let index = batch.index();
         assert!(self.unknown.remove(&index), "only an unknown slot is resolved");
-        self.mending.insert(index);
+        self.mend(index);
         let slot = self.slot_mut(index).expect("an unknown slot is in the log");
         slot.head = Some(*batch.head());
         if batch.has(crate::journal::flag::CONFIG) && !self.configs.iter().any(|&(at, _)| at == index) {

@@ -158,7 +158,7 @@ impl VirtualDisk {
         self.platter.clear();
         self.flying.clear();
         self.bad.clear();
-        self.notes = Notes::default();
+        self.notes.begin_anew();
     }
 
     /// From here on this page cannot be read.

@@ -88,6 +88,8 @@ pub struct Machine {
     pub slowness: u64,
     /// When the next turn is due.
     pub wake: Nanos,
+    /// Turns in a row that asked for another at once.
+    pub spins: u32,
     pub backlog: VecDeque<News>,
     /// A member of the cluster, or about to be: restarted when it dies.
     pub wanted: bool,
@@ -162,6 +164,7 @@ impl Machine {
             paused_until: Nanos(0),
             slowness: 1,
             wake: Nanos::MAX,
+            spins: 0,
             backlog: VecDeque::new(),
             wanted: true,
         }

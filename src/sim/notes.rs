@@ -7,7 +7,7 @@ use crate::base::{Chain, Epoch, Index, NodeId, PAGE};
 use crate::journal::{BatchHead, Frame, Kind, Super};
 use crate::pipeline::ports::File;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Notes {
     bodies: BTreeMap<Index, Vec<Chain>>,
     frames: BTreeMap<Index, Vec<Chain>>,
@@ -19,9 +19,21 @@ pub struct Notes {
     /// Uses of segment files beyond their first.
     pub wraps: u64,
     uses: BTreeMap<u32, u64>,
+    /// Of the disk that was here before: it may have been counted, and be gone since.
+    former: Option<Box<Notes>>,
 }
 
 impl Notes {
+    /// The disk was replaced.
+    pub fn begin_anew(&mut self) {
+        self.former = Some(Box::new(std::mem::take(self)));
+    }
+
+    /// This batch has been durable here, be it on a disk that was replaced since.
+    pub fn ever_held(&self, index: Index, chain: Chain) -> bool {
+        self.holds(index, chain) || self.former.as_ref().is_some_and(|former| former.ever_held(index, chain))
+    }
+
     /// All sectors of a write have landed, or were said to have.
     pub fn take(&mut self, file: File, offset: u64, bytes: &[u8]) {
         match file {
@@ -77,8 +89,4 @@ impl Notes {
         has(&self.bodies) && has(&self.frames)
     }
 
-    /// At least its body: what recovery can make whole again.
-    pub fn has_body(&self, index: Index, chain: Chain) -> bool {
-        self.bodies.get(&index).is_some_and(|all| all.contains(&chain))
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{Chain, Epoch, Index, NodeId};
 use crate::pipeline::ports::File;
-use crate::replica::Replica;
+use crate::replica::{Config, Replica};
 use crate::sim::disk::VirtualDisk;
 
 /// What is remembered of one node, over all its lives.
@@ -63,6 +63,7 @@ impl Oracles {
             kept: view.kept,
             promised: view.promised,
             incarnation: view.incarnation,
+            base: view.base,
             fresh: true,
             ..View::default()
         };
@@ -202,7 +203,7 @@ impl Oracles {
             }
             let (_, config) = log.config_of(index);
             let holds = |id: &NodeId| {
-                let noted = disk(*id).is_some_and(|disk| disk.notes.holds(index, chain));
+                let noted = disk(*id).is_some_and(|disk| disk.notes.ever_held(index, chain));
                 noted || self.views.get(id).is_some_and(|view| view.base >= index)
             };
             let count = config.voters().filter(holds).count();
@@ -289,13 +290,12 @@ impl Oracles {
         if !has(&me) {
             return Err(format!("20: node {me} stands on a snapshot at {base} that its disk does not have"));
         }
-        let config = replica.config();
-        let count = config.voters().filter(has).count();
+        // The leader counted by the configuration that was in force there.
+        let configs = replica.log().configs().iter().map(|(_, config)| config);
+        let enough = |config: &Config| config.voters().filter(has).count() >= config.majority();
         // A learner or a newcomer may not know of the others yet; the leader that sent it here does.
-        if config.is_voter(me) && count < config.majority() {
-            return Err(format!(
-                "20: node {me} lets go of the log up to {base}; {count} disks have a snapshot"
-            ));
+        if replica.config().is_voter(me) && !configs.into_iter().any(enough) {
+            return Err(format!("20: node {me} lets go of the log up to {base}, and few have a snapshot"));
         }
         Ok(())
     }

@@ -18,7 +18,6 @@ pub struct Run {
 pub fn run(seed: u64, print: bool) -> Run {
     let mut world = World::new(seed);
     world.trace.print = print;
-    world.trace.deep = print && std::env::var_os("DEEP").is_some();
     if print {
         println!("{:#?}", world.swarm);
     }

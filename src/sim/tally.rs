@@ -73,6 +73,8 @@ impl Tally {
         self.repaired_bodies += counts.repairs;
         self.proven_absent += counts.absences;
         self.installs += counts.installs;
+        self.snapshots += counts.snapshots;
+        self.refetched_snapshots += counts.refetches;
         self.member_changes += counts.configs;
         self.read_races += counts.reads_refused;
         self.hints += counts.hints;

@@ -16,9 +16,10 @@ impl World {
         })
     }
 
-    fn links_of(&self, node: NodeId) -> String {
+    /// What a node is at, in words.
+    pub fn doing(&self, node: NodeId) -> String {
         let machine = self.machines.iter().find(|machine| machine.id == node);
-        machine.and_then(|machine| Some(machine.process.as_ref()?.core.peers.standing())).unwrap_or_default()
+        machine.and_then(|machine| Some(machine.process.as_ref()?.core.doing())).unwrap_or_default()
     }
 
     pub fn is_at_rest(&self) -> bool {
@@ -40,7 +41,7 @@ impl World {
                 return format!(
                     "node {node} (leader {leader}) has last {last}, durable {durable}, commit {commit}, applied \
                      {applied}, of {decided}; it {}, the leader {}",
-                    replica.doing(None) + "; links " + &self.links_of(node),
+                    replica.doing(None) + "; " + &self.doing(node),
                     self.replicas()
                         .find(|(id, _, _)| *id == leader)
                         .map_or(String::new(), |(_, _, l)| l.doing(Some(node))),

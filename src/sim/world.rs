@@ -30,6 +30,8 @@ const AFTER_HEALING: u64 = 100;
 const STORM_MAX: Nanos = Nanos(10_000_000_000);
 /// Healing and coming to rest may each take this long, in virtual time.
 const PEACE_MAX: Nanos = Nanos(20_000_000_000);
+/// Turns in a row after which a node asked for another at once: more is a loop that never sleeps.
+const SPINS_MAX: u32 = 20_000;
 /// Machines: the founding members and two that may join.
 pub const SPARES: u8 = 2;
 
@@ -79,7 +81,6 @@ impl Ord for Entry {
 pub struct Trace {
     pub hash: u64,
     pub print: bool,
-    pub deep: bool,
     /// What was last printed of each node.
     shown: [String; 16],
 }
@@ -393,9 +394,6 @@ impl World {
         if machine.paused_until > now {
             return machine.backlog.push_back(news);
         }
-        if self.trace.deep {
-            println!("{:>14.6}     to {node}: {news:.200?}", now.0 as f64 / 1e9);
-        }
         let Some(process) = &mut machine.process else { return };
         let local = machine.clock.local(now);
         machine.disk.now = now;
@@ -455,6 +453,11 @@ impl World {
             }
         }
         let again = turn.again;
+        machine.spins = if turn.again || turn.deadline <= local { machine.spins + 1 } else { 0 };
+        if machine.spins > SPINS_MAX {
+            let why = format!("36: node {node} turns and turns: {}", self.doing(node));
+            return self.fail(why);
+        }
         let deadline = machine.clock.global(turn.deadline);
         self.judge(node);
         self.hear(node);
@@ -593,10 +596,14 @@ impl World {
                 if self.is_served() && self.agenda.is_empty() {
                     self.enter(Phase::Rest);
                 } else if spent > PEACE_MAX {
+                    let leader = self.leader().map(|leader| self.doing(leader));
                     self.fail(format!(
-                        "32: {served} operations served in {} s of peace; changes still to be made: {:?}",
+                        "32: {served} operations served in {} s of peace; changes still to be made: {:?}; {}; the \
+                         leader: {}",
                         spent.0 / 1_000_000_000,
-                        self.agenda
+                        self.agenda,
+                        self.unrest(),
+                        leader.unwrap_or_default()
                     ));
                 }
             }

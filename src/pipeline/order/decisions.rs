@@ -38,6 +38,11 @@ impl Order {
                     self.loading = true;
                     self.lanes.apply.0.send(ApplyIn::Load { base, length });
                 }
+                Effect::Rebased { base, old } => self.rebased.push_back((base, old)),
+                Effect::Drop(index) => {
+                    self.lengths.remove(&index);
+                    self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
+                }
                 Effect::Halt(why) => self.halt(why),
             }
         }
@@ -106,22 +111,23 @@ impl Order {
         } else if now >= self.clock_at {
             self.clock_at = now.plus(Nanos::from_millis(10));
         }
-        if self.rebased.is_none()
+        if self.rebased.is_empty()
             && let Some(base) = self.replica.next_base(self.limits.keep)
         {
-            let old = self.replica.rebase(now, base);
-            self.rebased = Some((base, old));
+            self.replica.rebase(now, base);
             self.carry_out(now);
         }
     }
 
     /// The superblock holds `base`: what lies below it may go.
     pub(super) fn recycle(&mut self, base: Index) {
-        let Some((new, old)) = self.rebased.take_if(|rebased| rebased.0.index <= base) else { return };
-        self.lanes.store.0.send(StoreIn::Recycle { below: new.index.next() });
-        for index in old {
-            self.lengths.remove(&index);
-            self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
+        while self.rebased.front().is_some_and(|rebased| rebased.0.index <= base) {
+            let (new, old) = self.rebased.pop_front().expect("just seen");
+            self.lanes.store.0.send(StoreIn::Recycle { below: new.index.next() });
+            for index in old {
+                self.lengths.remove(&index);
+                self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
+            }
         }
     }
 

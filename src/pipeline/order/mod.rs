@@ -115,8 +115,8 @@ pub struct Order {
     /// The store has no spare segment.
     full: bool,
     snapshot_asked: bool,
-    /// Snapshots to remove and log to recycle once the superblock holds the new base.
-    rebased: Option<(Base, Vec<Index>)>,
+    /// Snapshots to remove and log to recycle once the superblock holds the new base, oldest first.
+    rebased: VecDeque<(Base, Vec<Index>)>,
     outbox: Vec<(NodeId, Msg)>,
     members: Config,
     serving: bool,
@@ -163,7 +163,7 @@ impl Order {
             since_snapshot: 0,
             full: false,
             snapshot_asked: false,
-            rebased: None,
+            rebased: VecDeque::new(),
             outbox: Vec::new(),
             members: Config::default(),
             serving: false,
@@ -181,6 +181,20 @@ impl Order {
 
     pub fn halted(&self) -> Option<&str> {
         self.halted.as_deref()
+    }
+
+    /// What is under way, in words.
+    pub fn doing(&self) -> String {
+        format!(
+            "order has fed {}, loading {}, fetching {}, {} parcels queued, {} tickets, {} homeless reads, full {}",
+            self.fed,
+            self.loading,
+            self.fetching,
+            self.queue.len(),
+            self.tickets.len(),
+            self.homeless.len(),
+            self.full
+        )
     }
 
     pub fn applied(&self) -> Index {
@@ -357,6 +371,7 @@ impl Order {
             match news {
                 ApplyOut::Applied { index, own } => {
                     self.applied = self.applied.max(index);
+                    self.replica.applied = self.applied;
                     own.into_iter().for_each(|(lane, upto)| self.forget(lane, upto));
                 }
                 ApplyOut::Due { count, commands } => {
@@ -375,11 +390,20 @@ impl Order {
                     self.snapshot_asked = false;
                     self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
                 }
-                ApplyOut::Loaded { base } => {
+                ApplyOut::Loaded { base, applied } => {
                     self.loading = false;
-                    self.fed = base.index;
-                    self.applied = base.index;
+                    if applied == base.index {
+                        self.fed = base.index;
+                    }
+                    self.applied = applied;
+                    self.replica.applied = applied;
                     self.replica.on_loaded(now);
+                }
+                ApplyOut::LoadFailed { base, why } => {
+                    tracing::error!("{why}; it is fetched from a peer");
+                    self.lengths.remove(&base.index);
+                    self.replica.on_load_failed(now, base.index, &why);
+                    self.loading = self.replica.is_stateless();
                 }
                 ApplyOut::Gone { to, ids } if to == self.replica.me() => {
                     self.tell_edges(|| EdgeOut::Gone(ids.clone()));

@@ -22,7 +22,6 @@ pub enum Op {
     Fetch(u64),
     /// Of which file, which writing of it, which step.
     Snapshot(Index, u32, Step),
-    Ignore,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +91,10 @@ impl Ops {
     /// Writes that may go to segments other than the last.
     pub fn touch_old_segments(&self) -> bool {
         self.any(|op| matches!(op, Op::State(_) | Op::Repair(_)))
+    }
+
+    pub fn touch_repairs(&self) -> bool {
+        self.any(|op| matches!(op, Op::Repair(_)))
     }
 
     pub fn touch_state(&self) -> bool {

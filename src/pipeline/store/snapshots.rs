@@ -24,8 +24,10 @@ const PIECE: usize = 1 << 20;
 /// What an operation on a snapshot file was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Of a file that was left over, before it is made anew; or for good.
+    /// Of a file that was left over, before it is made anew.
     Remove,
+    /// For good.
+    Leave,
     Create,
     Chunk,
     /// Reading back for the seal.
@@ -45,6 +47,8 @@ pub struct Snapshots {
     cluster: ClusterId,
     files: BTreeSet<Index>,
     writing: BTreeMap<Index, Writing>,
+    /// Files that are being removed: nothing is written under their names until they are gone.
+    leaving: BTreeSet<Index>,
     lives: u32,
 }
 
@@ -74,7 +78,7 @@ struct Sealing {
 
 impl Snapshots {
     pub fn new(cluster: ClusterId, files: Vec<Index>) -> Snapshots {
-        Snapshots { cluster, files: files.into_iter().collect(), writing: BTreeMap::new(), lives: 0 }
+        Snapshots { cluster, files: files.into_iter().collect(), writing: BTreeMap::new(), leaving: BTreeSet::new(), lives: 0 }
     }
 
     /// Takes a parcel for snapshot files, or gives it back because it must wait.
@@ -82,6 +86,9 @@ impl Snapshots {
         match parcel {
             StoreIn::SnapshotChunk { index, offset, block } => {
                 let crowded = |file: &Writing| file.leaving || file.chunks.len() >= CHUNKS_MAX || offset == 0;
+                if self.leaving.contains(&index) {
+                    return Some(StoreIn::SnapshotChunk { index, offset, block });
+                }
                 if self.writing.get(&index).is_some_and(crowded) {
                     // From the start again: the writes of the first attempt must come back before.
                     if offset == 0 {
@@ -119,7 +126,7 @@ impl Snapshots {
                     file.chunks.clear();
                     self.step(index, ops, disk);
                 } else if self.files.remove(&index) {
-                    ops.remove(Op::Ignore, File::Snapshot(index), disk);
+                    self.leave(index, ops, disk);
                 }
             }
             _ => unreachable!("only parcels for snapshots come here"),
@@ -147,6 +154,11 @@ impl Snapshots {
         self.step(index, ops, disk);
     }
 
+    fn leave(&mut self, index: Index, ops: &mut Ops, disk: &mut impl Disk) {
+        self.leaving.insert(index);
+        ops.remove(Op::Snapshot(index, 0, Step::Leave), File::Snapshot(index), disk);
+    }
+
     /// Does whatever can be done next for one file.
     fn step(&mut self, index: Index, ops: &mut Ops, disk: &mut impl Disk) {
         let (cluster, name) = (self.cluster, File::Snapshot(index));
@@ -155,8 +167,7 @@ impl Snapshots {
         if file.leaving && file.under_way == 0 {
             self.writing.remove(&index);
             self.files.remove(&index);
-            ops.remove(Op::Ignore, name, disk);
-            return;
+            return self.leave(index, ops, disk);
         }
         if !file.created || file.leaving {
             return;
@@ -207,6 +218,10 @@ impl Snapshots {
             out.push_back(StoreOut::SnapshotBytes { ticket, index, offset, block: Block::copy_of(bytes) });
             return Ok(());
         }
+        if step == Step::Leave {
+            self.leaving.remove(&index);
+            return Ok(()); // A file that would not go is found at the next open.
+        }
         let Some(file) = self.writing.get_mut(&index).filter(|file| file.life == life) else { return Ok(()) };
         let block = match (step, result) {
             // What cannot be read back is not verified, and that is all.
@@ -245,7 +260,7 @@ impl Snapshots {
                 let verified = tail == block.as_deref();
                 return self.end(index, verified, out);
             }
-            Step::Read { .. } => {}
+            Step::Read { .. } | Step::Leave => {}
         }
         self.step(index, ops, disk);
         Ok(())
