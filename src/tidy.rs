@@ -50,8 +50,6 @@ const WORLDLY: &[&str] = &["drive", "client", "tools", "main.rs", "config.rs", "
 
 /// Files longer than 600 lines, and why they are one noun.
 const LONG: &[(&str, &str)] = &[
-    ("src/sim/world.rs", "the loop of a virtual cluster, one match over its events"),
-    ("src/sim/net.rs", "links and their mischief, which read each other's state"),
     ("src/journal/tests.rs", "properties of recovery over one kind of world"),
     ("loadgen/src/driver/etcd.rs", "framing, header compression and requests of one protocol"),
 ];

@@ -99,11 +99,15 @@ bugs! {
     ApplyUncommitted = "apply-uncommitted",
     /// Apply: reads are answered at once, before their ticket is applied.
     SkipReadWait = "skip-read-wait",
-    /// Apply: a snapshot of another index is installed under this one's name.
+    /// Apply: a snapshot names another index than the one that its state is of.
     SnapshotWrongIndex = "snapshot-wrong-index",
     /// Apply: the last good snapshot is removed before the new one is verified.
     PurgeLastSnapshot = "purge-last-snapshot",
-    /// Apply: a restart applies the batch at the snapshot's index once more.
+    /// Apply: the batch behind a loaded snapshot is left out.
+    SkipAfterSnapshot = "skip-after-snapshot",
+    /// Apply: a request that its client sends again is carried out again.
+    ForgetRequests = "forget-requests",
+    /// Apply: a command that its edge sends again is applied again.
     ApplyTwice = "apply-twice",
     /// Apply: something of this node's own gets into the state.
     ApplyOwnClock = "apply-own-clock",

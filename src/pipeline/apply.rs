@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Incarnation, Index, Nanos, NodeId, Origin};
 use crate::journal::{Batch, flag};
 use crate::pipeline::lane::{Rx, Tx};
@@ -242,7 +243,10 @@ impl Apply {
     /// True: the batch is through.
     fn apply_batch(&mut self, batch: &Batch, budget: &mut usize) -> Result<bool, String> {
         let head = batch.head();
-        let stamp = Stamp { index: head.index, wall_ms: head.wall_ms, ticks: head.ticks };
+        let mut stamp = Stamp { index: head.index, wall_ms: head.wall_ms, ticks: head.ticks };
+        if planted::is(Bug::ApplyOwnClock) {
+            stamp.wall_ms += u64::from(self.me.0);
+        }
         self.ticks = self.ticks.max(head.ticks);
         let body = batch.body();
         while self.at.offset < body.len() {
@@ -327,6 +331,8 @@ impl Apply {
             self.lanes.order.0.send(ApplyOut::Digest { index, digest: self.machine.digest() });
         }
         if batch.has(flag::SNAPSHOT) && self.saving.is_none() {
+            let stale = planted::is(Bug::SnapshotWrongIndex) && self.queue.len() > 1;
+            let index = if stale { index.next() } else { index };
             self.saving = Some(Saving::new(Base::of(batch.head()), self.machine.freeze(index)));
         }
     }
@@ -364,7 +370,7 @@ impl Apply {
 
     fn answer_waiting(&mut self) {
         while let Some(entry) = self.waiting.first_entry()
-            && *entry.key() <= self.applied
+            && (*entry.key() <= self.applied || planted::is(Bug::SkipReadWait))
         {
             let fits = |reads: &Reads| self.lanes.edges[usize::from(reads.lane)].0.room() > 1;
             if !entry.get().iter().all(fits) {
@@ -463,6 +469,9 @@ impl Apply {
         self.queue.clear();
         self.at = Cursor::default();
         self.applied = base.index;
+        if planted::is(Bug::SkipAfterSnapshot) {
+            self.applied = base.index.next();
+        }
         if let Some(saving) = self.saving.take() {
             self.lanes.order.0.send(ApplyOut::SnapshotLost { index: saving.base().index });
         }

@@ -116,8 +116,8 @@ impl Core {
                 Err(why) => tracing::warn!("{why}"),
             }
         }
-        let is_whole = |index: Index| lengths.iter().any(|(whole, _)| *whole == index);
-        let files = snapshots.iter().map(|&index| (index, is_whole(index))).collect();
+        let debris: Vec<Index> = snapshots.iter().copied().filter(|&index| index != base.index).collect();
+        lengths.retain(|(index, _)| *index == base.index);
         let stateless = base.index.0 > 0 && !lengths.iter().any(|(index, _)| *index == base.index);
 
         let at = Spot::Stage;
@@ -156,7 +156,7 @@ impl Core {
             cache_bytes: tuning.cache_bytes,
             seed: tuning.seed,
         };
-        let replica = Replica::new(options, Found { marks, heads, configs, snapshots: files, stateless }, now);
+        let replica = Replica::new(options, Found { marks, heads, configs, debris, stateless }, now);
         let lanes = OrderLanes {
             edges: order_edges,
             store: (order_to_store, order_from_store),

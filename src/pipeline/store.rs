@@ -157,11 +157,7 @@ impl Store {
             (Op::Create, result) => self.on_created(now, result.map(|_| ()), disk),
             (Op::Fetch(ticket), result) => self.on_fetched(ticket, result.ok().flatten(), disk),
             (Op::Snapshot(index, life, step), result) => {
-                if let Err(fault) =
-                    self.snapshots.on_disk((index, life, step), result, &mut self.ops, disk, &mut self.out)
-                {
-                    self.fail(fault);
-                }
+                self.snapshots.on_disk((index, life, step), result, &mut self.ops, disk, &mut self.out);
             }
             (_, Err(fault)) => self.fail(fault),
         }

@@ -5,6 +5,7 @@ use super::kv::Kv;
 use super::register::Registers;
 use super::tree::Tree;
 use super::{Broken, Effects, Flow, Member, Realm, Stamp, reply};
+use crate::base::planted::{self, Bug};
 use crate::base::sum::hash128;
 use crate::base::{Index, Nanos};
 use crate::state::snapshot::View;
@@ -136,7 +137,7 @@ impl Machine {
                 return Err(Halt::Unknown { realm, kind });
             }
             let admission = self.core.admit(origin, sequence);
-            if admission != Admission::Fresh {
+            if admission != Admission::Fresh && !planted::is(Bug::ApplyTwice) {
                 return Ok(Applied::Dropped(admission));
             }
             if exact {

@@ -4,6 +4,7 @@
 //! a revision of its own. A session's latest request is remembered with its reply: a resend gets that again.
 
 use crate::base::Nanos;
+use crate::base::planted::{self, Bug};
 use crate::realms::{Broken, Effects, Flow, Realm, Stamp};
 use crate::state::{Command, Table};
 
@@ -72,7 +73,8 @@ fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
     bytes.split_first_chunk().map(|(head, rest)| (u32::from_le_bytes(*head), rest))
 }
 
-/// `r register` to the value, `s session` to its latest request and reply, `v` to the revision.
+/// `r register` to the value, `s session` to its latest request and reply, `v` to the revision, `t` to the stamp
+/// of the last change: what a replica's own clock got into would show.
 #[derive(Default)]
 pub struct Registers {
     tables: [Table; 1],
@@ -106,7 +108,7 @@ impl Registers {
         key
     }
 
-    fn change(&mut self, kind: u8, payload: &[u8], changes: &mut Vec<u8>) -> Reply {
+    fn change(&mut self, at: &Stamp, kind: u8, payload: &[u8], changes: &mut Vec<u8>) -> Reply {
         let parsed = take_u32(payload).and_then(|(register, rest)| {
             let (first, rest) = take_u64(rest)?;
             match (kind, rest) {
@@ -125,6 +127,7 @@ impl Registers {
             revision += 1;
             self.tables[0].put(&key, &to.to_le_bytes());
             self.tables[0].put(b"v", &revision.to_le_bytes());
+            self.tables[0].put(b"t", &at.wall_ms.to_le_bytes());
             changes.extend_from_slice(&write(register, to));
         }
         Reply::Done { before, revision }
@@ -136,11 +139,12 @@ impl Realm for Registers {
         matches!(kind, WRITE | SWAP)
     }
 
-    fn apply(&mut self, _at: &Stamp, command: &Command<'_>, effects: &mut Effects) -> Flow {
+    fn apply(&mut self, at: &Stamp, command: &Command<'_>, effects: &mut Effects) -> Flow {
         let envelope = &command.envelope;
         let mut key = [b's'; 9];
         key[1..].copy_from_slice(&envelope.session.to_be_bytes());
         if envelope.session != 0
+            && !planted::is(Bug::ForgetRequests)
             && let Some((latest, reply)) = self.tables[0].get(&key).and_then(take_u64)
             && envelope.request <= latest
         {
@@ -151,7 +155,7 @@ impl Realm for Registers {
             }
             return Flow::Done;
         }
-        let reply = self.change(envelope.kind, command.payload, &mut effects.changes);
+        let reply = self.change(at, envelope.kind, command.payload, &mut effects.changes);
         let start = effects.reply.len();
         reply.encode(&mut effects.reply);
         if envelope.session != 0 {

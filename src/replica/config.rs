@@ -1,5 +1,6 @@
 //! Who belongs to the cluster. Changes go through the log, one member at a time.
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Index, NodeId};
 
 /// What a member may do.
@@ -68,9 +69,11 @@ impl Config {
     pub fn quorum_index(&self, held: impl Fn(NodeId) -> Index) -> Index {
         let mut all: [Index; MEMBERS_MAX] = [Index(0); MEMBERS_MAX];
         let mut count = 0;
-        for node in self.voters() {
-            all[count] = held(node);
-            count += 1;
+        for (node, role, _) in &self.members {
+            if *role == Role::Voter || planted::is(Bug::CountLearners) {
+                all[count] = held(*node);
+                count += 1;
+            }
         }
         if count == 0 {
             return Index(0);

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::planted::{self, Bug};
 use crate::base::{ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, Rng};
 use crate::journal::{Batch, BatchHead, Builder};
 use crate::pipeline::parcel::{Base, Marks, StoreIn};
@@ -102,8 +103,8 @@ pub struct Found {
     pub heads: Vec<(Option<BatchHead>, bool)>,
     /// The snapshot under the log is damaged here: the log stands, the state must come from a peer.
     pub stateless: bool,
-    /// Snapshot files, oldest first, and whether each is whole.
-    pub snapshots: Vec<(Index, bool)>,
+    /// Snapshot files besides the base's. The log behind the base makes those again that count.
+    pub debris: Vec<Index>,
     /// Batches among them that hold a configuration.
     pub configs: Vec<Batch>,
 }
@@ -225,13 +226,7 @@ impl Replica {
             counts: Counts::default(),
             options,
         };
-        for (index, whole) in found.snapshots.into_iter().filter(|(index, _)| *index != marks.base.index) {
-            // One of a batch that is not known to be decided was being fetched: it is fetched again.
-            match replica.log.head(index).filter(|_| whole && index <= replica.commit) {
-                Some(head) => replica.snapshots.push(Base::of(head)),
-                None => replica.out.push(Effect::Drop(index)),
-            }
-        }
+        replica.out.extend(found.debris.into_iter().map(Effect::Drop));
         replica.be_patient(now);
         replica.meet_peers(now);
         if replica.config().voters().eq([replica.options.me]) {
@@ -423,25 +418,6 @@ impl Replica {
         }
     }
 
-    /// The store's word: these batches are on stable media.
-    pub fn on_durable(&mut self, now: Nanos, upto: Index) {
-        // Told before a cut was carried out, it speaks of batches that the cut takes away.
-        let upto = self.cutting.map_or(upto, |after| upto.min(after)).min(self.log.last());
-        self.written = self.written.max(upto);
-        self.settle_durable();
-        self.tidy(now);
-    }
-
-    /// Durable is what is written, up to the first slot that is damaged or whose repair is not on the disk yet.
-    pub(super) fn settle_durable(&mut self) {
-        let base = self.log.base().index;
-        let before = self.durable;
-        self.durable = self.log.first_missing().map_or(self.written, |bad| bad.prev().min(self.written)).max(base);
-        if self.durable > before {
-            self.tell_durable();
-        }
-    }
-
     /// The superblock holds this.
     pub fn on_marked(&mut self, now: Nanos, marks: &Marks) {
         self.marked = (marks.promised, marks.vote);
@@ -450,24 +426,6 @@ impl Replica {
                 self.out.push(Effect::Send { to, msg });
             }
             self.count_own_vote(now);
-        }
-        self.tidy(now);
-    }
-
-    /// A batch that was on the disk cannot be read back. It counts as held, and is fetched from others.
-    pub fn on_damage(&mut self, now: Nanos, index: Index) {
-        if index > self.log.base().index && index <= self.log.last() {
-            match self.log.batch(index).cloned() {
-                Some(batch) => self.rewrite(batch), // The intact copy is in memory.
-                None => {
-                    self.log.lose(index);
-                    if self.is_leader() {
-                        self.follow(now, None); // A leader must be able to send its whole log.
-                    }
-                    self.ask_for_unknown();
-                }
-            }
-            self.settle_durable();
         }
         self.tidy(now);
     }
@@ -485,7 +443,8 @@ impl Replica {
     pub(super) fn say(&mut self, to: NodeId, msg: Msg) {
         let binds =
             !matches!(msg, Msg::PreVote { .. } | Msg::PreVoted { .. } | Msg::Ask { .. } | Msg::Have { .. });
-        if binds && self.marked != (self.promised, self.vote) {
+        let early = planted::is(Bug::PromiseBeforeFlush);
+        if binds && !early && self.marked != (self.promised, self.vote) {
             self.held.push((to, msg));
         } else {
             self.out.push(Effect::Send { to, msg });
@@ -514,10 +473,13 @@ impl Replica {
         }
         if let State::Leader(reign) = &mut self.state {
             self.counts.reads_refused += reign.reads.len() as u64;
-            for read in std::mem::take(&mut reign.reads) {
-                if read.from == self.options.me {
-                    self.out.push(Effect::ReadFailed { id: read.id });
-                }
+            for read in
+                std::mem::take(&mut reign.reads).into_iter().filter(|read| read.from == self.options.me)
+            {
+                self.out.push(match planted::is(Bug::SkipReadEpoch) {
+                    false => Effect::ReadFailed { id: read.id },
+                    true => Effect::ReadReady { id: read.id, index: self.commit },
+                });
             }
         }
         self.fail_asked();
@@ -608,23 +570,5 @@ impl Replica {
             self.out.push(Effect::Store(StoreIn::Mark(marks)));
         }
         debug_assert!(self.commit <= self.log.last().max(self.log.base().index));
-    }
-
-    /// What the superblock is to hold. Never more than this node's own disk does.
-    pub(super) fn marks(&self) -> Marks {
-        let head = self.durable.max(self.log.base().index);
-        let commit = self.commit.min(head);
-        let (config_at, config) = self.log.config_of(commit).clone();
-        Marks {
-            promised: self.promised,
-            vote: self.vote,
-            history: self.log.epoch(head).unwrap_or_default(),
-            commit,
-            base: self.log.base(),
-            config,
-            config_at,
-            incarnation: self.incarnation,
-            blank: self.blank,
-        }
     }
 }

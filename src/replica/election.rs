@@ -4,6 +4,7 @@
 //! (history, last), never promises. A node with unknown slots votes as if it held them, and never leads: when it
 //! loses patience it asks for promises alone, to prove what was in its slots or that nobody can have it.
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Epoch, Index, Nanos, NodeId};
 use crate::replica::core::{Effect, Replica, State};
 use crate::replica::{Claim, Msg};
@@ -28,7 +29,18 @@ impl Ballot {
 
 impl Replica {
     pub(super) fn claim(&self) -> Claim {
-        self.log.claim(self.promised)
+        let mut claim = self.log.claim(self.promised);
+        let early = planted::is(Bug::HistoryBeforeData) && self.verified.0 > 0;
+        if early || planted::is(Bug::VoteByPromise) {
+            claim.history = self.promised;
+        }
+        claim
+    }
+
+    /// What a candidate says of its log is no less than this node's.
+    fn is_enough(&self, claim: Claim) -> bool {
+        let mine = self.claim();
+        claim >= mine || planted::is(Bug::VoteForShorter) && claim.history == mine.history
     }
 
     /// Its whole log and the state under it are here.
@@ -90,8 +102,11 @@ impl Replica {
         let standing = matches!(self.state, State::Asking(_) | State::Candidate(_));
         // Of two that ask at once the lower yields, or they would split the votes.
         let yields = !standing || theirs > mine;
-        let granted =
-            !self.blank && epoch > self.promised && claim >= mine.0 && !self.leader_lives(now) && yields;
+        let granted = !self.blank
+            && epoch > self.promised
+            && self.is_enough(claim)
+            && !self.leader_lives(now)
+            && yields;
         if granted && matches!(self.state, State::Asking(_)) {
             self.follow(now, None);
         }
@@ -169,7 +184,7 @@ impl Replica {
         resolve: bool,
         transfer: bool,
     ) {
-        if self.blank {
+        if self.blank && !planted::is(Bug::VoteAfterWipe) {
             return; // Whoever had this id before may have voted already.
         }
         if epoch > self.promised {
@@ -179,9 +194,9 @@ impl Replica {
             self.raise(now, epoch);
         }
         let mine = self.claim();
-        let free = self.vote.is_none() || self.vote == Some(from);
+        let free = self.vote.is_none() || self.vote == Some(from) || planted::is(Bug::VoteTwice);
         let leaderless = matches!(self.state, State::Follower { leader: None });
-        let granted = epoch == self.promised && !resolve && free && leaderless && claim >= mine;
+        let granted = epoch == self.promised && !resolve && free && leaderless && self.is_enough(claim);
         if granted && self.vote.is_none() {
             self.vote = Some(from);
             self.marks_dirty = true;

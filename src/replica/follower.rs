@@ -1,10 +1,10 @@
 //! The follower: appends what continues its log, cuts what contradicts the leader's, answers for what is durable.
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Chain, Epoch, Index, Nanos, NodeId};
 use crate::journal::Batch;
-use crate::pipeline::parcel::StoreIn;
 use crate::replica::Msg;
-use crate::replica::core::{Effect, Replica, State};
+use crate::replica::core::{Replica, State};
 
 /// A place in the leader's log, named so that equal names mean equal logs up to there.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +71,8 @@ impl Replica {
             }
         }
         // Beyond what is known to be the same, the leader's commit point says nothing of this log.
-        self.raise_commit(commit.min(self.verified));
+        let sure = if planted::is(Bug::CommitUnmatched) { self.log.last() } else { self.verified };
+        self.raise_commit(commit.min(sure));
         if answer {
             self.answer_append();
         }
@@ -89,7 +90,7 @@ impl Replica {
         if prev.index > self.log.last() {
             return Err(self.log.last());
         }
-        if self.log.chain(prev.index) == Some(prev.chain) {
+        if self.log.chain(prev.index) == Some(prev.chain) || planted::is(Bug::SkipPrevCheck) {
             return Ok(());
         }
         assert!(prev.index > self.commit, "a leader contradicts what is committed here at {}", prev.index);
@@ -158,59 +159,5 @@ impl Replica {
         let hint = self.log.first_unknown().map_or(self.log.last(), Index::prev);
         let hint_epoch = self.log.epoch(hint).unwrap_or_default();
         self.say(leader, Msg::Mismatch { epoch: self.promised, probe: self.probe, hint, hint_epoch });
-    }
-}
-
-// Slots that the disk has lost.
-impl Replica {
-    /// Writes an intact copy over a damaged one.
-    pub(super) fn repair(&mut self, batch: Batch) {
-        self.log.resolve(&batch);
-        self.rewrite(batch);
-    }
-
-    /// The content is known and the disk's copy is not whole: until it is, nothing from here on counts as durable.
-    pub(super) fn rewrite(&mut self, batch: Batch) {
-        self.counts.repairs += 1;
-        self.log.mend(batch.index());
-        self.out.push(Effect::Store(StoreIn::Repair { batch }));
-    }
-
-    /// The store has rewritten a damaged slot. Another repair before it may still be under way.
-    pub fn on_repaired(&mut self, now: Nanos, index: Index) {
-        self.log.mended(index);
-        self.settle_durable();
-        self.tidy(now);
-    }
-
-    /// Anybody's intact copy will do, if it is certainly the same batch.
-    pub(super) fn ask_for_unknown(&mut self) {
-        let Some(index) = self.log.first_unknown() else { return };
-        let ids: Vec<NodeId> = self.peers.iter().filter(|peer| peer.link).map(|peer| peer.id).collect();
-        ids.into_iter().for_each(|id| self.say(id, Msg::Ask { index }));
-    }
-
-    pub(super) fn on_ask(&mut self, from: NodeId, index: Index) {
-        if self.log.is_unknown(index) || index <= self.log.base().index || index > self.durable {
-            return;
-        }
-        match self.log.batch(index) {
-            Some(batch) => {
-                let batch = batch.clone();
-                self.say(from, Msg::Have { batch });
-            }
-            None => {
-                // From the disk into memory; it will ask again.
-                let ticket = u64::from(from.0);
-                self.out.push(Effect::Store(StoreIn::Fetch { ticket, from: index, bytes: 1 }));
-            }
-        }
-    }
-
-    pub(super) fn on_have(&mut self, batch: Batch) {
-        if self.log.is_unknown(batch.index()) && self.cutting.is_none() && self.log.fits(&batch) {
-            self.repair(batch);
-            self.ask_for_unknown();
-        }
     }
 }

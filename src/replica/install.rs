@@ -1,5 +1,6 @@
 //! Snapshots: which ones stand, when the log below may go, and how a lagging member gets one.
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Block, BlockMut, Epoch, Index, Nanos, NodeId, PAGE};
 use crate::pipeline::parcel::{Base, StoreIn};
 use crate::replica::core::{Effect, Replica};
@@ -64,6 +65,11 @@ impl Replica {
         self.tidy(now);
     }
 
+    /// Snapshots of this disk that were read back and found right.
+    pub fn snapshots(&self) -> &[Base] {
+        &self.snapshots
+    }
+
     /// Up to where a majority of the members has verified snapshots.
     pub(super) fn recyclable(&self) -> Index {
         if !self.is_leader() {
@@ -83,7 +89,8 @@ impl Replica {
         let spare = self.commit.0.saturating_sub(keep);
         // A slot that this disk lost below it may be gone from all logs: it is not waited for.
         let lost = self.log.first_missing().unwrap_or(Index(u64::MAX));
-        let fits = |index: Index| index <= upto && (index.0 <= spare || lost <= index) && index <= self.applied;
+        let fits =
+            |index: Index| index <= upto && (index.0 <= spare || lost <= index) && index <= self.applied;
         let base = self.snapshots.iter().rev().find(|base| fits(base.index))?;
         (base.index > self.log.base().index && self.install.is_none()).then_some(*base)
     }
@@ -108,6 +115,7 @@ impl Replica {
         old.sort();
         old.dedup();
         old.retain(|&older| older.0 > 0 && older < index);
+        old.extend(planted::is(Bug::PurgeLastSnapshot).then_some(index));
         old
     }
 
@@ -134,7 +142,10 @@ impl Replica {
 
     /// A follower without a state of its own.
     pub(super) fn on_need(&mut self, from: NodeId, epoch: Epoch) {
-        let Some(newest) = self.snapshots.last().copied() else { return }; // It asks again.
+        // One that a majority has: the follower's log may go with it.
+        let upto = self.recyclable();
+        let newest = self.snapshots.iter().rev().find(|own| own.index <= upto).copied();
+        let Some(newest) = newest else { return }; // It asks again.
         if self.is_leader()
             && epoch == self.promised
             && let Some(place) = self.peers.iter().position(|peer| peer.id == from)
@@ -221,8 +232,10 @@ impl Replica {
 
     /// The store has read a fetched snapshot back. True: this one was ours to load.
     pub fn on_fetched_snapshot(&mut self, now: Nanos, index: Index, verified: bool) -> bool {
-        let Some(install) =
-            self.install.as_mut().filter(|i| i.base.index == index && i.stage == Stage::Verifying)
+        let Some(install) = self
+            .install
+            .as_mut()
+            .filter(|i| i.base.index == index && (i.stage == Stage::Verifying || !verified))
         else {
             return false;
         };
@@ -275,7 +288,11 @@ impl Replica {
             return;
         }
         self.out.push(Effect::Drop(base));
-        if self.install.take_if(|install| install.base.index == base && install.stage == Stage::Loading).is_none() {
+        if self
+            .install
+            .take_if(|install| install.base.index == base && install.stage == Stage::Loading)
+            .is_none()
+        {
             self.snapshots.retain(|own| own.index != base);
             self.stateless = true;
             if self.is_leader() {

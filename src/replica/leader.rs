@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Epoch, Index, Nanos, NodeId};
 use crate::journal::{Builder, flag};
 use crate::pipeline::parcel::StoreIn;
@@ -119,7 +120,7 @@ impl Replica {
         if self.leads().is_none() {
             return Err(if self.is_leader() { Refusal::TooEarly } else { Refusal::NotLeader });
         }
-        if self.log.config_at() > self.commit {
+        if self.log.config_at() > self.commit && !planted::is(Bug::TwoChangesAtOnce) {
             return Err(Refusal::Pending);
         }
         if !config.follows(self.config()) {
@@ -164,7 +165,7 @@ impl Replica {
         }
         let State::Leader(_) = self.state else { return };
         let last = self.log.last();
-        if epoch != self.promised {
+        if epoch != self.promised && !planted::is(Bug::SkipAckEpoch) {
             return; // Another epoch's word counts for nothing.
         }
         let patience = self.options.timing.patience;
@@ -243,19 +244,22 @@ impl Replica {
                 self.peer(id).map_or(Index(0), |peer| peer.matched)
             }
         };
-        let mut target = Index(0);
-        for (place, (at, config)) in self.log.configs().iter().enumerate() {
-            // All before the first that is known is decided: it came with a snapshot or the superblock.
-            if place > 0 && target.next() < *at {
+        // None is proposed before the one before it is decided, and with it all that lies below. A node that joined
+        // could not count those either: the founding configuration is in no log.
+        let newest = self.log.configs().len() - 1;
+        let mut target = self.log.configs()[newest.saturating_sub(1)].0.min(self.log.last());
+        for (place, (at, config)) in self.log.configs().iter().enumerate().skip(newest.saturating_sub(1)) {
+            if place == newest && target.next() < *at {
                 break; // The batches before this configuration are not all decided by the one before.
             }
             let until = self.log.configs().get(place + 1).map_or(Index(u64::MAX), |next| next.0.prev());
-            let reach = config.quorum_index(held).min(until);
+            let counts = if planted::is(Bug::CountWrongConfig) { &self.log.configs()[0].1 } else { config };
+            let reach = counts.quorum_index(held).min(until);
             target = target.max(reach);
             // Whatever is committed already needs no second count by an older configuration.
             target = target.max(self.commit.min(until));
         }
-        if target >= start && target > self.commit {
+        if (target >= start || planted::is(Bug::CountOldEpochs)) && target > self.commit {
             self.raise_commit(target);
             let State::Leader(reign) = &mut self.state else { return };
             for (from, id) in std::mem::take(&mut reign.early) {
@@ -294,11 +298,11 @@ impl Replica {
     fn take_read(&mut self, from: NodeId, id: u64) {
         let commit = self.commit;
         let State::Leader(reign) = &mut self.state else { return };
-        if commit < reign.start {
+        if commit < reign.start && !planted::is(Bug::ReadBeforeOpen) {
             return reign.early.push((from, id)); // What older epochs committed is not known for certain yet.
         }
         // One probe serves all reads that come before it leaves.
-        if reign.probe_left {
+        if reign.probe_left && !planted::is(Bug::CountEarlyProbes) {
             reign.probe += 1;
             reign.probe_left = false;
         }
@@ -324,10 +328,11 @@ impl Replica {
             if asker.0 != read.from {
                 asker = (read.from, confirmed(read.from));
             }
-            if read.probe <= asker.1 {
+            let sure = read.probe <= asker.1 || planted::is(Bug::ReadWithoutQuorum);
+            if sure {
                 ready.push(*read);
             }
-            read.probe > asker.1
+            !sure
         });
         for read in ready {
             self.out.push(if read.from == me {

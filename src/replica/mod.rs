@@ -9,6 +9,7 @@
 
 mod config;
 mod core;
+mod durable;
 mod election;
 mod follower;
 mod install;

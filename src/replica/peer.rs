@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Index, Nanos, NodeId};
 use crate::replica::core::{Replica, State};
 
@@ -68,7 +69,8 @@ impl Peer {
 
     /// A new reign: nothing that it said before counts.
     pub fn begin(&mut self, next: Index, now: Nanos) {
-        *self = Peer { link: self.link, next, ..Peer::new(self.id, now) };
+        let matched = if planted::is(Bug::KeepMatches) { self.matched } else { Index(0) };
+        *self = Peer { link: self.link, next, matched, ..Peer::new(self.id, now) };
     }
 
     /// Start over from `next`: find out what it has.

@@ -31,7 +31,7 @@ impl Small {
                 let marks = Marks { config: config.clone(), ..Marks::default() };
                 let mut node = Replica::new(
                     options,
-                    Found { marks, heads: vec![], configs: vec![], snapshots: vec![], stateless: false },
+                    Found { marks, heads: vec![], configs: vec![], debris: vec![], stateless: false },
                     Nanos(0),
                 );
                 for peer in (1..=count).filter(|&peer| peer != id) {
@@ -299,7 +299,7 @@ fn damaged(heads_lost: &[u64], bodies_lost: &[u64]) -> (Replica, Vec<crate::jour
         cache_bytes: 1 << 20,
         seed: 1,
     };
-    let found = Found { marks, heads: heads.collect(), configs: vec![], snapshots: vec![], stateless: false };
+    let found = Found { marks, heads: heads.collect(), configs: vec![], debris: vec![], stateless: false };
     let mut node = Replica::new(options, found, Nanos(0));
     node.on_link_up(Nanos(0), NodeId(1));
     (node, batches)
@@ -368,7 +368,7 @@ fn a_slot_lost_below_the_own_snapshot_is_not_waited_for() {
     );
     assert!(node.on_fetched_snapshot(Nanos(4), base.index, true));
     node.on_loaded(Nanos(5));
-    assert_eq!((node.durable(), node.log().first_missing()), (base.index, None));
+    assert_eq!((node.durable(), node.log().first_missing()), (Index(8), None));
     node.on_durable(Nanos(7), Index(8));
     assert_eq!(node.durable(), Index(8));
 }

@@ -4,7 +4,7 @@
 //! They stand behind virtual edges: lanes of commands stamped with origin and sequence, as a door's sessions would
 //! send them. When an edge's node dies, whatever it had under way is unknown for good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Incarnation, Nanos, NodeId, Origin, Rng};
 use crate::sim::check::{Ask, Operation, Reply};
@@ -20,6 +20,8 @@ pub struct Request {
     pub ask: Ask,
     /// A read from this node's own state, whatever its age.
     pub local: bool,
+    /// Which of its client's changes it is, where changes are sent again; 0: this one never is.
+    pub number: u64,
 }
 
 /// Who waits for something, and for which of the things that it has asked.
@@ -42,13 +44,24 @@ pub struct LocalRead {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Idle,
-    Waiting { operation: Option<usize>, request: Request, until: Nanos },
+    Waiting {
+        operation: Option<usize>,
+        request: Request,
+        until: Nanos,
+    },
+    /// Its fate is unknown: the same once more, elsewhere.
+    Again {
+        operation: Option<usize>,
+        request: Request,
+    },
 }
 
 struct Client {
     state: State,
     /// Where it sends next: it stays with a node that answers.
     node: NodeId,
+    /// Changes so far.
+    number: u64,
 }
 
 /// How clients behave in one world.
@@ -62,6 +75,8 @@ pub struct Manners {
     /// Rests between operations, at most.
     pub rest_us: u64,
     pub timeout: Nanos,
+    /// Chance that a change of unknown fate is sent again. Above 0 changes carry their client's session.
+    pub resends: f64,
 }
 
 pub struct Clients {
@@ -70,6 +85,8 @@ pub struct Clients {
     rng: Rng,
     next_value: u64,
     tickets: u64,
+    /// Operations that were sent more than once.
+    again: BTreeSet<usize>,
     /// Last value that anybody saw in each register: swaps that never succeed prove little.
     seen: Vec<u64>,
     pub history: Vec<Operation>,
@@ -77,14 +94,18 @@ pub struct Clients {
     /// Operations answered.
     pub acked: u64,
     pub unknown: u64,
+    /// Changes sent again.
+    pub resent: u64,
 }
 
 impl Clients {
     pub fn new(mut rng: Rng, manners: Manners, nodes: &[NodeId]) -> Clients {
-        let list =
-            (0..manners.count).map(|_| Client { state: State::Idle, node: *rng.pick(nodes) }).collect();
+        let list = (0..manners.count)
+            .map(|_| Client { state: State::Idle, node: *rng.pick(nodes), number: 0 })
+            .collect();
         Clients {
             list,
+            again: BTreeSet::new(),
             seen: vec![0; manners.registers as usize],
             manners,
             rng,
@@ -94,6 +115,7 @@ impl Clients {
             locals: Vec::new(),
             acked: 0,
             unknown: 0,
+            resent: 0,
         }
     }
 
@@ -108,14 +130,20 @@ impl Clients {
     /// Time for this client: it begins something (`Some`), waits on, or gives up. Returns when to call again.
     pub fn step(&mut self, now: Nanos, client: usize, nodes: &[NodeId]) -> (Option<Request>, Nanos) {
         let rest = Nanos(1_000 * self.rng.between(1, self.manners.rest_us.max(1)));
-        if let State::Waiting { operation, until, .. } = self.list[client].state {
+        if let State::Waiting { until, .. } = self.list[client].state {
             if now < until {
                 return (None, until);
             }
-            // Its fate is open, and stays so: the history has it without an end.
-            self.unknown += u64::from(operation.is_some());
-            self.leave(client, nodes);
+            self.give_up(client, nodes);
             return (None, now.plus(rest));
+        }
+        if let State::Again { operation, request } = self.list[client].state {
+            self.tickets += 1;
+            self.resent += 1;
+            let request = Request { ticket: self.tickets, node: self.list[client].node, ..request };
+            let until = now.plus(self.manners.timeout);
+            self.list[client].state = State::Waiting { operation, request, until };
+            return (Some(request), until);
         }
         let request = self.think(client);
         let operation = (!request.local).then(|| {
@@ -141,7 +169,7 @@ impl Clients {
         let node = self.list[client].node;
         if self.rng.chance(self.manners.reads) {
             let local = self.rng.chance(self.manners.local);
-            return Request { client, ticket, node, register, ask: Ask::Read, local };
+            return Request { client, ticket, node, register, ask: Ask::Read, local, number: 0 };
         }
         self.next_value += 1;
         let to = self.next_value;
@@ -149,7 +177,24 @@ impl Clients {
             true => Ask::Swap { from: self.seen[register as usize], to },
             false => Ask::Write(to),
         };
-        Request { client, ticket, node, register, ask, local: false }
+        let number = match self.manners.resends > 0.0 {
+            true => self.list[client].number + 1,
+            false => 0,
+        };
+        self.list[client].number = number;
+        Request { client, ticket, node, register, ask, local: false, number }
+    }
+
+    /// No answer will come: the same again, or its fate stays open, and the history has it without an end.
+    fn give_up(&mut self, client: usize, nodes: &[NodeId]) {
+        let State::Waiting { operation, request, .. } = self.list[client].state else { return };
+        self.leave(client, nodes);
+        if request.number > 0 && self.rng.chance(self.manners.resends) {
+            self.again.extend(operation);
+            self.list[client].state = State::Again { operation, request };
+        } else {
+            self.unknown += u64::from(operation.is_some());
+        }
     }
 
     fn leave(&mut self, client: usize, nodes: &[NodeId]) {
@@ -185,27 +230,38 @@ impl Clients {
 
     /// The node has taken the request and will never answer it. True: its client is free again.
     pub fn on_unknown(&mut self, at: Ticket, nodes: &[NodeId]) -> bool {
-        let State::Waiting { operation, request, .. } = self.list[at.client].state else { return false };
-        if request.ticket != at.ticket {
+        if !self.waits_for(at) {
             return false;
         }
-        self.unknown += u64::from(operation.is_some());
-        self.leave(at.client, nodes);
+        self.give_up(at.client, nodes);
         true
     }
 
     /// The node did not take the request: nothing has happened.
     pub fn on_refused(&mut self, client: usize, nodes: &[NodeId]) {
-        if let State::Waiting { operation: Some(operation), .. } = self.list[client].state {
-            assert_eq!(operation + 1, self.history.len(), "refused at once, or not at all");
-            self.history.pop();
-        }
+        let State::Waiting { operation, request, .. } = self.list[client].state else { return };
         self.leave(client, nodes);
+        match operation {
+            // It was sent before: that one's fate is still open.
+            Some(operation) if self.again.contains(&operation) => {
+                self.list[client].state = State::Again { operation: Some(operation), request };
+            }
+            Some(operation) => {
+                assert_eq!(operation + 1, self.history.len(), "refused at once, or not at all");
+                self.history.pop();
+            }
+            None => {}
+        }
+    }
+
+    /// This very request is what its client waits for.
+    pub fn waits_for(&self, at: Ticket) -> bool {
+        matches!(self.list[at.client].state, State::Waiting { request, .. } if request.ticket == at.ticket)
     }
 
     /// Whether this client has something under way.
     pub fn waits(&self, client: usize) -> bool {
-        matches!(self.list[client].state, State::Waiting { .. })
+        !matches!(self.list[client].state, State::Idle)
     }
 
     /// Local reads show states that were, each node's in their order.

@@ -201,6 +201,15 @@ impl VirtualDisk {
         }
     }
 
+    /// Every write under way lands whole, though nobody is told.
+    pub fn settle(&mut self) {
+        for (_, work) in std::mem::take(&mut self.flying).into_values() {
+            if let Work::Write { file, offset, block } = work {
+                self.land(file, offset, block.padded(), |_| true);
+            }
+        }
+    }
+
     fn land_at_crash(&mut self, file: File, offset: u64, block: &Block) {
         if self.rng.chance(self.habits.tear) {
             self.misdeeds.torn += 1;

@@ -224,6 +224,8 @@ impl Process {
             kind,
             origin: desk.origin,
             sequence,
+            session: if request.number > 0 { request.client as u64 + 1 } else { 0 },
+            request: request.number,
             ..Envelope::default()
         };
         let mut commands = Vec::new();

@@ -3,7 +3,7 @@
 use crate::base::{Nanos, NodeId, PAGE};
 use crate::pipeline::parcel::Ask;
 use crate::pipeline::ports::File;
-use crate::replica::{Config, Role};
+use crate::replica::{Config, Replica, Role};
 use crate::sim::faults::Fault;
 use crate::sim::net::address;
 use crate::sim::world::{Event, Phase, World};
@@ -166,8 +166,19 @@ impl World {
         }
     }
 
+    /// One of three disks is lost and not yet made good: what another one tears then may be the last copy, and
+    /// nobody could tell whether it was acknowledged.
+    fn is_fragile(&self) -> bool {
+        let blank =
+            |node| self.agenda.iter().any(|(other, role)| *other == node && *role == Some(Role::Voter));
+        self.swarm.voters <= 3 && self.swarm.cursed.is_some_and(blank)
+    }
+
     pub fn crash(&mut self, node: NodeId, power: bool, again: bool) {
         self.tally.crashes += 1;
+        if self.is_fragile() {
+            self.machine(node).disk.settle();
+        }
         self.kill(node, power);
         if again {
             let writes = self.dice.below(8) as u32;
@@ -269,6 +280,11 @@ impl World {
         if !self.agenda.is_empty() || self.machines[usize::from(node.0) - 1].process.is_none() {
             return; // One at a time.
         }
+        let others = self.machines.iter().filter(|machine| machine.wanted && machine.id != node);
+        let sound = |replica: &Replica| replica.log().first_missing().is_none() && !replica.is_stateless();
+        if !others.clone().all(|m| m.process.as_ref().is_some_and(|p| sound(p.core.order.replica()))) {
+            return; // What another one has lost may stand on this disk alone.
+        }
         self.tally.crashes += 1;
         self.kill(node, true);
         self.oracles.forget(node);
@@ -313,7 +329,7 @@ impl World {
 
     /// Asks the leader for the next change until it is committed.
     pub fn work_on_agenda(&mut self) {
-        let Some(&(node, role)) = self.agenda.front() else { return };
+        let Some(&(node, role)) = self.agenda.front() else { return self.cover_losses() };
         let Some(leader) = self.leader() else { return };
         let Some(process) = &self.machine(leader).process else { return };
         let replica = process.core.order.replica();
@@ -330,6 +346,21 @@ impl World {
         }
         let member = role.map(|role| (role, address(node).to_string()));
         self.ask(leader, Ask::Member(node, member));
+    }
+
+    /// In peace: a slot that all logs have let go, and that was applied here before it was lost, is covered by the
+    /// next snapshot. A busy cluster takes one anyway.
+    fn cover_losses(&mut self) {
+        let lost = |replica: &Replica| replica.log().first_missing().is_some();
+        let any =
+            self.machines.iter().any(|m| m.process.as_ref().is_some_and(|p| lost(p.core.order.replica())));
+        if self.phase == Phase::Rest
+            && any
+            && self.dice.chance(0.05)
+            && let Some(leader) = self.leader()
+        {
+            self.ask(leader, Ask::Snapshot);
+        }
     }
 
     // Peace.

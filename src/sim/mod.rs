@@ -14,6 +14,7 @@ pub mod net;
 pub mod notes;
 pub mod oracles;
 pub mod run;
+mod service;
 pub mod small;
 pub mod tally;
 mod verdict;

@@ -88,5 +88,4 @@ impl Notes {
         let has = |map: &BTreeMap<Index, Vec<Chain>>| map.get(&index).is_some_and(|all| all.contains(&chain));
         has(&self.bodies) && has(&self.frames)
     }
-
 }

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{Chain, Epoch, Index, NodeId};
+use crate::base::{Chain, Epoch, Index, NodeId, PAGE, sum};
+use crate::journal::snapshot::Trailer;
 use crate::pipeline::ports::File;
 use crate::replica::{Config, Replica};
 use crate::sim::disk::VirtualDisk;
@@ -22,6 +23,8 @@ struct View {
     promised: Epoch,
     incarnation: u64,
     fresh: bool,
+    /// Newest snapshot that it calls verified.
+    snapshot: Index,
 }
 
 #[derive(Default)]
@@ -81,6 +84,7 @@ impl Oracles {
         self.look_at_reign(replica, &disk)?;
         self.look_at_durable(replica, own)?;
         self.look_at_commit(replica, &disk)?;
+        self.look_at_config(replica)?;
         self.look_at_kept(replica)?;
         self.look_at_base(replica, &disk)
     }
@@ -177,7 +181,14 @@ impl Oracles {
     ) -> Result<(), String> {
         let me = replica.me();
         let log = replica.log();
-        let from = self.views[&me].commit.max(log.base().index);
+        let before = self.views[&me].commit;
+        let from = before.max(log.base().index);
+        if replica.is_leader() && replica.commit() > before {
+            let (epoch, at) = (replica.promised(), replica.commit());
+            if at > log.base().index && log.epoch(at) != Some(epoch) {
+                return Err(format!("4: node {me} leads epoch {epoch} and counts {at} of an older one"));
+            }
+        }
         for index in (from.0 + 1..=replica.commit().0).map(Index) {
             let (Some(chain), Some(epoch)) = (log.chain(index), log.epoch(index)) else {
                 return Err(format!("2: node {me} commits {index} and does not know what it is"));
@@ -232,6 +243,21 @@ impl Oracles {
         Ok(())
     }
 
+    /// 8: a configuration goes with the batch that brought it in, and a leader has one change under way at most.
+    fn look_at_config(&self, replica: &Replica) -> Result<(), String> {
+        let (me, log) = (replica.me(), replica.log());
+        let (at, last) = (log.config_at(), log.last().max(log.base().index));
+        // One that came with a snapshot or a superblock may be ahead of the log: it is decided.
+        if at > last && at > self.decided() {
+            return Err(format!("8: node {me} obeys a configuration of {at}, its log ends at {last}"));
+        }
+        let pending = log.configs().iter().filter(|(at, _)| *at > replica.commit()).count();
+        if replica.is_leader() && log.epoch(at) == Some(replica.promised()) && pending > 1 {
+            return Err(format!("8: node {me} leads with {pending} changes of members under way"));
+        }
+        Ok(())
+    }
+
     /// 5, 17, 19: what was decided and durable here is here for good, or known to be damaged.
     fn look_at_kept(&mut self, replica: &Replica) -> Result<(), String> {
         let me = replica.me();
@@ -279,6 +305,20 @@ impl Oracles {
             *known = newest.max(*known);
         }
         let view = self.views.get_mut(&me).expect("looked at above");
+        let own = disk(me).expect("a node that runs has a disk").platter();
+        if let Some(verified) =
+            replica.snapshots().last().map(|base| base.index).filter(|&v| v > view.snapshot)
+        {
+            view.snapshot = verified;
+            if !own.get(&File::Snapshot(verified)).is_some_and(|image| is_whole(image)) {
+                return Err(format!(
+                    "20: node {me} calls a snapshot at {verified} verified, and it is not whole"
+                ));
+            }
+        }
+        if base.0 > 0 && !replica.is_stateless() && !own.contains_key(&File::Snapshot(base)) {
+            return Err(format!("20: node {me} stands on a snapshot at {base} that its disk does not have"));
+        }
         if base <= view.base {
             return Ok(());
         }
@@ -287,9 +327,6 @@ impl Oracles {
             return Err(format!("20: node {me} stands on a snapshot at {base}, which is not decided"));
         }
         let has = |id: &NodeId| self.snapshots.get(id).is_some_and(|newest| *newest >= base);
-        if !has(&me) {
-            return Err(format!("20: node {me} stands on a snapshot at {base} that its disk does not have"));
-        }
         // The leader counted by the configuration that was in force there.
         let configs = replica.log().configs().iter().map(|(_, config)| config);
         let enough = |config: &Config| config.voters().filter(has).count() >= config.majority();
@@ -313,4 +350,13 @@ impl Oracles {
             }
         }
     }
+}
+
+/// Whether a snapshot file holds, byte for byte, what its trailer vouches for.
+fn is_whole(image: &[u8]) -> bool {
+    let Some(Ok(Some(trailer))) = image.len().checked_sub(PAGE).map(|at| Trailer::decode(&image[at..]))
+    else {
+        return false;
+    };
+    image.get(..trailer.length as usize).is_some_and(|data| sum::hash128(data) == trailer.data)
 }

@@ -112,7 +112,13 @@ impl Small {
         let count = usize::from(bounds.nodes);
         let marks = Marks { config: Config::of_voters(bounds.nodes), ..Marks::default() };
         let member = |me| {
-            let found = Found { marks: marks.clone(), heads: vec![], configs: vec![], snapshots: vec![], stateless: false };
+            let found = Found {
+                marks: marks.clone(),
+                heads: vec![],
+                configs: vec![],
+                debris: vec![],
+                stateless: false,
+            };
             Member {
                 replica: Replica::new(options(me), found, Nanos(1)),
                 now: Nanos(1),
@@ -265,7 +271,7 @@ impl Small {
                 member.marking.clear();
                 let found = Found {
                     stateless: false,
-                    snapshots: Vec::new(),
+                    debris: Vec::new(),
                     marks: member.marks.clone(),
                     heads: member.log.iter().map(|batch| (Some(*batch.head()), false)).collect(),
                     configs: member.log.iter().filter(|batch| batch.has(flag::CONFIG)).cloned().collect(),

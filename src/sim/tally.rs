@@ -54,6 +54,8 @@ tally! {
     flipped,
     disk_errors,
     hints,
+    /// Requests that their clients sent again.
+    resent,
     resends,
 }
 
@@ -122,6 +124,7 @@ impl fmt::Display for Tally {
             ("frames refused", self.refused_frames),
             ("closed links taken as hints", self.hints),
             ("batches sent again", self.resends),
+            ("requests sent again by clients", self.resent),
             ("events", self.events),
         ];
         for (name, count) in rest {

@@ -179,6 +179,7 @@ impl World {
         let nodes: Vec<NodeId> = self.machines.iter().map(|machine| machine.id).collect();
         self.tally.acked = self.clients.acked;
         self.tally.unknown = self.clients.unknown;
+        self.tally.resent = self.clients.resent;
         for node in nodes {
             self.now = self.now.max(Nanos(1));
             if let Some(process) = &self.machines[usize::from(node.0) - 1].process {

@@ -9,11 +9,9 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use crate::base::{Incarnation, Nanos, NodeId, Rng};
 use crate::journal::{self, OpenError};
-use crate::pipeline::parcel::EdgeOut;
-use crate::realms::register::Reply;
 use crate::replica::{Config, Replica, Role};
 use crate::sim::atlas::Atlas;
-use crate::sim::clients::{Clients, Manners, Ticket};
+use crate::sim::clients::{Clients, Manners};
 use crate::sim::disk::VirtualDisk;
 use crate::sim::faults::Swarm;
 use crate::sim::machine::{CLUSTER, Clock, Machine, News, VirtualPorts, with_event};
@@ -98,7 +96,7 @@ pub struct World {
     heap: BinaryHeap<Entry>,
     count: u64,
     /// For ties and the length of turns.
-    rng: Rng,
+    pub(super) rng: Rng,
     /// For what goes wrong, and when.
     pub dice: Rng,
     pub machines: Vec<Machine>,
@@ -131,6 +129,7 @@ impl World {
             local: 0.3 * rng.unit(),
             rest_us: 1 << rng.between(2, 14),
             timeout: Nanos::from_millis(rng.between(200, 2_000)),
+            resends: if rng.chance(0.5) { rng.unit() } else { 0.0 },
         };
         let clients = Clients::new(rng.fork(), manners, &nodes);
         let machines = (1..=members + SPARES)
@@ -210,7 +209,7 @@ impl World {
     }
 
     /// Nodes that a client may turn to.
-    fn doors(&self) -> Vec<NodeId> {
+    pub(super) fn doors(&self) -> Vec<NodeId> {
         self.machines.iter().filter(|machine| machine.wanted).map(|machine| machine.id).collect()
     }
 
@@ -490,93 +489,6 @@ impl World {
         self.start_after(node, after);
     }
 
-    /// What the node tells its edges.
-    fn hear(&mut self, node: NodeId) {
-        let now = self.now;
-        let machine = &mut self.machines[usize::from(node.0) - 1];
-        let life = machine.life;
-        let Some(process) = &mut machine.process else { return };
-        let mut done: Vec<(Ticket, Option<Reply>)> = Vec::new();
-        let mut lost: Vec<Ticket> = Vec::new();
-        for (desk, lanes) in process.desks.iter_mut().zip(&mut process.edges) {
-            while let Some(news) = lanes.from_apply.take().or_else(|| lanes.from_order.take()) {
-                match news {
-                    EdgeOut::Outcomes(outcomes) => {
-                        let mut start = 0;
-                        for (sequence, end) in outcomes.items {
-                            let bytes = &outcomes.replies[start..end as usize];
-                            start = end as usize;
-                            done.extend(desk.commands.remove(&sequence).map(|at| (at, Reply::decode(bytes))));
-                        }
-                    }
-                    EdgeOut::Answers(answers) => {
-                        let mut start = 0;
-                        for (tag, end) in answers.items {
-                            let bytes = &answers.bytes[start..end as usize];
-                            start = end as usize;
-                            done.extend(desk.reads.remove(&tag).map(|at| (at, Reply::decode(bytes))));
-                        }
-                    }
-                    EdgeOut::ReadsFailed(tags) => {
-                        lost.extend(tags.iter().filter_map(|tag| desk.reads.remove(tag)));
-                    }
-                    EdgeOut::Unknown { below } => {
-                        let rest = desk.commands.split_off(&below);
-                        lost.extend(std::mem::replace(&mut desk.commands, rest).into_values());
-                    }
-                    EdgeOut::Serving(serving) => process.serving = serving,
-                    _ => {}
-                }
-            }
-        }
-        for (at, outcome) in done {
-            let Some(Reply::Done { before, revision }) = outcome else {
-                return self.fail(format!("node {node} answers client {} with {outcome:?}", at.client));
-            };
-            if self.clients.on_reply(now, at, life, before, revision) {
-                let rest = Nanos(1_000 * self.rng.between(1, self.clients.manners.rest_us));
-                self.schedule(rest, Event::Client(at.client));
-            }
-        }
-        let doors = self.doors();
-        for at in lost {
-            if self.clients.on_unknown(at, &doors) {
-                self.schedule(Nanos::from_millis(1), Event::Client(at.client));
-            }
-        }
-    }
-
-    // Clients.
-
-    fn step_client(&mut self, client: usize) {
-        if self.phase >= Phase::Rest && !self.clients.waits(client) {
-            return;
-        }
-        let enough = match self.phase {
-            Phase::Storm => self.clients.acked >= 2 * GOAL,
-            _ => self.is_served(),
-        };
-        if enough && !self.clients.waits(client) && self.rng.chance(0.9) {
-            // All that the run wants of clients is done; the rest of the world goes on.
-            return self.schedule(Nanos::from_millis(100), Event::Client(client));
-        }
-        let doors = self.doors();
-        let (request, again) = self.clients.step(self.now, client, &doors);
-        if let Some(request) = request {
-            let now = self.now;
-            let machine = self.machine(request.node);
-            let taken = machine.paused_until <= now
-                && machine.process.as_mut().is_some_and(|process| process.submit(&request));
-            if taken {
-                self.wake(request.node, Nanos(2_000));
-            } else {
-                self.clients.on_refused(client, &doors);
-                return self.schedule(Nanos::from_millis(5), Event::Client(client));
-            }
-        }
-        self.schedule(Nanos(again.0.saturating_sub(self.now.0)), Event::Client(client));
-    }
-
     // Phases.
 
     fn advance(&mut self) {
@@ -620,7 +532,7 @@ impl World {
         }
     }
 
-    fn is_served(&self) -> bool {
+    pub(super) fn is_served(&self) -> bool {
         self.clients.acked >= GOAL && self.clients.acked - self.acked_before >= AFTER_HEALING
     }
 

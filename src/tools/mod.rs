@@ -1,6 +1,7 @@
 //! The commands: one file each, with its arguments and what it prints. Errors are for people: one line that says
 //! what, where, and what to do next.
 
+mod crew;
 mod dev;
 mod format;
 mod http;

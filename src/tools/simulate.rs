@@ -1,14 +1,12 @@
 //! `quorate simulate`: worlds by their seeds, on as many threads as asked for.
 
-use std::panic;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, mpsc};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::base::planted::Bug;
 use crate::sim::run::{self, Run};
 use crate::sim::tally::Tally;
+use crate::tools::crew;
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -24,9 +22,12 @@ pub struct Args {
     /// Print what happens, line by line; with --seed.
     #[arg(long, requires = "seed")]
     pub trace: bool,
-    /// Plant this bug first; the run ends at the first seed that finds it. `list` names all.
+    /// Plant this bug; the run ends at the first seed that finds it. `list` names all.
     #[arg(long)]
     pub bug: Option<String>,
+    /// Plant every bug in turn, and print a table of the first seeds that find them.
+    #[arg(long, conflicts_with_all = ["bug", "seed"])]
+    pub bugs: bool,
     /// Threads to spread seeds over.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
@@ -35,116 +36,121 @@ pub struct Args {
 /// Seeds over which every kind of event must have happened.
 const ENOUGH: u64 = 300;
 
-/// Exit status 1 if any seed failed.
+/// Exit status 1 if any seed failed; with bugs planted, if any of them was not found.
 pub fn run(args: Args) -> Result<(), String> {
-    let bug = args.bug()?;
+    let bugs = args.planted()?;
     match args.seed {
-        Some(seed) => args.run_one(seed, bug),
-        None => args.run_all(bug),
+        Some(seed) => args.run_one(seed, bugs.first().copied()),
+        None if bugs.is_empty() => args.sweep(),
+        None => args.hunt(&bugs),
     }
 }
 
 impl Args {
     fn run_one(&self, seed: u64, bug: Option<Bug>) -> Result<(), String> {
-        plant(bug);
+        crew::plant(bug);
         let run = run::run(seed, self.trace);
-        report(&run);
         println!("seed {seed}: trace {:016x}, {}", run.hash, run.shape);
-        verdict(u64::from(run.failure.is_some()))
+        verdict(u64::from(complain(seed, &Ok(run))))
     }
 
-    fn bug(&self) -> Result<Option<Bug>, String> {
-        let Some(name) = &self.bug else { return Ok(None) };
+    /// Bugs to plant: none, one by its name, or all.
+    fn planted(&self) -> Result<Vec<Bug>, String> {
         let names: Vec<&str> = Bug::ALL.iter().map(|bug| bug.name()).collect();
-        let Some(bug) = Bug::from_name(name) else {
-            return Err(format!("the bugs are: {}", names.join(" ")));
+        let bugs = match &self.bug {
+            Some(name) => vec![Bug::from_name(name).ok_or(format!("the bugs are: {}", names.join(" ")))?],
+            None if self.bugs => Bug::ALL.to_vec(),
+            None => Vec::new(),
         };
-        if cfg!(feature = "planted") {
-            return Ok(Some(bug));
+        if bugs.is_empty() || cfg!(feature = "planted") {
+            return Ok(bugs);
         }
+        let what = self.bug.as_ref().map_or("--bugs".into(), |name| format!("--bug {name}"));
         Err(format!(
-            "this build has no planted bugs; run `cargo run --release --features planted -- simulate --bug {name} \
+            "this build has no planted bugs; run `cargo run --release --features planted -- simulate {what} \
              --seeds {}`",
             self.seeds
         ))
     }
 
-    /// Seeds are handed out one by one. A failed assertion of ours aborts a process that ships; here it is a
-    /// finding: its thread stops for good, the next seed gets a new one.
-    fn run_all(&self, bug: Option<Bug>) -> Result<(), String> {
+    fn sweep(&self) -> Result<(), String> {
         let started = Instant::now();
-        let last = self.first + self.seeds;
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        NEXT.store(self.first, Ordering::Relaxed);
-        let (tx, rx) = mpsc::channel::<Result<Run, (u64, String)>>();
-        let spawn = {
-            let tx = tx.clone();
-            move || {
-                let tx = tx.clone();
-                thread::spawn(move || {
-                    plant(bug);
-                    loop {
-                        let seed = NEXT.fetch_add(1, Ordering::Relaxed);
-                        if seed >= last {
-                            return;
-                        }
-                        SEED.set(seed);
-                        if tx.send(Ok(run::run(seed, false))).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        };
-        let complaints = Mutex::new(tx.clone());
-        panic::set_hook(Box::new(move |info| {
-            let place = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
-            let what = info.payload_as_str().unwrap_or("a panic without words");
-            let why = format!("{what} ({})", place.unwrap_or_default());
-            if let Ok(tx) = complaints.lock() {
-                let _ = tx.send(Err((SEED.get(), why)));
-            }
-            loop {
-                thread::park();
-            }
-        }));
-        (0..self.threads.max(1)).for_each(|_| spawn());
+        let mut next = self.first..self.first + self.seeds;
         let (mut done, mut failures, mut tally) = (0, 0, Tally::default());
-        while done < self.seeds {
-            let Ok(result) = rx.recv() else { break };
-            done += 1;
-            let found = match result {
-                Ok(run) => {
+        crew::work(
+            self.threads,
+            move || next.next().map(|seed| (None, seed)),
+            |_, seed, result| {
+                done += 1;
+                if let Ok(run) = &result {
                     tally.add(&run.tally);
-                    report(&run)
                 }
-                Err((seed, why)) => {
-                    spawn();
-                    complain(seed, &why)
-                }
-            };
-            failures += u64::from(found);
-            if found && bug.is_some() {
-                println!("{} is found after {done} seeds", bug.map_or("", Bug::name));
-                return verdict(failures);
-            }
-        }
+                failures += u64::from(complain(seed, &result));
+            },
+        );
         print!("{tally}");
         let missing: Vec<&str> =
             tally.required().iter().filter(|(_, count)| *count == 0).map(|(name, _)| *name).collect();
         let seconds = started.elapsed().as_secs_f64();
-        println!("{:.1} s, {:.1} seeds/s", seconds, done as f64 / seconds);
-        if self.seeds >= ENOUGH && bug.is_none() && !missing.is_empty() {
+        println!("{seconds:.1} s, {:.1} seeds/s", done as f64 / seconds);
+        if self.seeds >= ENOUGH && !missing.is_empty() {
             println!("never happened: {}", missing.join(", "));
             failures += 1;
         }
         println!("{done} seeds, {failures} failures");
         verdict(failures)
     }
+
+    /// Each bug's seeds one after the other, until one finds it; several bugs side by side.
+    fn hunt(&self, bugs: &[Bug]) -> Result<(), String> {
+        let hunts: Vec<Hunt> = bugs.iter().map(|&bug| Hunt { bug, next: self.first, busy: false }).collect();
+        let hunts = Arc::new(Mutex::new(hunts));
+        let last = self.first + self.seeds;
+        let (mut found, mut missed) = (Vec::new(), Vec::new());
+        let give = {
+            let hunts = hunts.clone();
+            move || {
+                let mut hunts = hunts.lock().expect("no thread dies holding it");
+                let hunt = hunts.iter_mut().find(|hunt| !hunt.busy)?;
+                hunt.busy = true;
+                Some((Some(hunt.bug), hunt.next))
+            }
+        };
+        crew::work(self.threads, give, |bug, seed, result| {
+            let bug = bug.expect("every job of a hunt has a bug");
+            let mut hunts = hunts.lock().expect("no thread dies holding it");
+            let place = hunts.iter().position(|hunt| hunt.bug == bug).expect("it was given out");
+            let why = result.map_or_else(Some, |run| run.failure);
+            let hunt = &mut hunts[place];
+            (hunt.next, hunt.busy) = (seed + 1, false);
+            match why {
+                Some(why) => found.push((bug, seed, why)),
+                None if seed + 1 == last => missed.push(bug),
+                None => return,
+            }
+            hunts.remove(place);
+        });
+        found.sort_by_key(|(bug, ..)| Bug::ALL.iter().position(|other| other == bug));
+        println!("| bug | first seed | what it says |\n|---|---:|---|");
+        for (bug, seed, why) in &found {
+            let why: String = why.chars().take(110).collect();
+            println!("| {} | {seed} | {} |", bug.name(), why.replace('|', "/").replace('\n', " "));
+        }
+        let names: Vec<&str> = missed.iter().map(|bug| bug.name()).collect();
+        println!("\n{} of {} bugs found within {} seeds", found.len(), bugs.len(), self.seeds);
+        match names.is_empty() {
+            true => Ok(()),
+            false => Err(format!("not found: {}", names.join(" "))),
+        }
+    }
 }
 
-thread_local! {
-    static SEED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+/// Where the search for one bug stands.
+struct Hunt {
+    bug: Bug,
+    next: u64,
+    /// One of its seeds is being run.
+    busy: bool,
 }
 
 fn verdict(failures: u64) -> Result<(), String> {
@@ -156,22 +162,13 @@ fn verdict(failures: u64) -> Result<(), String> {
 }
 
 /// True if it failed.
-fn report(run: &Run) -> bool {
-    match &run.failure {
-        Some(why) => complain(run.seed, why),
-        None => false,
+fn complain(seed: u64, result: &Result<Run, String>) -> bool {
+    let why = match result {
+        Ok(run) => run.failure.as_ref(),
+        Err(why) => Some(why),
+    };
+    if let Some(why) = why {
+        println!("seed {seed} failed: {why}\n  quorate simulate --seed {seed} --trace");
     }
+    why.is_some()
 }
-
-fn complain(seed: u64, why: &str) -> bool {
-    println!("seed {seed} failed: {why}\n  quorate simulate --seed {seed} --trace");
-    true
-}
-
-#[cfg(feature = "planted")]
-fn plant(bug: Option<Bug>) {
-    crate::base::planted::choose(bug);
-}
-
-#[cfg(not(feature = "planted"))]
-fn plant(_: Option<Bug>) {}

@@ -78,7 +78,13 @@ struct Sealing {
 
 impl Snapshots {
     pub fn new(cluster: ClusterId, files: Vec<Index>) -> Snapshots {
-        Snapshots { cluster, files: files.into_iter().collect(), writing: BTreeMap::new(), leaving: BTreeSet::new(), lives: 0 }
+        Snapshots {
+            cluster,
+            files: files.into_iter().collect(),
+            writing: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            lives: 0,
+        }
     }
 
     /// Takes a parcel for snapshot files, or gives it back because it must wait.
@@ -99,7 +105,7 @@ impl Snapshots {
                 self.chunk(index, offset, block, ops, disk);
             }
             StoreIn::SnapshotSeal { index, length, seal } => {
-                let file = self.writing.get_mut(&index).expect("a seal comes after its chunks");
+                let Some(file) = self.writing.get_mut(&index) else { return None }; // Lost meanwhile.
                 assert_eq!(file.length, length, "snapshot {index} is sealed at another length than it has");
                 let found = sum::Hasher::default();
                 file.sealing = Some(match planted::is(Bug::SkipReadBack) {
@@ -145,7 +151,7 @@ impl Snapshots {
                 ops.remove(Op::Snapshot(index, life, Step::Remove), name, disk);
             }
         }
-        let file = self.writing.get_mut(&index).expect("a snapshot's first chunk is at offset 0");
+        let Some(file) = self.writing.get_mut(&index) else { return }; // Of a file that could not be written.
         assert_eq!(offset, file.length, "chunks of snapshot {index} come in order");
         // A chunk counts with the zeros that fill its last page: they are in the file, and the next one lies behind.
         file.given.update(block.padded());
@@ -201,7 +207,8 @@ impl Snapshots {
         ops.write_at(Op::Snapshot(index, life, Step::Seal), name, trailer.seal_offset(), tail, disk);
     }
 
-    /// An operation has ended. `Err`: a write failed, which is final.
+    /// An operation has ended. A snapshot that cannot be written (the disk may be full) is lost, and no more: the log
+    /// goes on without it.
     pub fn on_disk(
         &mut self,
         (index, life, step): (Index, u32, Step),
@@ -209,24 +216,26 @@ impl Snapshots {
         ops: &mut Ops,
         disk: &mut impl Disk,
         out: &mut VecDeque<StoreOut>,
-    ) -> Result<(), DiskFault> {
+    ) {
         if let Step::Read { ticket, offset, len } = step {
             // An empty block says that these bytes cannot be had from this disk.
             let skip = offset as usize % PAGE;
             let bytes = result.ok().flatten();
             let bytes = bytes.as_ref().and_then(|block| block.get(skip..skip + len)).unwrap_or(&[]);
             out.push_back(StoreOut::SnapshotBytes { ticket, index, offset, block: Block::copy_of(bytes) });
-            return Ok(());
+            return;
         }
         if step == Step::Leave {
             self.leaving.remove(&index);
-            return Ok(()); // A file that would not go is found at the next open.
+            return; // A file that would not go is found at the next open.
         }
-        let Some(file) = self.writing.get_mut(&index).filter(|file| file.life == life) else { return Ok(()) };
-        let block = match (step, result) {
-            // What cannot be read back is not verified, and that is all.
-            (Step::Check | Step::CheckSeal, Err(_)) => return self.end(index, false, out),
-            (_, result) => result?,
+        let Some(file) = self.writing.get_mut(&index).filter(|file| file.life == life) else { return };
+        let block = match result {
+            Ok(block) => block,
+            Err(fault) => {
+                tracing::error!("{fault}; the snapshot at {index} is given up, the log stays as it is");
+                return self.end(index, false, out);
+            }
         };
         file.under_way -= 1;
         match step {
@@ -252,8 +261,7 @@ impl Snapshots {
                 let len = sealing.tail.as_ref().map_or(0, |tail| tail.len());
                 let op = Op::Snapshot(index, life, Step::CheckSeal);
                 file.under_way += 1;
-                ops.read(op, File::Snapshot(index), whole(file.length), len, disk);
-                return Ok(());
+                return ops.read(op, File::Snapshot(index), whole(file.length), len, disk);
             }
             Step::CheckSeal => {
                 let tail = file.sealing.as_ref().and_then(|sealing| sealing.tail.as_deref());
@@ -263,12 +271,10 @@ impl Snapshots {
             Step::Read { .. } | Step::Leave => {}
         }
         self.step(index, ops, disk);
-        Ok(())
     }
 
-    fn end(&mut self, index: Index, verified: bool, out: &mut VecDeque<StoreOut>) -> Result<(), DiskFault> {
+    fn end(&mut self, index: Index, verified: bool, out: &mut VecDeque<StoreOut>) {
         self.writing.remove(&index);
         out.push_back(StoreOut::SnapshotSealed { index, verified });
-        Ok(())
     }
 }

@@ -1,0 +1,116 @@
+//! What this node's disk holds of its log: how far it is durable, what of it is damaged, and how that is healed.
+
+use crate::base::{Index, Nanos, NodeId};
+use crate::journal::Batch;
+use crate::pipeline::parcel::{Marks, StoreIn};
+use crate::replica::Msg;
+use crate::replica::core::{Effect, Replica};
+
+impl Replica {
+    /// The store's word: these batches are on stable media.
+    pub fn on_durable(&mut self, now: Nanos, upto: Index) {
+        // Told before a cut was carried out, it speaks of batches that the cut takes away.
+        let upto = self.cutting.map_or(upto, |after| upto.min(after)).min(self.log.last());
+        self.written = self.written.max(upto);
+        self.settle_durable();
+        self.tidy(now);
+    }
+
+    /// Durable is what is written, up to the first slot that is damaged or whose repair is not on the disk yet.
+    pub(super) fn settle_durable(&mut self) {
+        let base = self.log.base().index;
+        let before = self.durable;
+        self.durable =
+            self.log.first_missing().map_or(self.written, |bad| bad.prev().min(self.written)).max(base);
+        if self.durable > before {
+            self.tell_durable();
+        }
+    }
+
+    /// A batch that was on the disk cannot be read back. It counts as held, and is fetched from others.
+    pub fn on_damage(&mut self, now: Nanos, index: Index) {
+        if index > self.log.base().index && index <= self.log.last() {
+            match self.log.batch(index).cloned() {
+                Some(batch) => self.rewrite(batch), // The intact copy is in memory.
+                None => {
+                    self.log.lose(index);
+                    if self.is_leader() {
+                        self.follow(now, None); // A leader must be able to send its whole log.
+                    }
+                    self.ask_for_unknown();
+                }
+            }
+            self.settle_durable();
+        }
+        self.tidy(now);
+    }
+
+    /// What the superblock is to hold. Never more than this node's own disk does.
+    pub(super) fn marks(&self) -> Marks {
+        let head = self.durable.max(self.log.base().index);
+        let commit = self.commit.min(head);
+        let (config_at, config) = self.log.config_of(commit).clone();
+        Marks {
+            promised: self.promised,
+            vote: self.vote,
+            history: self.log.epoch(head).unwrap_or_default(),
+            commit,
+            base: self.log.base(),
+            config,
+            config_at,
+            incarnation: self.incarnation,
+            blank: self.blank,
+        }
+    }
+
+    /// Writes an intact copy over a damaged one.
+    pub(super) fn repair(&mut self, batch: Batch) {
+        self.log.resolve(&batch);
+        self.rewrite(batch);
+    }
+
+    /// The content is known and the disk's copy is not whole: until it is, nothing from here on counts as durable.
+    pub(super) fn rewrite(&mut self, batch: Batch) {
+        self.counts.repairs += 1;
+        self.log.mend(batch.index());
+        self.out.push(Effect::Store(StoreIn::Repair { batch }));
+    }
+
+    /// The store has rewritten a damaged slot. Another repair before it may still be under way.
+    pub fn on_repaired(&mut self, now: Nanos, index: Index) {
+        self.log.mended(index);
+        self.settle_durable();
+        self.tidy(now);
+    }
+
+    /// Anybody's intact copy will do, if it is certainly the same batch.
+    pub(super) fn ask_for_unknown(&mut self) {
+        let Some(index) = self.log.first_unknown() else { return };
+        let ids: Vec<NodeId> = self.peers.iter().filter(|peer| peer.link).map(|peer| peer.id).collect();
+        ids.into_iter().for_each(|id| self.say(id, Msg::Ask { index }));
+    }
+
+    pub(super) fn on_ask(&mut self, from: NodeId, index: Index) {
+        if self.log.is_unknown(index) || index <= self.log.base().index || index > self.durable {
+            return;
+        }
+        match self.log.batch(index) {
+            Some(batch) => {
+                let batch = batch.clone();
+                self.say(from, Msg::Have { batch });
+            }
+            None => {
+                // From the disk into memory; it will ask again.
+                let ticket = u64::from(from.0);
+                self.out.push(Effect::Store(StoreIn::Fetch { ticket, from: index, bytes: 1 }));
+            }
+        }
+    }
+
+    pub(super) fn on_have(&mut self, batch: Batch) {
+        if self.log.is_unknown(batch.index()) && self.cutting.is_none() && self.log.fits(&batch) {
+            self.repair(batch);
+            self.ask_for_unknown();
+        }
+    }
+}
