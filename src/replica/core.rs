@@ -237,6 +237,11 @@ impl Replica {
 
     // What others may know.
 
+    #[cfg(test)]
+    pub fn options(&self) -> Options {
+        self.options.clone()
+    }
+
     pub fn me(&self) -> NodeId {
         self.options.me
     }

@@ -372,3 +372,90 @@ fn a_slot_lost_below_the_own_snapshot_is_not_waited_for() {
     node.on_durable(Nanos(7), Index(8));
     assert_eq!(node.durable(), Index(8));
 }
+
+/// Found by seeds 76 and 119: a snapshot that failed to load stopped the node, though others had it.
+#[test]
+fn a_snapshot_that_cannot_be_loaded_is_asked_for_again() {
+    let (mut node, _) = damaged(&[], &[]);
+    let append = |node: &mut Replica| {
+        let msg = Msg::Append {
+            epoch: Epoch(1),
+            probe: 2,
+            commit: Index(0),
+            prev: node.last(),
+            prev_epoch: Epoch(1),
+            prev_chain: node.log().chain(node.last()).unwrap(),
+            recycle: Index(0),
+            answer: true,
+            batches: vec![],
+        };
+        node.on_message(Nanos(1), NodeId(1), msg);
+        let effects: Vec<Effect> = node.poll_effects().collect();
+        effects.iter().any(|e| matches!(e, Effect::Send { msg: Msg::Need { .. }, .. }))
+    };
+    assert!(!append(&mut node));
+    node.on_load_failed(Nanos(1), Index(0), "it is damaged");
+    assert!(node.is_stateless());
+    assert!(append(&mut node), "a node without a state says so");
+}
+
+/// Found by seeds 14, 26 and 166: a node that joined, and led after all had lost power, knew of no configuration
+/// for its first batches and never committed again.
+#[test]
+fn a_joiner_that_leads_commits() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let leader = world.leader();
+    let joiner = world.nodes.iter().map(Replica::me).find(|&id| id != leader).unwrap();
+    let node = world.node(leader);
+    let four = node.config().with(NodeId(4), Some((Role::Learner, String::new())));
+    let five = four.with(NodeId(4), Some((Role::Voter, String::new())));
+    let now = world.now;
+    world.node(leader).propose_config(now, 0, &four).unwrap();
+    world.run(300);
+    let now = world.now;
+    world.node(leader).propose_config(now, 0, &five).unwrap();
+    world.run(300);
+    // Its twin that has the same log from its first batch on, and no founding configuration.
+    let batches: Vec<crate::journal::Batch> = {
+        let node = world.node(leader);
+        (1..=node.last().0).map(|index| node.batch(Index(index)).unwrap().clone()).collect()
+    };
+    let found = Found {
+        marks: Marks { promised: Epoch(1), ..Marks::default() },
+        heads: batches.iter().map(|batch| (Some(*batch.head()), false)).collect(),
+        configs: batches.iter().filter(|batch| batch.has(crate::journal::flag::CONFIG)).cloned().collect(),
+        debris: vec![],
+        stateless: false,
+    };
+    let options = Options { me: NodeId(4), ..world.node(joiner).options() };
+    let mut twin = Replica::new(options, found, Nanos(0));
+    let others: Vec<NodeId> = (1..=3).map(NodeId).collect();
+    others.iter().for_each(|&id| twin.on_link_up(Nanos(0), id));
+    twin.on_tick(twin.deadline());
+    let (epoch, last) = (Epoch(twin.promised().0 + 1), twin.last());
+    for &from in &others {
+        twin.on_message(Nanos(1), from, Msg::PreVoted { epoch, granted: true });
+    }
+    let marks = |twin: &mut Replica| {
+        let wanted = |effect: Effect| match effect {
+            Effect::Store(StoreIn::Mark(marks)) => Some(marks),
+            _ => None,
+        };
+        twin.poll_effects().filter_map(wanted).last()
+    };
+    let written = marks(&mut twin).expect("it stands");
+    twin.on_marked(Nanos(2), &written);
+    for &from in &others {
+        let claim = Claim { history: Epoch(1), last };
+        twin.on_message(Nanos(3), from, Msg::Voted { epoch, granted: true, claim, unsure: None });
+    }
+    assert!(twin.is_leader());
+    let end = twin.last();
+    twin.on_durable(Nanos(4), end);
+    for &from in &others {
+        let said = Msg::Appended { epoch, probe: 1, received: end, durable: end, snapshot: Index(0) };
+        twin.on_message(Nanos(5), from, said);
+    }
+    assert_eq!(twin.commit(), end);
+}

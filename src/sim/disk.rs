@@ -148,6 +148,11 @@ impl VirtualDisk {
         &mut self.platter
     }
 
+    /// Requests that it has failed.
+    pub fn complaints(&self) -> u64 {
+        self.misdeeds.errors + self.misdeeds.full
+    }
+
     /// Writes under way.
     pub fn in_flight(&self) -> usize {
         self.flying.len()

@@ -88,6 +88,8 @@ pub struct Machine {
     pub slowness: u64,
     /// When the next turn is due.
     pub wake: Nanos,
+    /// What its disk had failed when this life began.
+    pub complaints: u64,
     /// Turns in a row that asked for another at once.
     pub spins: u32,
     pub backlog: VecDeque<News>,
@@ -164,6 +166,7 @@ impl Machine {
             paused_until: Nanos(0),
             slowness: 1,
             wake: Nanos::MAX,
+            complaints: 0,
             spins: 0,
             backlog: VecDeque::new(),
             wanted: true,
@@ -174,6 +177,7 @@ impl Machine {
     pub fn open(&mut self, now: Nanos, swarm: &Swarm, seed: u64) -> Result<Report, OpenError> {
         let expect = Expect { cluster: Some(CLUSTER), node: Some(self.id) };
         self.disk.now = now;
+        self.complaints = self.disk.complaints();
         let opened = journal::open(&mut self.disk, &swarm.params, expect)?;
         let report = opened.report.clone();
         let incarnation = opened.marks.incarnation;

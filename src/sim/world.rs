@@ -479,9 +479,8 @@ impl World {
         }
         let Some(why) = process.core.order.halted().map(str::to_owned) else { return };
         self.say(|| format!("node {node} halts: {why}"));
-        let errors = machine.disk.misdeeds.errors + machine.disk.misdeeds.full;
-        if errors == 0 {
-            return self.fail(format!("node {node} halts and its disk never failed: {why}"));
+        if machine.disk.complaints() == machine.complaints {
+            return self.fail(format!("node {node} halts and its disk has not failed in this life: {why}"));
         }
         self.tally.halts += 1;
         self.kill(node, false);

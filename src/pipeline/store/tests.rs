@@ -349,6 +349,23 @@ fn a_snapshot_is_read_back_before_it_is_sealed() {
     assert!(!rig.disk.files.contains_key(&File::Snapshot(Index(7))));
 }
 
+/// Found by seed 267: a node stopped for want of room for a snapshot.
+#[test]
+fn a_snapshot_that_finds_no_room_is_lost_and_the_log_goes_on() {
+    let params = Params::tiny();
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    rig.append(1, 100);
+    rig.settle();
+    rig.disk.capacity = Some(0);
+    let length = write_snapshot(&mut rig, Index(1), &[vec![1; 4096], vec![2; 4096]]);
+    rig.settle();
+    let seal = crate::base::Block::copy_of(&[]);
+    rig.to.send(StoreIn::SnapshotSeal { index: Index(1), length, seal });
+    rig.append(1, 100);
+    rig.settle();
+    assert_eq!((sealed(&rig), failed(&rig), rig.durable), (Some(false), None, Index(2)));
+}
+
 /// True if the store noticed that a chunk did not land as it was given.
 fn notices_a_chunk_gone_wrong() -> bool {
     let params = Params::tiny();
