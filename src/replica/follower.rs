@@ -51,7 +51,8 @@ impl Replica {
         if !self.heed(now, from, epoch) {
             return;
         }
-        if self.stateless && self.install.is_none() {
+        // Also where an install has come to a stand: its snapshot may be gone by now.
+        if self.stateless && !self.installing(now) {
             self.say(from, Msg::Need { epoch });
         }
         if self.cutting.is_some() || self.installing(now) {

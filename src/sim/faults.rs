@@ -140,10 +140,13 @@ impl Swarm {
             delay_min_us: rng.between(5, 300),
             delay_mean_us: rng.between(10, 2_000),
         };
+        let (batch_bytes, in_flight) = (1 << rng.between(8, 14), rng.between(1, 6));
         let window_batches = rng.between(2, 8) as u32;
-        let header_slots = 2 + rng.between(4, 12) as u32;
+        // What is under way when the log is all but full must fit the last segment.
+        let header_slots = 2 + rng.between(4, 12).max(in_flight + 2) as u32;
+        let bodies = rng.between(12, 24).max((in_flight + 1) * (batch_bytes as u64 / 4096 + 2));
         let params = Params {
-            segment_bytes: (u64::from(header_slots) + rng.between(12, 24)) * 4096,
+            segment_bytes: (u64::from(header_slots) + bodies) * 4096,
             header_slots,
             window_batches,
             window_bytes: 64 << 10,
@@ -159,8 +162,8 @@ impl Swarm {
             weather,
             heartbeat_ms: (patience_ms / rng.between(4, 9)).max(10),
             patience_ms,
-            batch_bytes: 1 << rng.between(8, 14),
-            in_flight: rng.between(1, 6),
+            batch_bytes,
+            in_flight,
             snapshot_bytes: 1 << rng.between(13, 18),
             keep: rng.below(40),
             lanes: rng.between(1, 3) as u8,

@@ -143,7 +143,7 @@ impl Oracles {
     /// 3: every batch was proposed by the leader of its epoch.
     fn look_at_durable(&mut self, replica: &Replica, own: &VirtualDisk) -> Result<(), String> {
         let me = replica.me();
-        let (log, epoch) = (replica.log(), replica.promised());
+        let log = replica.log();
         let view = self.views.entry(me).or_default();
         let from = view.durable.min(replica.durable()).max(log.base().index);
         for index in (from.0 + 1..=replica.durable().0).map(Index) {
@@ -155,16 +155,15 @@ impl Oracles {
             }
         }
         view.durable = replica.durable();
-        if replica.is_leader() {
-            let from = view.last.min(log.last()).max(log.base().index);
-            for index in (from.0 + 1..=log.last().0).map(Index) {
-                if log.epoch(index) == Some(epoch)
-                    && let Some(chain) = log.chain(index)
-                {
-                    let all = self.proposed.entry(index).or_default();
-                    if !all.contains(&chain) {
-                        all.push(chain);
-                    }
+        // Also what it appended in the very turn in which it stepped down.
+        let from = view.last.min(log.last()).max(log.base().index);
+        for index in (from.0 + 1..=log.last().0).map(Index) {
+            if let (Some(epoch), Some(chain)) = (log.epoch(index), log.chain(index))
+                && self.leaders.get(&epoch) == Some(&me)
+            {
+                let all = self.proposed.entry(index).or_default();
+                if !all.contains(&chain) {
+                    all.push(chain);
                 }
             }
         }

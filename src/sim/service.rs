@@ -89,7 +89,7 @@ impl World {
                 self.wake(request.node, Nanos(2_000));
             } else {
                 self.clients.on_refused(client, &doors);
-                return self.schedule(Nanos::from_millis(5), Event::Client(client));
+                return self.schedule(Nanos::from_millis(20), Event::Client(client));
             }
         }
         self.schedule(Nanos(again.0.saturating_sub(self.now.0)), Event::Client(client));

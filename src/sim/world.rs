@@ -480,7 +480,10 @@ impl World {
         let Some(why) = process.core.order.halted().map(str::to_owned) else { return };
         self.say(|| format!("node {node} halts: {why}"));
         if machine.disk.complaints() == machine.complaints {
-            return self.fail(format!("node {node} halts and its disk has not failed in this life: {why}"));
+            return self.fail(format!(
+                "node {node} halts and its disk has not failed in this life: {why}; {}",
+                self.doing(node)
+            ));
         }
         self.tally.halts += 1;
         self.kill(node, false);
