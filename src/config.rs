@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use crate::base::{ClusterId, Nanos, NodeId};
 use crate::doors::zk;
@@ -10,6 +11,7 @@ use crate::pipeline::layout::{self, Loop, Pin};
 use crate::pipeline::ports::Door;
 use crate::realms::tree::Settings;
 use crate::state::ENVELOPE;
+use crate::tls;
 
 /// Which member of the drive runs the loops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -20,6 +22,46 @@ pub enum Runtime {
     Ring,
     /// A glommio executor.
     Glommio,
+}
+
+/// Where a door listens, if at all: ADDRESS:PORT or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum Listen {
+    Off,
+    At(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        match text {
+            "off" => Ok(Listen::Off),
+            at => at
+                .parse()
+                .map(Listen::At)
+                .map_err(|_| format!("{at:?} is no ADDRESS:PORT, such as 127.0.0.1:2181, nor off")),
+        }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Listen, String> {
+        text.parse()
+    }
+}
+
+/// Whether clients of doors in TLS must show certificates. Peers always must.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clients {
+    #[default]
+    Required,
+    /// Who shows one must show a good one.
+    Optional,
 }
 
 /// Every key of the file is a flag too, and a flag wins. What is given in neither has the default that its help
@@ -48,9 +90,12 @@ pub struct Args {
     /// Where the native door listens [default: 127.0.0.1:7411]
     #[arg(long)]
     pub native: Option<SocketAddr>,
-    /// Where ZooKeeper's clients are listened for; not at all unless given.
+    /// Where ZooKeeper's clients are listened for, or off [default: 127.0.0.1:2181]
     #[arg(long)]
-    pub zk: Option<SocketAddr>,
+    pub zk: Option<Listen>,
+    /// Where ZooKeeper's clients are listened for in TLS; needs --tls-cert.
+    #[arg(long)]
+    pub zk_tls: Option<SocketAddr>,
     /// Bounds of the session timeouts that ZooKeeper's clients may have, in milliseconds [default: 4000,40000]
     #[arg(long, value_delimiter = ',')]
     pub zk_timeout_ms: Option<Vec<u32>>,
@@ -75,6 +120,19 @@ pub struct Args {
     /// Where the admin door listens [default: 127.0.0.1:7470]
     #[arg(long)]
     pub admin: Option<SocketAddr>,
+    /// PEM file of this node's certificate, intermediates behind it. With it the native and admin doors and the
+    /// links between peers speak TLS. Peers look for the name node-ID.quorate in it.
+    #[arg(long)]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of its private key.
+    #[arg(long)]
+    pub tls_key: Option<PathBuf>,
+    /// PEM file of the authorities whose certificates are trusted, clients' and peers'.
+    #[arg(long)]
+    pub tls_ca: Option<PathBuf>,
+    /// Whether a client must show a certificate [default: required]
+    #[arg(long)]
+    pub tls_clients: Option<Clients>,
     /// Allow doors and peers off loopback without TLS: anybody who reaches a port may then read and write.
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub plaintext: Option<bool>,
@@ -87,6 +145,9 @@ pub struct Args {
     /// What runs the loops [default: ring]
     #[arg(long)]
     pub runtime: Option<Runtime>,
+    /// Whether the leader compacts the native realm's history as its budget runs out [default: true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub kv_compacts: Option<bool>,
     /// Client connections per loop [default: 10000]
     #[arg(long)]
     pub connections: Option<usize>,
@@ -111,9 +172,12 @@ pub struct Plan {
     pub listen: Vec<(Door, SocketAddr)>,
     pub zk: zk::Config,
     pub admin: SocketAddr,
+    /// `None`: everything is in the clear.
+    pub tls: Option<(tls::Paths, Clients)>,
     pub loops: Vec<Loop>,
     pub runtime: Runtime,
     pub connections_max: usize,
+    pub kv_compacts: bool,
     pub heartbeat: Nanos,
     pub patience: Nanos,
     pub log: tracing::Level,
@@ -152,6 +216,11 @@ impl Args {
             peer: self.peer.or(file.peer),
             native: self.native.or(file.native),
             zk: self.zk.or(file.zk),
+            zk_tls: self.zk_tls.or(file.zk_tls),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            tls_ca: self.tls_ca.or(file.tls_ca),
+            tls_clients: self.tls_clients.or(file.tls_clients),
             zk_timeout_ms: self.zk_timeout_ms.or(file.zk_timeout_ms),
             zk_words: self.zk_words.or(file.zk_words),
             zk_super: self.zk_super.or(file.zk_super),
@@ -164,6 +233,7 @@ impl Args {
             cores: self.cores.or(file.cores),
             pin: self.pin.or(file.pin),
             runtime: self.runtime.or(file.runtime),
+            kv_compacts: self.kv_compacts.or(file.kv_compacts),
             connections: self.connections.or(file.connections),
             heartbeat_ms: self.heartbeat_ms.or(file.heartbeat_ms),
             patience_ms: self.patience_ms.or(file.patience_ms),
@@ -171,7 +241,24 @@ impl Args {
         }
     }
 
-    fn zk_config(&self) -> Result<zk::Config, BadConfig> {
+    /// All three files or none.
+    fn tls(&self) -> Result<Option<(tls::Paths, Clients)>, BadConfig> {
+        let (cert, key, ca) = (&self.tls_cert, &self.tls_key, &self.tls_ca);
+        match (cert.clone(), key.clone(), ca.clone()) {
+            (Some(cert), Some(key), Some(ca)) => {
+                Ok(Some((tls::Paths { cert, key, ca }, self.tls_clients.unwrap_or_default())))
+            }
+            (None, None, None) if self.zk_tls.is_some() => {
+                Err(bad("zk-tls", "needs --tls-cert, --tls-key and --tls-ca"))
+            }
+            (None, None, None) => Ok(None),
+            (None, ..) => Err(bad("tls-cert", "is missing; TLS needs certificate, key and authorities")),
+            (_, None, _) => Err(bad("tls-key", "is missing; TLS needs certificate, key and authorities")),
+            (.., None) => Err(bad("tls-ca", "is missing; TLS needs certificate, key and authorities")),
+        }
+    }
+
+    fn zk_config(&self, at: Option<SocketAddr>) -> Result<zk::Config, BadConfig> {
         let usual = zk::Config::default();
         let timeout_ms = match self.zk_timeout_ms.as_deref() {
             None => usual.timeout_ms,
@@ -202,19 +289,19 @@ impl Args {
             per_address_max: self.zk_per_address.unwrap_or(usual.per_address_max),
             words: self.zk_words.clone().unwrap_or(usual.words),
             super_digest: self.zk_super.clone(),
-            shown: self.shown(timeout_ms),
-            announced: self.zk.filter(|_| shared).map(|at| at.to_string()),
+            shown: self.shown(timeout_ms, at),
+            announced: at.filter(|_| shared).map(|at| at.to_string()),
             settings,
         })
     }
 
     /// What the `conf` word shows, in the reference's names and order.
-    fn shown(&self, timeout_ms: (i32, i32)) -> Vec<(String, String)> {
+    fn shown(&self, timeout_ms: (i32, i32), at: Option<SocketAddr>) -> Vec<(String, String)> {
         let data = self.data.as_ref().map_or("./quorate-data".into(), |data| data.display().to_string());
-        let port = self.zk.map_or(-1, |at| i32::from(at.port()));
+        let port = |at: Option<SocketAddr>| at.map_or(-1, |at| i32::from(at.port())).to_string();
         let shown = [
-            ("clientPort", port.to_string()),
-            ("secureClientPort", "-1".into()),
+            ("clientPort", port(at)),
+            ("secureClientPort", port(self.zk_tls)),
             ("dataDir", data.clone()),
             ("dataLogDir", data),
             ("tickTime", (timeout_ms.0 / 2).to_string()),
@@ -253,16 +340,32 @@ impl Args {
         let native = self.native.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7411)));
         let admin = self.admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7470)));
         let mut listen = vec![(Door::Native, native)];
-        listen.extend(self.zk.map(|at| (Door::Zk, at)));
+        let zk_at = match self.zk {
+            Some(Listen::At(at)) => Some(at),
+            Some(Listen::Off) => None,
+            None => Some(SocketAddr::from(([127, 0, 0, 1], 2181))),
+        };
+        listen.extend(zk_at.map(|at| (Door::Zk, at)));
+        listen.extend(self.zk_tls.map(|at| (Door::ZkTls, at)));
         listen.extend(peer.map(|at| (Door::Peer, at)));
-        let zk = self.zk_config()?;
+        let tls = self.tls()?;
+        let zk = self.zk_config(zk_at)?;
         if !self.plaintext.unwrap_or(false) {
-            let all = listen.iter().map(|(_, at)| at).chain([&admin]);
-            if let Some(open) = all.clone().find(|at| !at.ip().is_loopback()) {
+            // Doors in TLS are safe to show, unless anybody may come in.
+            let proven = matches!(tls, Some((_, Clients::Required)));
+            let safe = |door: &Door| match door {
+                Door::Zk => false,
+                Door::Peer | Door::ZkTls => tls.is_some(),
+                _ => proven,
+            };
+            let doors = listen.iter().filter(|(door, _)| !safe(door)).map(|(_, at)| at);
+            let open = doors.chain((!proven).then_some(&admin)).find(|at| !at.ip().is_loopback());
+            if let Some(open) = open {
                 return Err(bad(
                     "plaintext",
                     format!(
-                        "{open} can be reached from other hosts and has no TLS; listen on 127.0.0.1 or pass --plaintext"
+                        "{open} can be reached from other hosts, without TLS or by clients without certificates; give \
+                         --tls-cert, --tls-key and --tls-ca, listen on 127.0.0.1, or pass --plaintext"
                     ),
                 ));
             }
@@ -294,9 +397,11 @@ impl Args {
             listen,
             zk,
             admin,
+            tls,
             loops: layout::gathered(&layout::layout(cores, online, self.pin.unwrap_or_default())),
             runtime: self.runtime.unwrap_or_default(),
             connections_max,
+            kv_compacts: self.kv_compacts.unwrap_or(true),
             heartbeat: Nanos::from_millis(heartbeat),
             patience: Nanos::from_millis(patience),
             log: log.parse().map_err(|_| {
@@ -345,12 +450,15 @@ mod tests {
         let file = Args::from_toml(
             "node = 2\ndata = 'd'\ncluster = '0123456789abcdef0123456789abcdef'\n\
              members = ['1=127.0.0.1:7400', '2=127.0.0.1:7401']\npeer = '127.0.0.1:9'\nnative = '127.0.0.1:1'\n\
-             admin = '127.0.0.1:2'\nplaintext = false\ncores = 1\npin = 'no'\nruntime = 'ring'\n\
+             admin = '127.0.0.1:2'\nzk-tls = '127.0.0.1:3'\nplaintext = false\ntls-cert = 'c'\n\
+             tls-key = 'k'\ntls-ca = 'a'\ntls-clients = 'optional'\ncores = 1\npin = 'no'\nruntime = 'ring'\n\
              connections = 7\nheartbeat-ms = 50\npatience-ms = 500\nlog = 'warn'",
         );
         let plan = file.clone().unwrap().plan(8).unwrap();
+        assert_eq!(plan.listen[1], (Door::Zk, "127.0.0.1:2181".parse().unwrap()), "on unless switched off");
         assert_eq!((plan.node, plan.loops.len(), plan.connections_max), (NodeId(2), 1, 7));
-        assert_eq!(plan.listen[1], (Door::Peer, "127.0.0.1:9".parse().unwrap()));
+        assert_eq!(plan.listen[2], (Door::ZkTls, "127.0.0.1:3".parse().unwrap()));
+        assert_eq!(plan.listen[3], (Door::Peer, "127.0.0.1:9".parse().unwrap()));
         let flags =
             typed(&["--node", "1", "--cores", "4", "--log", "debug", "--members", "1=[::1]:1,3=[::1]:3"]);
         let plan = flags.or(file.unwrap()).plan(8).unwrap();
@@ -366,6 +474,12 @@ mod tests {
     }
 
     #[test]
+    fn the_example_can_be_used() {
+        let plan = Args::from_toml(include_str!("../examples/quorate.toml")).unwrap().plan(2).unwrap();
+        assert!(plan.tls.is_some() && plan.members.len() == 3 && plan.listen.len() == 4);
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_a_remedy() {
         for (text, key, remedy) in [
             ("node = 0", "node", "from 1 to 255"),
@@ -376,6 +490,9 @@ mod tests {
             ("members = ['1=127.0.0.1:1', '2=127.0.0.1:2']", "cluster", "openssl rand"),
             ("cluster = 'x'", "cluster", "32 hexadecimal"),
             ("native = '0.0.0.0:7411'", "plaintext", "--plaintext"),
+            ("tls-cert = 'c'\ntls-ca = 'a'", "tls-key", "missing"),
+            ("zk-tls = '127.0.0.1:1'", "zk-tls", "--tls-cert"),
+            ("zk = 'on'", "file", "nor off"),
             ("cores = 0", "cores", "leave it out"),
             ("connections = 0", "connections", "from 1"),
             ("patience-ms = 100", "patience-ms", "three heartbeats"),
@@ -385,6 +502,14 @@ mod tests {
             assert_eq!(refused.key, key, "{text}");
             assert!(refused.why.contains(remedy), "{text}: {refused}");
         }
-        assert!(Args::from_toml("native = '0.0.0.0:7411'\nplaintext = true").unwrap().plan(2).is_ok());
+        let open = "native = '0.0.0.0:7411'\nadmin = '0.0.0.0:7470'\n";
+        let tls = "tls-cert = 'c'\ntls-key = 'k'\ntls-ca = 'a'\n";
+        let may = |text: String| Args::from_toml(&text).unwrap().plan(2).map(drop);
+        assert_eq!(may(format!("{open}plaintext = true")), Ok(()));
+        assert_eq!(may(format!("{open}{tls}")), Ok(()));
+        assert_eq!(may(format!("{open}{tls}tls-clients = 'optional'")).unwrap_err().key, "plaintext");
+        assert_eq!(may(format!("{open}{tls}zk = '0.0.0.0:2181'")).unwrap_err().key, "plaintext");
+        assert_eq!(may(format!("{open}{tls}zk = 'off'")), Ok(()));
+        assert_eq!(may(format!("{open}{tls}zk-tls = '0.0.0.0:2281'")), Ok(()));
     }
 }

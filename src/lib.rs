@@ -1,7 +1,7 @@
 //! quorate: a replicated coordination server for Linux.
 //!
-//! The map is `src/README.md`, the reasons are `src/decisions.md`. Nothing outside `drive`, `client` and
-//! `tools` touches a clock, a socket, a file or a thread: the same code runs in the simulator.
+//! The map is `src/README.md`, the reasons are `src/decisions.md`. Nothing outside `drive`, `client`, `tls`
+//! and `tools` touches a clock, a socket, a file or a thread: the same code runs in the simulator.
 
 pub mod base;
 pub mod config;
@@ -18,6 +18,7 @@ pub mod wire;
 pub mod client;
 #[cfg(feature = "drive")]
 pub mod drive;
+pub mod tls;
 #[cfg(feature = "drive")]
 pub mod tools;
 

@@ -2,12 +2,16 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+
 use crate::doors::native::wire::{self, Ask, Front, Head, Hello, Say, Welcome};
+use crate::tls::Socket;
 
 pub(super) struct Link {
-    socket: TcpStream,
+    socket: Socket,
     out: Vec<u8>,
     inbox: Vec<u8>,
     /// Bytes of `inbox` that have been taken.
@@ -26,21 +30,28 @@ const FLUSH: usize = 64 << 10;
 const WRITE_SLICE: Duration = Duration::from_millis(1);
 
 impl Link {
-    pub(super) fn connect(server: &str, session: u64, ttl_ms: u32, timeout: Duration) -> io::Result<Link> {
+    /// `session`: the exactly-once session to go on with and its time to live; 0 for none.
+    pub(super) fn connect(
+        server: &str,
+        tls: Option<&Arc<ClientConfig>>,
+        session: (u64, u32),
+        timeout: Duration,
+    ) -> io::Result<Link> {
         let deadline = Instant::now() + timeout;
         let mut last = io::Error::new(ErrorKind::NotFound, format!("{server} names no address"));
+        let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
         for address in server.to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, timeout) {
-                Ok(socket) => return Link::greet(socket, session, ttl_ms, deadline),
+                Ok(stream) => return Link::greet(Socket::new(stream, host, tls)?, session, deadline),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn greet(socket: TcpStream, session: u64, ttl_ms: u32, deadline: Instant) -> io::Result<Link> {
-        socket.set_nodelay(true)?;
-        socket.set_write_timeout(Some(WRITE_SLICE))?;
+    fn greet(socket: Socket, (session, ttl_ms): (u64, u32), deadline: Instant) -> io::Result<Link> {
+        socket.stream().set_nodelay(true)?;
+        socket.stream().set_write_timeout(Some(WRITE_SLICE))?;
         let heard = Instant::now();
         let mut link = Link { socket, out: Vec::new(), inbox: Vec::new(), taken: 0, heard, body_max: 0 };
         let hello = Hello { session, ttl_ms };
@@ -71,11 +82,15 @@ impl Link {
     pub(super) fn flush(&mut self) -> io::Result<()> {
         let mut sent = 0;
         let result = loop {
-            if sent == self.out.len() {
+            if sent == self.out.len() && !self.socket.holds_back() {
                 break Ok(());
             }
-            match self.socket.write(&self.out[sent..]) {
-                Ok(0) => break Err(ErrorKind::WriteZero.into()),
+            let wrote = match sent == self.out.len() {
+                true => self.socket.push().map(|()| 0),
+                false => self.socket.write(&self.out[sent..]),
+            };
+            match wrote {
+                Ok(0) if sent < self.out.len() => break Err(ErrorKind::WriteZero.into()),
                 Ok(count) => sent += count,
                 Err(error) if is_wait(&error) => {
                     if let Err(error) = self.receive(Instant::now() + WRITE_SLICE) {
@@ -97,7 +112,7 @@ impl Link {
         }
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_micros(50));
-            self.socket.set_read_timeout(Some(left))?;
+            self.socket.stream().set_read_timeout(Some(left))?;
             let start = self.inbox.len();
             self.inbox.resize(start + FLUSH, 0);
             let result = self.socket.read(&mut self.inbox[start..]);

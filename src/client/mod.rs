@@ -46,7 +46,7 @@ mod tests;
 mod watch;
 
 pub use blocking::Client;
-pub use config::{Config, Session};
+pub use config::{Config, Session, Tls};
 pub use error::Error;
 pub use pipe::{Finished, Pipe, Ticket};
 pub use said::{Deleted, Kv, Lease, Outcome, Ranged, Totals};
@@ -56,3 +56,4 @@ pub use crate::realms::kv::ops::{
     Compare, Delete, Grant, History, Must, Node, Op, Put, Query, Range, Sort, Step, Target, Txn, flag,
 };
 pub use crate::realms::reply::Status;
+pub use crate::tls::BadTls;

@@ -444,7 +444,8 @@ impl Pipe {
     fn try_server(&mut self) -> io::Result<Link> {
         let server = &self.config.servers[self.server % self.config.servers.len()];
         let (id, ttl_ms) = self.session.as_ref().map_or((0, 0), |session| (session.id, session.ttl_ms));
-        let mut link = Link::connect(server, id, ttl_ms, self.config.connect_timeout)?;
+        let tls = self.config.tls.as_ref().map(|tls| &tls.0);
+        let mut link = Link::connect(server, tls, (id, ttl_ms), self.config.connect_timeout)?;
         self.connections += 1;
         // In the order of numbers, so a session's writes come as they came the first time.
         for sent in self.outstanding.values() {

@@ -88,12 +88,12 @@ impl Probe {
 impl Station for Probe {
     fn on_net<P: Ports>(&mut self, now: Nanos, event: NetEvent<'_>, ports: &mut P) {
         match event {
-            NetEvent::Accepted { conn, door, from } => {
+            NetEvent::Accepted { conn, door, from, .. } => {
                 assert!(from.ip().is_loopback() && from.port() != 0);
                 self.conns.insert(conn, Talk { door: Some(door), ..Talk::default() });
                 self.log.push(format!("accepted {door:?}"));
             }
-            NetEvent::Dialled { token, conn } => {
+            NetEvent::Dialled { token, conn, .. } => {
                 self.conns.insert(conn, Talk::default());
                 self.log.push(format!("dialled {token}"));
                 ports.send(conn, b"hello".to_vec());

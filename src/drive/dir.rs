@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::base::{BlockMut, Index};
+use crate::drive::start::after_the_dead;
 use crate::pipeline::ports::{self, DiskFault};
 
 const LOCK: &str = "lock";
@@ -196,7 +197,8 @@ pub fn fault(operation: &'static str, file: ports::File, offset: u64, why: io::E
 }
 
 fn take_lock(lock: &mut File, alone: bool, dir: &Path) -> Result<(), DirError> {
-    match if alone { lock.try_lock() } else { lock.try_lock_shared() } {
+    let attempt = || if alone { lock.try_lock() } else { lock.try_lock_shared() };
+    match after_the_dead(attempt, |taken| matches!(taken, Err(TryLockError::WouldBlock))) {
         Ok(()) => return Ok(()),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(why)) => return Err(DirError::Open { dir: dir.to_owned(), why }),

@@ -290,13 +290,13 @@ impl Executor {
                 let Ok(from) = stream.peer_addr() else { return };
                 if let Some(conn) = self.insert(stream) {
                     self.counters.accepted.add(1);
-                    station.on_net(now, NetEvent::Accepted { conn, door, from }, self);
+                    station.on_net(now, NetEvent::Accepted { conn, door, from, by: None }, self);
                 }
             }
             Event::Dialled(token, dialled) => {
                 let why = dialled.as_ref().err().map_or(Ended::Broken, reason);
                 let event = match dialled.ok().and_then(|stream| self.insert(stream)) {
-                    Some(conn) => NetEvent::Dialled { token, conn },
+                    Some(conn) => NetEvent::Dialled { token, conn, by: None },
                     None => NetEvent::DialFailed { token, why },
                 };
                 station.on_net(now, event, self);

@@ -11,6 +11,7 @@ mod contract;
 mod crew;
 mod dir;
 mod glommio;
+mod guard;
 mod import;
 mod media;
 mod memory;
@@ -19,6 +20,7 @@ mod serve;
 mod setup;
 mod slow;
 mod socket;
+mod sources;
 mod start;
 
 pub use bell::Doorbell;
@@ -28,7 +30,7 @@ pub use dir::{Dir, DirError};
 pub use import::import;
 pub use media::Files;
 pub use memory::{tuning, use_huge_pages};
-pub use serve::{format, random, serve};
+pub use serve::{format, format_over, random, serve};
 pub use setup::Setup;
 pub use start::{StartError, door_name};
 

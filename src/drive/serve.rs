@@ -3,18 +3,22 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::base::{ClusterId, Incarnation, NodeId, Origin};
+use crate::base::sum::hash128;
+use crate::base::{BlockMut, Chain, ClusterId, Incarnation, NodeId, Origin};
 use crate::config::Plan;
 use crate::doors::zk;
+use crate::drive::guard::Guard;
 use crate::drive::start::StartError;
-use crate::drive::{Crew, Dir, Doorbell, Files, Setup, admin, clock, start};
+use crate::drive::{Crew, Dir, Doorbell, Files, Setup, admin, clock, sources, start};
+use crate::journal::snapshot::{self, Checked, Trailer};
 use crate::journal::{self, Expect, OpenError, Opened, Params};
-use crate::observe::{LoopCounters, Text};
+use crate::observe::LoopCounters;
 use crate::pipeline::edge::{Doors, Edge};
 use crate::pipeline::lane::{Bell, silent};
 use crate::pipeline::layout::Place;
 use crate::pipeline::node::{Core, Spot, Tuning};
-use crate::pipeline::ports::{Door, Media};
+use crate::pipeline::parcel::Base;
+use crate::pipeline::ports::{Door, File, Media};
 use crate::pipeline::share::Share;
 use crate::replica::{Config, Role};
 
@@ -22,6 +26,7 @@ use crate::replica::{Config, Role};
 pub fn serve(plan: Plan) -> Result<(), StartError> {
     let mut crew = Crew::new(plan.runtime);
     start::check(&plan)?;
+    let keys = plan.tls.as_ref().map(|(paths, clients)| start::keys(&plan, paths, *clients)).transpose()?;
     let dir = Arc::new(Dir::open(&plan.data)?);
     let (listeners, admin_door) = start::listen(&plan)?;
     let mut media = Files::new(dir.clone());
@@ -30,6 +35,7 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
 
     let mut tuning = Tuning { seed: random(), ..Tuning::default() };
     (tuning.timing.heartbeat, tuning.timing.patience) = (plan.heartbeat, plan.patience);
+    tuning.kv_compacts = plan.kv_compacts;
     let loops = &plan.loops;
     let bells = loops.iter().map(|_| Doorbell::new()).collect::<Result<Vec<_>, _>>();
     let bells = bells.map_err(StartError::Thread)?;
@@ -50,15 +56,18 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     let now_ms = clock::now().0 / 1_000_000;
     zk_board.started_ms.set(now_ms);
     zk_board.wall_ms.set(clock::wall_ms().saturating_sub(now_ms));
+    let mut pages = vec![sources::of_process()];
     let mut shares: Vec<Share> = loops.iter().map(|_| Share::default()).collect();
     for (lane, lanes) in ends.into_iter().enumerate() {
         let origin = Origin::new(me, lane as u8, life);
         let zk = Some(zk::Zk::new(origin, zk_config.clone(), zk_board.clone()));
         let doors = Doors { zk, ..Doors::default() };
         let edge = Edge::new(origin, Default::default(), Default::default(), doors, lanes);
+        pages.push(sources::of_edge(lane, &edge));
         shares[home(Spot::Edge(lane))].edge = Some(edge);
     }
     let Core { peers, order, store, apply } = core;
+    pages.extend([sources::of_order(&order), sources::of_peers(&peers), sources::of_lanes(operator.lanes)]);
     shares[home(Spot::Stage(Place::Peer))].peers = Some(peers);
     shares[home(Spot::Stage(Place::Store))].store = Some(store);
     shares[home(Spot::Stage(Place::Apply))].apply = Some(apply);
@@ -68,11 +77,10 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
         shares[home(Spot::Stage(place))].board = Some(zk_board.clone());
     }
 
-    let mut sources = Vec::new();
     let mut ready = Vec::new();
     for ((place, bell), share) in loops.iter().zip(&bells).zip(shares) {
         let counters = Arc::new(LoopCounters::default());
-        sources.push(loop_source(place.name.clone(), counters.clone()));
+        pages.push(sources::of_loop(place.name.clone(), counters.clone()));
         // Every edge has all clients' listeners, of which the kernel wakes one; peers have theirs to themselves.
         let wanted =
             |door: Door| if door == Door::Peer { share.peers.is_some() } else { share.edge.is_some() };
@@ -90,17 +98,22 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     }
     drop(listeners);
     let mut desk = admin::Desk::new(operator.asks, operator.answers, bells[first].clone());
-    if plan.listen.iter().any(|(door, _)| *door == Door::Zk) {
+    if plan.listen.iter().any(|(door, _)| matches!(door, Door::Zk | Door::ZkTls)) {
         let zookeeper = admin::ZooKeeper { board: zk_board, config: zk_config };
-        sources.push(zookeeper.source());
+        pages.push(zookeeper.source());
         desk.zookeeper = Some(zookeeper);
     }
-    admin::start(admin_door, desk, sources).map_err(StartError::Thread)?;
+    let tls = keys.as_ref().map(|keys| keys.doors.clone());
+    let house = admin::House { desk, sources: pages, dir: dir.clone(), tls };
+    admin::start(admin_door, house).map_err(StartError::Thread)?;
     // The first to be started is the first to be stopped: order, which still needs the others to hand over.
     ready.rotate_left(first);
     for (place, setup, share) in ready {
-        let judge = |share: Share| share.halted().map_or(Ok(()), |why| Err(why.to_owned()));
-        crew.spawn(place, setup, move || share, judge).map_err(StartError::Thread)?;
+        let judge =
+            |guard: Guard<Share>| guard.into_station().halted().map_or(Ok(()), |why| Err(why.to_owned()));
+        let (keys, counters) = (keys.clone(), setup.counters.clone());
+        crew.spawn(place, setup, move || Guard::new(share, keys, counters), judge)
+            .map_err(StartError::Thread)?;
     }
     crew.wait().map_err(StartError::Ended)?;
     tracing::info!("stopped");
@@ -132,6 +145,47 @@ pub(super) fn founding(plan: &Plan, join: bool) -> (ClusterId, Config, Incarnati
     };
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     (cluster, Config::new(members), Incarnation(since.as_millis() as u64))
+}
+
+/// The same for a founding member of a new cluster over the state in `from`, a snapshot that has just been
+/// checked. Lives begin above `newest`, the newest one that this state has heard of.
+pub fn format_over(
+    plan: &Plan,
+    checked: &Checked,
+    newest: Incarnation,
+    from: &mut impl Media,
+) -> Result<ClusterId, StartError> {
+    let no_place = |why: OpenError| journal_error(plan, why);
+    let old = snapshot::base_of(&checked.seal).ok_or_else(|| no_place(OpenError::OldSnapshot))?;
+    let mut media = Files::new(Arc::new(Dir::open(&plan.data)?));
+    if let Some((file, _)) = media.files()?.first() {
+        return Err(no_place(OpenError::Exists { file: *file }));
+    }
+    let (cluster, founders, newborn) = founding(plan, false);
+    // All founders come to the same point without asking each other, and no other cluster does.
+    let mark = [cluster.0.to_le_bytes(), old.chain.0.to_le_bytes()].concat();
+    let base = Base { chain: Chain(hash128(&mark)), ..old };
+    let file = File::Snapshot(base.index);
+    media.create(file, 0)?;
+    let mut at = 0;
+    while at < checked.trailer.seal_offset() {
+        let mut piece = BlockMut::zeroed((checked.trailer.seal_offset() - at).min(1 << 20) as usize);
+        from.read(file, at, piece.bytes_mut())?;
+        at += piece.len() as u64;
+        media.write(file, at - piece.len() as u64, &piece.freeze())?;
+    }
+    let seal = snapshot::seal(&base);
+    let (seal_length, hash) = (seal.len() as u64, hash128(&seal));
+    let trailer = Trailer { cluster, seal_length, seal: hash, ..checked.trailer };
+    media.write(file, trailer.seal_offset(), &seal)?;
+    media.write(file, trailer.offset(), &trailer.encode())?;
+    // What was copied is checked again, where it lies now; the superblock, which makes it a directory, comes last.
+    let copied = snapshot::check(&mut media, cluster, base.index, |_| {});
+    copied.map_err(|why| no_place(why.into()))?;
+    let life = newborn.max(Incarnation(newest.0 + 1));
+    let (names, params) = ((cluster, plan.node), Params::default());
+    journal::format_on(&mut media, names, founders, life, base, &params).map_err(no_place)?;
+    Ok(cluster)
 }
 
 /// An empty directory is made a cluster of one at once. With more members that would be a voter that forgets
@@ -178,13 +232,6 @@ fn tell(plan: &Plan, opened: &Opened) {
         tracing::info!("{} door at {at}", start::door_name(*door));
     }
     tracing::info!("admin door at {}, {} loop(s) on {:?}", plan.admin, plan.loops.len(), plan.runtime);
-}
-
-/// A loop's counters, for `/metrics`.
-fn loop_source(name: String, counters: Arc<LoopCounters>) -> admin::Source {
-    Box::new(move |text: &mut Text| {
-        counters.all().for_each(|number| text.number("loop", number, &[("loop", &name)]));
-    })
 }
 
 /// From the kernel. Seeds and names only: nothing here is a secret.

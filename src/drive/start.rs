@@ -3,12 +3,15 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::Plan;
+use crate::config::{Clients, Plan};
 use crate::drive::dir::DirError;
+use crate::drive::guard::Keys;
 use crate::drive::{admin, ring};
 use crate::journal::OpenError;
 use crate::pipeline::ports::{DiskFault, Door};
+use crate::tls;
 
 /// Why the server will not start: what, where, and what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,8 @@ pub enum StartError {
     Journal { dir: String, why: OpenError },
     #[error("{0}; check the device, then start again")]
     Disk(#[from] DiskFault),
+    #[error(transparent)]
+    Tls(#[from] tls::BadTls),
     #[error("cannot start a thread: {0}; see the limits of this user with `ulimit -u`")]
     Thread(io::Error),
     #[error("{0}")]
@@ -100,6 +105,25 @@ pub fn check(plan: &Plan) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Certificates, read and found to belong together, good today, and this node's.
+pub fn keys(plan: &Plan, paths: &tls::Paths, clients: Clients) -> Result<Keys, StartError> {
+    let papers = tls::Papers::load(paths)?;
+    if plan.members.len() > 1 && !papers.nodes().contains(&plan.node) {
+        let why = format!(
+            "peers will not take it for node {}: it lacks the name {}; have one issued with it among its subject \
+             alternative names (DNS)",
+            plan.node,
+            tls::node_name(plan.node)
+        );
+        return Err(tls::BadTls { file: paths.cert.clone(), why }.into());
+    }
+    Ok(Keys {
+        doors: papers.server(clients == Clients::Required)?,
+        peers: papers.server(true)?,
+        dials: papers.client()?,
+    })
+}
+
 fn check_ring() -> Result<(), StartError> {
     let Err(why) = ring::probe() else { return Ok(()) };
     let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
@@ -124,10 +148,25 @@ fn check_ring() -> Result<(), StartError> {
     })
 }
 
+/// Tries again for a moment: a killed process' ring lets go of its files and ports a little after its end.
+pub fn after_the_dead<T>(mut act: impl FnMut() -> T, held: impl Fn(&T) -> bool) -> T {
+    for _ in 0..20 {
+        let done = act();
+        if !held(&done) {
+            return done;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    act()
+}
+
 /// All listeners of a plan, or the first that cannot be had.
 pub fn listen(plan: &Plan) -> Result<(Vec<(Door, TcpListener)>, TcpListener), StartError> {
     let bind = |door: &'static str, at: SocketAddr| {
-        TcpListener::bind(at).map_err(|why| match why.kind() {
+        let taken = |bound: &io::Result<TcpListener>| {
+            bound.as_ref().is_err_and(|why| why.kind() == io::ErrorKind::AddrInUse)
+        };
+        after_the_dead(|| TcpListener::bind(at), taken).map_err(|why| match why.kind() {
             io::ErrorKind::AddrInUse => StartError::PortTaken { door, at },
             _ => StartError::Listen { door, at, why },
         })
@@ -141,6 +180,7 @@ pub fn door_name(door: Door) -> &'static str {
         Door::Peer => "peer",
         Door::Native => "native",
         Door::Zk => "zk",
+        Door::ZkTls => "zk-tls",
         Door::Etcd => "etcd",
         Door::Consul => "consul",
     }

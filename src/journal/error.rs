@@ -81,6 +81,11 @@ pub enum OpenError {
     )]
     Lost { index: Index, file: File, offset: u64 },
 
+    #[error(
+        "the snapshot is of a build whose snapshots could not be restored; save it again from a newer one"
+    )]
+    OldSnapshot,
+
     #[error("the log's sizes make no sense: {0}; correct them and format again")]
     Params(&'static str),
 }

@@ -49,10 +49,25 @@ pub fn format_behind(
         length += chunk.len() as u64;
     }
     let data = hasher.digest();
-    let trailer = Trailer { cluster, index: FIRST, length, seal_length: 0, data, seal: sum::hash128(&[]) };
+    let base = Base { index: FIRST, epoch: Epoch(1), chain: Chain(data), ticks: Nanos(0) };
+    let seal = snapshot::seal(&base);
+    let (seal_length, hash) = (seal.len() as u64, sum::hash128(&seal));
+    let trailer = Trailer { cluster, index: FIRST, length, seal_length, data, seal: hash };
+    media.write(file, trailer.seal_offset(), &seal)?;
     media.write(file, trailer.offset(), &trailer.encode())?;
     snapshot::check(media, cluster, FIRST, |_| {})?;
-    let base = Base { index: FIRST, epoch: Epoch(1), chain: Chain(data), ticks: Nanos(0) };
+    format_on(media, (cluster, node), config, life, base, params)
+}
+
+/// The same where the snapshot's file is there already, sealed for this cluster.
+pub fn format_on(
+    media: &mut impl Media,
+    (cluster, node): (ClusterId, NodeId),
+    config: Config,
+    life: Incarnation,
+    base: Base,
+    params: &Params,
+) -> Result<(), OpenError> {
     make(media, cluster, node, config, life, params, Some(base))
 }
 

@@ -17,7 +17,7 @@ mod tests;
 
 pub use batch::{BATCH_HEAD, BATCH_MAX, Batch, BatchHead, Builder, Malformed, flag};
 pub use error::OpenError;
-pub use format::{format, format_behind};
+pub use format::{format, format_behind, format_on};
 pub use frame::{BadFrame, Entry as HeadCopy, Frame, Kind};
 pub use layout::{Params, Place};
 pub use log::{Log, NoPlace, Slot, SlotState, Write};

@@ -6,7 +6,8 @@
 //! The trailer is written last, after everything before it has been read back and found right. So a file with an
 //! intact trailer was whole once; a file without one never was a snapshot.
 
-use crate::base::{Block, BlockMut, ClusterId, Index, PAGE, sum};
+use crate::base::{Block, BlockMut, Chain, ClusterId, Epoch, Index, Nanos, PAGE, sum};
+use crate::pipeline::parcel::Base;
 use crate::pipeline::ports::{DiskFault, File, Media};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"QSNP");
@@ -89,6 +90,34 @@ impl Trailer {
     pub fn offset(&self) -> u64 {
         whole(self.length).saturating_add(whole(self.seal_length))
     }
+}
+
+/// What a snapshot is sealed with: where the log goes on from behind it.
+///
+/// ```text
+/// 0 index u64 | 8 epoch u64 | 16 ticks u64 | 24 chain u128
+/// ```
+pub fn seal(base: &Base) -> Block {
+    let mut bytes = [0; SEAL];
+    bytes[0..8].copy_from_slice(&base.index.0.to_le_bytes());
+    bytes[8..16].copy_from_slice(&base.epoch.0.to_le_bytes());
+    bytes[16..24].copy_from_slice(&base.ticks.0.to_le_bytes());
+    bytes[24..40].copy_from_slice(&base.chain.0.to_le_bytes());
+    Block::copy_of(&bytes)
+}
+
+const SEAL: usize = 40;
+
+/// The reverse; `None` for a seal without it, as snapshots once had.
+pub fn base_of(seal: &[u8]) -> Option<Base> {
+    let seal: &[u8; SEAL] = seal.try_into().ok()?;
+    let u64_at = |at: usize| u64::from_le_bytes(seal[at..at + 8].try_into().unwrap());
+    Some(Base {
+        index: Index(u64_at(0)),
+        epoch: Epoch(u64_at(8)),
+        ticks: Nanos(u64_at(16)),
+        chain: Chain(u128::from_le_bytes(seal[24..40].try_into().unwrap())),
+    })
 }
 
 /// Up to whole pages.

@@ -80,6 +80,10 @@ counters!(
         connections: Gauge,
         /// The bound of connections.
         connections_max: Gauge,
+        /// TLS handshakes that came through.
+        handshakes: Total,
+        /// TLS handshakes that did not.
+        handshakes_failed: Total,
         /// Bytes received from sockets.
         bytes_in: Total,
         /// Bytes sent to sockets.

@@ -2,8 +2,10 @@
 
 mod counter;
 mod latency;
+mod spans;
 mod text;
 
 pub use counter::{Counter, Kind, LoopCounters, Number};
 pub use latency::{Latency, Published};
+pub use spans::Spans;
 pub use text::Text;

@@ -1,15 +1,21 @@
 //! Prometheus' text form, version 0.0.4: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use crate::observe::{Kind, Number, Published};
 
-/// Metrics as text. Samples of one name must be written one after the other.
+/// Metrics as text. Samples of one name stand together, in whatever order they come.
 #[derive(Default)]
 pub struct Text {
-    out: String,
-    /// The name whose help and type stand above.
-    headed: String,
+    families: Vec<Family>,
+    places: BTreeMap<String, usize>,
+}
+
+/// All samples of one name, under its help and type.
+struct Family {
+    head: String,
+    samples: String,
 }
 
 impl Text {
@@ -17,8 +23,8 @@ impl Text {
         match number.kind {
             Kind::Total => {
                 let name = format!("quorate_{prefix}_{}_total", number.name);
-                self.head(&name, number.help, "counter");
-                self.sample(&name, labels, number.value);
+                let family = self.family(&name, number.help, "counter");
+                sample(family, &name, labels, number.value);
             }
             Kind::Gauge => {
                 self.gauge(&format!("{prefix}_{}", number.name), number.help, labels, number.value)
@@ -28,54 +34,54 @@ impl Text {
 
     pub fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: impl Display) {
         let name = format!("quorate_{name}");
-        self.head(&name, help, "gauge");
-        self.sample(&name, labels, value);
+        sample(self.family(&name, help, "gauge"), &name, labels, value);
     }
 
     /// A number under the very name that another system's tools look for.
     pub fn foreign(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head(name, help, "gauge");
-        self.sample(name, &[], value);
+        sample(self.family(name, help, "gauge"), name, &[], value);
     }
 
     /// A histogram as quantiles, in seconds.
     pub fn latency(&mut self, name: &str, help: &str, labels: &[(&str, &str)], latency: &Published) {
         let name = format!("quorate_{name}_seconds");
-        self.head(&name, help, "summary");
+        let family = self.family(&name, help, "summary");
         let histogram = latency.read();
         let mut all = labels.to_vec();
         for (quantile, text) in [(0.5, "0.5"), (0.9, "0.9"), (0.99, "0.99"), (0.999, "0.999"), (1.0, "1")] {
             all.push(("quantile", text));
-            self.sample(&name, &all, histogram.value_at_quantile(quantile) as f64 / 1e9);
+            sample(family, &name, &all, histogram.value_at_quantile(quantile) as f64 / 1e9);
             all.pop();
         }
         let sum: f64 =
             histogram.iter_recorded().map(|v| v.value_iterated_to() as f64 * v.count_at_value() as f64).sum();
-        self.sample(&format!("{name}_sum"), labels, sum / 1e9);
-        self.sample(&format!("{name}_count"), labels, histogram.len());
+        sample(family, &format!("{name}_sum"), labels, sum / 1e9);
+        sample(family, &format!("{name}_count"), labels, histogram.len());
     }
 
     pub fn finish(self) -> String {
-        self.out
+        self.families.into_iter().map(|family| family.head + &family.samples).collect()
     }
 
-    fn head(&mut self, name: &str, help: &str, kind: &str) {
-        if self.headed != name {
-            self.headed = name.to_owned();
-            writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a string takes all");
+    fn family(&mut self, name: &str, help: &str, kind: &str) -> &mut Family {
+        let place = *self.places.entry(name.to_owned()).or_insert(self.families.len());
+        if place == self.families.len() {
+            let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+            self.families.push(Family { head, samples: String::new() });
         }
+        &mut self.families[place]
     }
+}
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.out.push_str(name);
-        for (n, (key, text)) in labels.iter().enumerate() {
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            write!(self.out, "{}{key}=\"{text}\"", if n == 0 { '{' } else { ',' })
-                .expect("a string takes all");
-        }
-        let end = if labels.is_empty() { "" } else { "}" };
-        writeln!(self.out, "{end} {value}").expect("a string takes all");
+fn sample(family: &mut Family, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    let out = &mut family.samples;
+    out.push_str(name);
+    for (n, (key, text)) in labels.iter().enumerate() {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        write!(out, "{}{key}=\"{text}\"", if n == 0 { '{' } else { ',' }).expect("a string takes all");
     }
+    let end = if labels.is_empty() { "" } else { "}" };
+    writeln!(out, "{end} {value}").expect("a string takes all");
 }
 
 #[cfg(test)]
@@ -89,8 +95,8 @@ mod tests {
         let mut text = Text::default();
         let number = Number { name: "parks", help: "Times.", kind: Kind::Total, value: 3 };
         text.number("loop", number, &[("loop", "a\"b")]);
-        text.number("loop", Number { value: 4, ..number }, &[("loop", "c")]);
         text.gauge("epoch", "Reign.", &[], 7);
+        text.number("loop", Number { value: 4, ..number }, &[("loop", "c")]);
         let mut latency = Latency::default();
         latency.record_n(Nanos(2_000_000), 10);
         latency.publish(Nanos(1));

@@ -422,7 +422,7 @@ impl Apply {
             let (base, length) = (saving.base(), saving.length());
             self.lanes.order.0.send(ApplyOut::Snapshot { base, length });
         } else {
-            tracing::error!(%index, "a snapshot could not be read back as written; it is dropped, the log stays");
+            tracing::error!(%index, "a snapshot could not be written and read back; it is dropped, the log stays");
             self.lanes.order.0.send(ApplyOut::SnapshotLost { index });
         }
     }
@@ -460,7 +460,8 @@ impl Apply {
     }
 
     /// The state is this one from now on.
-    fn take_over(&mut self, machine: Machine) {
+    fn take_over(&mut self, mut machine: Machine) {
+        machine.kv_mut().compact_by_itself(self.machine.kv().compacts_by_itself());
         let base = self.loading.take().expect("it has made this machine").base();
         let members = self.machine.members().to_vec();
         self.machine = machine;

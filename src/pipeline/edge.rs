@@ -17,7 +17,7 @@ use crate::pipeline::parcel::{Answers, EdgeIn, EdgeOut, Intake, Outcomes, Reads}
 use crate::pipeline::ports::{Conn, Net, NetEvent, Turn};
 use crate::state::RealmId;
 
-pub use doors::Doors;
+pub use doors::{Come, Doors};
 pub use floor::{Counters, Limits};
 
 use floor::Floor;
@@ -132,8 +132,9 @@ impl Edge {
     pub fn on_net<N: Net>(&mut self, now: Nanos, event: NetEvent<'_>, net: &mut N) {
         self.floor.now = now;
         match event {
-            NetEvent::Accepted { conn, door, from } => {
-                self.floor.accept(&mut self.doors, seat(conn), door, from, net);
+            NetEvent::Accepted { conn, door, from, by } => {
+                let come = Come { door, from, by };
+                self.floor.accept(&mut self.doors, seat(conn), &come, net);
             }
             NetEvent::Bytes { conn, bytes } => self.floor.on_bytes(&mut self.doors, seat(conn), bytes, net),
             NetEvent::Sent { conn, buffer } => self.floor.on_sent(seat(conn), buffer),

@@ -25,6 +25,9 @@ pub fn silent() -> Arc<dyn Bell> {
     Arc::new(Silent)
 }
 
+/// How full a lane is and how full it can be; any thread may ask.
+pub type Depth = Box<dyn Fn() -> (usize, usize) + Send>;
+
 pub struct Tx<T> {
     queue: Arc<ArrayQueue<T>>,
     bell: Arc<dyn Bell>,
@@ -61,6 +64,14 @@ impl<T> Tx<T> {
     /// Slots free now. Only this sender fills them, so they stay free until it sends.
     pub fn room(&self) -> usize {
         self.queue.capacity() - self.queue.len()
+    }
+
+    pub fn depth(&self) -> Depth
+    where
+        T: Send + 'static,
+    {
+        let queue = self.queue.clone();
+        Box::new(move || (queue.len(), queue.capacity()))
     }
 
     /// Sends a parcel; the caller has checked `room`. A full lane here is our own bug.
@@ -102,6 +113,7 @@ mod tests {
         let (mut tx, mut rx) = lane_with_bell(4, bell.clone());
         (0..3).for_each(|n| tx.send(n));
         assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+        assert_eq!(tx.depth()(), (3, 4));
         assert_eq!((rx.take(), tx.room()), (Some(0), 2));
     }
 }

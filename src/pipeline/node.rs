@@ -7,7 +7,7 @@ use crate::doors::Bounds;
 use crate::journal::{Opened, flag, snapshot};
 use crate::pipeline::apply::{Apply, ApplyLanes};
 use crate::pipeline::edge::{self, Doors, Edge, Limits};
-use crate::pipeline::lane::{Bell, Rx, Tx, lane, lane_with_bell, silent};
+use crate::pipeline::lane::{Bell, Depth, Rx, Tx, lane, lane_with_bell, silent};
 use crate::pipeline::layout::Place;
 use crate::pipeline::order::{EdgeLanes, Order, OrderLanes, OrderLimits};
 use crate::pipeline::parcel::{Answer, Ask};
@@ -36,6 +36,8 @@ pub struct Tuning {
     pub window_count: usize,
     /// Batches kept in memory for followers that lag.
     pub cache_bytes: usize,
+    /// Whether this node, when it leads, compacts the kv realm on its own.
+    pub kv_compacts: bool,
     pub seed: u64,
 }
 
@@ -47,6 +49,7 @@ impl Default for Tuning {
             window_bytes: 8 << 20,
             window_count: 64,
             cache_bytes: 64 << 20,
+            kv_compacts: true,
             seed: 0,
         }
     }
@@ -73,6 +76,8 @@ pub enum Spot {
 pub struct AdminEnd {
     pub asks: Tx<(u64, Ask)>,
     pub answers: Rx<(u64, Answer)>,
+    /// From whom to whom, and how full.
+    pub lanes: Vec<(String, Depth)>,
 }
 
 impl Core {
@@ -133,6 +138,14 @@ impl Core {
             lane_with_bell(PEER_LANE, bell(at(Place::Order), at(Place::Peer)));
         let (peer_to_order, order_from_peer) =
             lane_with_bell(PEER_NEWS, bell(at(Place::Peer), at(Place::Order)));
+        let mut lanes = vec![
+            ("order_store".to_owned(), order_to_store.depth()),
+            ("store_order".to_owned(), store_to_order.depth()),
+            ("order_apply".to_owned(), order_to_apply.depth()),
+            ("apply_order".to_owned(), apply_to_order.depth()),
+            ("order_peer".to_owned(), order_to_peer.depth()),
+            ("peer_order".to_owned(), peer_to_order.depth()),
+        ];
         let (asks, order_asks) = lane(ADMIN_LANE);
         let (order_answers, answers) = lane(ADMIN_LANE);
         let (mut order_edges, mut apply_edges, mut ends) = (Vec::new(), Vec::new(), Vec::new());
@@ -143,6 +156,12 @@ impl Core {
             order_edges.push(EdgeLanes { rx, tx });
             let (to_apply, reads) = lane_with_bell(EDGE_LANE, bell(edge, at(Place::Apply)));
             let (outcomes, from_apply) = lane_with_bell(EDGE_NEWS, bell(at(Place::Apply), edge));
+            lanes.extend([
+                (format!("edge{n}_order"), to_order.depth()),
+                (format!("order_edge{n}"), order_edges[n].tx.depth()),
+                (format!("edge{n}_apply"), to_apply.depth()),
+                (format!("apply_edge{n}"), outcomes.depth()),
+            ]);
             apply_edges.push((outcomes, reads));
             ends.push(edge::Lanes { to_order, to_apply, from_order, from_apply });
         }
@@ -157,6 +176,7 @@ impl Core {
             seed: tuning.seed,
         };
         let replica = Replica::new(options, Found { marks, heads, configs, debris, stateless }, now);
+        let operator = AdminEnd { asks, answers, lanes };
         let lanes = OrderLanes {
             edges: order_edges,
             store: (order_to_store, order_from_store),
@@ -167,10 +187,12 @@ impl Core {
         };
         let order = Order::new(replica, tuning.order, lanes, lengths);
         let lanes = ApplyLanes { order: (apply_to_order, apply_from_order), edges: apply_edges };
-        let apply = Apply::new(Machine::new(), node, life, base, lanes);
+        let mut machine = Machine::new();
+        machine.kv_mut().compact_by_itself(tuning.kv_compacts);
+        let apply = Apply::new(machine, node, life, base, lanes);
         let peers = Peers::new(node, cluster, life, peer_from_order, peer_to_order);
         let store = Store::new(log, snapshots, store_from_order, store_to_order);
-        Ok((Core { peers, order, store, apply }, ends, AdminEnd { asks, answers }))
+        Ok((Core { peers, order, store, apply }, ends, operator))
     }
 
     /// What the stages wait for, in words.

@@ -1,6 +1,6 @@
 //! What travels on the lanes between stages. A parcel is one turn's work of its sender.
 
-use crate::base::{Block, Epoch, Incarnation, Index, Nanos, NodeId, Origin};
+use crate::base::{Block, ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, Origin};
 use crate::journal::Batch;
 use crate::pipeline::ports::DiskFault;
 use crate::replica::Config;
@@ -290,6 +290,8 @@ pub enum Ask {
 pub enum Answer {
     Status(Status),
     Done,
+    /// Will be done at this place of the log.
+    At(Index),
     Refused(String),
 }
 
@@ -297,6 +299,7 @@ pub enum Answer {
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     pub node: NodeId,
+    pub cluster: ClusterId,
     pub leader: Option<NodeId>,
     pub epoch: Epoch,
     pub commit: Index,
@@ -304,6 +307,8 @@ pub struct Status {
     pub durable: Index,
     pub last: Index,
     pub base: Index,
+    /// The newest snapshot that was read back and found right; 0 for none.
+    pub snapshot: Index,
     pub config: Config,
     pub incarnation: Incarnation,
     /// Slots of the log that wait for an intact copy.

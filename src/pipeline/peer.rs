@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::base::{ClusterId, Incarnation, Nanos, NodeId};
+use crate::base::{ClusterId, Identity, Incarnation, Nanos, NodeId};
+use crate::counters;
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::ports::{Conn, Ended, Net, NetEvent, Turn};
 use crate::replica::{FRAME_MAX, HELLO, Hello, MEMBERS_MAX, Msg};
@@ -97,7 +99,14 @@ enum LinkState {
 #[derive(Debug, Default)]
 struct Inlet {
     from: Option<NodeId>,
+    /// Whom its certificate names; `None`: it came in the clear.
+    by: Option<Arc<Identity>>,
     partial: Vec<u8>,
+}
+
+/// In the clear anybody is believed: whoever configured it so said that nobody else is on this network.
+fn speaks_for(by: Option<&Identity>, id: NodeId) -> bool {
+    by.is_none_or(|by| by.nodes.contains(&id))
 }
 
 #[derive(Debug)]
@@ -119,8 +128,26 @@ pub struct Peers {
     /// What did not fit into the lane; while there is any, inlets are paused.
     backlog: std::collections::VecDeque<PeerOut>,
     paused: bool,
-    pub malformed: u64,
+    counters: Arc<PeerCounters>,
 }
+
+counters!(
+    /// What the links to the other members do.
+    PeerCounters {
+        /// Links that this node has to others now.
+        links_up: Gauge,
+        /// Links that there should be.
+        links: Gauge,
+        /// Times that a link was lost.
+        links_lost: Total,
+        /// Connections of peers that were cut because of what came on them.
+        malformed: Total,
+        /// Bytes that wait for the slowest peer.
+        outbox_bytes: Gauge,
+        /// Bytes that may wait for one peer.
+        outbox_bytes_max: Gauge,
+    }
+);
 
 impl Peers {
     pub fn new(
@@ -144,18 +171,29 @@ impl Peers {
             tx,
             backlog: Default::default(),
             paused: false,
-            malformed: 0,
+            counters: Arc::default(),
         }
+    }
+
+    /// For the metrics page; any thread may read them.
+    pub fn counters(&self) -> Arc<PeerCounters> {
+        self.counters.clone()
     }
 
     /// True if the event was for this stage: a connection of the peer door, or one that it dialled.
     pub fn on_net(&mut self, now: Nanos, event: &NetEvent<'_>, net: &mut impl Net) -> bool {
         match event {
-            NetEvent::Accepted { conn, door: crate::pipeline::ports::Door::Peer, .. } => {
-                self.inlets.insert(*conn, Inlet::default());
+            NetEvent::Accepted { conn, door: crate::pipeline::ports::Door::Peer, by, .. } => {
+                self.inlets.insert(*conn, Inlet { by: by.clone(), ..Inlet::default() });
             }
-            NetEvent::Dialled { token, conn } => match self.by_token(*token) {
-                Some(id) => self.on_dialled(id, *conn, net),
+            NetEvent::Dialled { token, conn, by } => match self.by_token(*token) {
+                Some(id) if speaks_for(by.as_deref(), id) => self.on_dialled(id, *conn, net),
+                Some(id) => {
+                    let subject = by.as_ref().map(|by| by.subject.as_str());
+                    tracing::warn!(%id, subject, "who answers there has a certificate, but not this node's");
+                    net.close(*conn);
+                    self.on_link_lost(now, id, false);
+                }
                 None => net.close(*conn),
             },
             NetEvent::DialFailed { token, why } => {
@@ -169,7 +207,7 @@ impl Peers {
                     Ok(()) => drop(self.inlets.insert(*conn, inlet)),
                     Err(why) => {
                         tracing::warn!(peer = ?inlet.from, why, "hanging up on a peer");
-                        self.malformed += 1;
+                        self.counters.malformed.add(1);
                         net.close(*conn);
                         self.on_inlet_lost(&inlet, net);
                     }
@@ -239,6 +277,7 @@ impl Peers {
         tracing::debug!(node = %self.me, peer = %id, refused, leaving, "link lost");
         let link = self.links.get_mut(&id).expect("a known link");
         let was_up = matches!(link.state, LinkState::Up(_));
+        self.counters.links_lost.add(u64::from(was_up));
         // The first dial after a loss goes out at once: its refusal is the news.
         let dial_at = if was_up { now } else { now.plus(link.pause) };
         link.pause = if was_up { REDIAL } else { Nanos((link.pause.0 * 2).min(REDIAL_MAX.0)) };
@@ -272,6 +311,9 @@ impl Peers {
             Some(from) => from,
             None => {
                 let Some(hello) = Hello::take(input)? else { return Ok(()) };
+                if !speaks_for(inlet.by.as_deref(), hello.from) {
+                    return Err("its certificate does not name the node that it says it is");
+                }
                 self.check(&hello)?;
                 inlet.from = Some(hello.from);
                 hello.from
@@ -444,6 +486,12 @@ impl Peers {
                 _ => {}
             }
         }
+        let up = self.links.values().filter(|link| matches!(link.state, LinkState::Up(_))).count();
+        self.counters.links.set(self.links.len() as u64);
+        self.counters.links_up.set(up as u64);
+        let longest = self.links.values().map(|link| link.outbox.len()).max();
+        self.counters.outbox_bytes.set(longest.unwrap_or(0) as u64);
+        self.counters.outbox_bytes_max.set(OUTBOX_MAX as u64);
         lost.into_iter().for_each(|id| self.on_link_lost(now, id, false));
         turn.again |= !self.backlog.is_empty() && self.tx.room() > 0;
         turn

@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::base::{Block, Index, Nanos};
+use crate::base::{Block, Identity, Index, Nanos};
 
 /// A connection of this loop. The generation tells a reused slot from the connection that had it before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +22,8 @@ pub enum Door {
     Peer,
     Native,
     Zk,
+    /// The ZooKeeper door's listener for TLS. A station sees `Zk`.
+    ZkTls,
     Etcd,
     Consul,
 }
@@ -39,10 +42,10 @@ pub enum Ended {
 /// News of sockets.
 #[derive(Debug)]
 pub enum NetEvent<'a> {
-    /// A listener of `door` took a connection.
-    Accepted { conn: Conn, door: Door, from: SocketAddr },
-    /// `Net::dial` with this token has come through.
-    Dialled { token: u64, conn: Conn },
+    /// A listener of `door` took a connection. `by`: whom its certificate names, if it has shown one.
+    Accepted { conn: Conn, door: Door, from: SocketAddr, by: Option<Arc<Identity>> },
+    /// `Net::dial` with this token has come through, to whomever `by` names; `None`: in the clear.
+    Dialled { token: u64, conn: Conn, by: Option<Arc<Identity>> },
     /// `Net::dial` with this token has not.
     DialFailed { token: u64, why: Ended },
     /// Bytes in the order sent. The slice is only valid during the call.

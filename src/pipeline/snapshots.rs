@@ -1,6 +1,7 @@
 //! A snapshot on its way out of the state, or into it, in slices.
 
-use crate::base::{Block, Index};
+use crate::base::Index;
+use crate::journal::snapshot;
 use crate::pipeline::parcel::{Base, StoreIn};
 use crate::realms::machine::Machine;
 use crate::state::snapshot::{Loader, Slice, View};
@@ -63,7 +64,8 @@ impl Saving {
         let index = self.base.index;
         if self.stage == Stage::Written {
             self.stage = Stage::Sealing;
-            return Some(StoreIn::SnapshotSeal { index, length: self.offset, seal: Block::copy_of(&[]) });
+            let seal = snapshot::seal(&self.base);
+            return Some(StoreIn::SnapshotSeal { index, length: self.offset, seal });
         }
         match self.view.advance(VISITS) {
             Slice::More => None,

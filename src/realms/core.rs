@@ -279,6 +279,11 @@ impl Core {
         self.latest = 0;
     }
 
+    /// The newest life of any node that has written. A new cluster over this state must begin above it.
+    pub fn newest_life(&self) -> Incarnation {
+        (0..=u8::MAX).map(|node| self.fence(NodeId(node))).max().unwrap_or_default()
+    }
+
     /// The last sequence applied of an origin; 0 for none.
     pub fn applied_of(&self, origin: Origin) -> u64 {
         self.origins.iter().find(|(known, _)| *known == origin).map_or(0, |(_, counter)| *counter)

@@ -246,6 +246,10 @@ impl Replica {
         self.options.me
     }
 
+    pub fn cluster(&self) -> ClusterId {
+        self.options.cluster
+    }
+
     pub fn promised(&self) -> Epoch {
         self.promised
     }

@@ -1,7 +1,8 @@
 //! Snapshots: which ones stand, when the log below may go, and how a lagging member gets one.
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Block, BlockMut, Epoch, Index, Nanos, NodeId, PAGE};
+use crate::base::{BlockMut, Epoch, Index, Nanos, NodeId, PAGE};
+use crate::journal::snapshot;
 use crate::pipeline::parcel::{Base, StoreIn};
 use crate::replica::core::{Effect, Replica};
 use crate::replica::peer::Mode;
@@ -217,13 +218,13 @@ impl Replica {
         block.extend(bytes);
         install.offset += bytes.len() as u64;
         let done = install.offset == install.length;
-        let length = install.length;
+        let (length, base) = (install.length, install.base);
         if done {
             install.stage = Stage::Verifying;
         }
         self.out.push(Effect::Store(StoreIn::SnapshotChunk { index, offset, block: block.freeze() }));
         if done {
-            let seal = Block::copy_of(&[]);
+            let seal = snapshot::seal(&base);
             self.out.push(Effect::Store(StoreIn::SnapshotSeal { index, length, seal }));
         } else {
             self.want(now);

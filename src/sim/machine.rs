@@ -243,8 +243,10 @@ impl Process {
 /// The port's form of an event; bytes are borrowed for the call.
 pub fn with_event<R>(news: NetNews, call: impl FnOnce(NetEvent<'_>) -> R) -> R {
     match news {
-        NetNews::Accepted { conn, from } => call(NetEvent::Accepted { conn, door: Door::Peer, from }),
-        NetNews::Dialled { token, conn } => call(NetEvent::Dialled { token, conn }),
+        NetNews::Accepted { conn, from } => {
+            call(NetEvent::Accepted { conn, door: Door::Peer, from, by: None })
+        }
+        NetNews::Dialled { token, conn } => call(NetEvent::Dialled { token, conn, by: None }),
         NetNews::DialFailed { token, why } => call(NetEvent::DialFailed { token, why }),
         NetNews::Bytes { conn, bytes } => call(NetEvent::Bytes { conn, bytes: &bytes }),
         NetNews::Sent { conn, buffer } => call(NetEvent::Sent { conn, buffer }),

@@ -81,7 +81,7 @@ impl Tally {
         self.read_races += counts.reads_refused;
         self.hints += counts.hints;
         self.resends += counts.resends;
-        self.refused_frames += core.peers.malformed;
+        self.refused_frames += core.peers.counters().malformed.read();
     }
 
     /// What must have happened at least once over a few hundred seeds.

@@ -7,8 +7,13 @@ mod format;
 mod http;
 mod import;
 mod inspect;
+mod member;
+mod nodes;
 mod serve;
 mod simulate;
+mod snapshot;
+mod status;
+mod transfer;
 mod zoo_cfg;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +36,14 @@ enum Command {
     Import(import::Import),
     /// Run one or more nodes on this machine, for development and benchmarks.
     Dev(dev::Args),
+    /// Ask nodes who leads, and how far each of them is.
+    Status(status::Args),
+    /// List, add, promote and remove members.
+    Member(member::Args),
+    /// Hand leadership over.
+    Transfer(transfer::Args),
+    /// Save, check and restore the whole state.
+    Snapshot(snapshot::Args),
     /// Run virtual clusters through faults drawn from seeds, and check that no promise is broken.
     Simulate(simulate::Args),
     /// Look into a node's log.
@@ -50,6 +63,10 @@ pub fn run(cli: Cli) -> Result<(), String> {
         Command::Format(args) => format::run(args),
         Command::Import(import) => import::run(import),
         Command::Dev(args) => dev::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Member(args) => member::run(&args),
+        Command::Transfer(args) => transfer::run(&args),
+        Command::Snapshot(args) => snapshot::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Log(Log::Inspect(args)) => inspect::run(args),
     }

@@ -122,7 +122,7 @@ fn map(
     if let Some(port) = client_port {
         let at =
             resolve(&client_address, port).ok_or_else(|| format!("clientPortAddress: {client_address}"))?;
-        args.zk = Some(at);
+        args.zk = Some(config::Listen::At(at));
     }
     if let Some(port) = admin_port {
         let at =

@@ -125,10 +125,7 @@ impl Cluster {
 
     pub fn await_ready(&self, ids: &[u64]) {
         for id in ids {
-            let ready = within(PATIENCE, || {
-                let node = self.node(*id);
-                get(node.admin, "/readyz").starts_with("HTTP/1.1 200 ").then_some(())
-            });
+            let ready = within(PATIENCE, || self.node(*id).is_ready().then_some(()));
             ready.unwrap_or_else(|| panic!("node {id} is not ready after {PATIENCE:?}"));
         }
     }
@@ -145,29 +142,32 @@ impl Cluster {
     pub fn log_of(&self, id: u64) -> String {
         std::fs::read_to_string(self.dir.join(format!("node-{id}.log"))).unwrap_or_default()
     }
+}
 
-    /// All nodes hold and have applied the same, once nobody writes.
-    pub fn await_agreement(&self) {
-        let mut seen = Vec::new();
-        let agreed = within(PATIENCE, || {
-            let state = |node: &Node| {
-                let status = node.status()?;
-                let number = |key: &str| status[key].as_u64();
-                Some((number("applied")?, number("commit")?, number("unknown")?, number("leader")?))
-            };
-            seen = self.nodes().iter().map(state).collect();
-            let first = seen[0]?;
-            (seen.iter().all(|other| *other == Some(first)) && first.2 == 0 && first.0 == first.1)
-                .then_some(())
-        });
-        agreed.unwrap_or_else(|| panic!("nodes do not agree: applied, commit, unknown, leader are {seen:?}"));
-    }
+/// All nodes hold and have applied the same, once nobody writes.
+pub fn await_agreement(nodes: &[Node]) {
+    let mut seen = Vec::new();
+    let agreed = within(PATIENCE, || {
+        let state = |node: &Node| {
+            let status = node.status()?;
+            let number = |key: &str| status[key].as_u64();
+            Some((number("applied")?, number("commit")?, number("unknown")?, number("leader")?))
+        };
+        seen = nodes.iter().map(state).collect();
+        let first = seen[0]?;
+        (seen.iter().all(|other| *other == Some(first)) && first.2 == 0 && first.0 == first.1).then_some(())
+    });
+    agreed.unwrap_or_else(|| panic!("nodes do not agree: applied, commit, unknown, leader are {seen:?}"));
 }
 
 impl Node {
     pub fn status(&self) -> Option<serde_json::Value> {
         let answer = get(self.admin, "/status");
         serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    pub fn is_ready(&self) -> bool {
+        get(self.admin, "/readyz").starts_with("HTTP/1.1 200 ")
     }
 
     pub fn signal(&self, number: i32) {
@@ -221,7 +221,7 @@ fn is_running(pid: i32) -> bool {
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
-fn get(at: SocketAddr, path: &str) -> String {
+pub fn get(at: SocketAddr, path: &str) -> String {
     ask(at, "GET", path)
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use quorate::base::Rng;
 use quorate::client::{Client, Config, Error, Kv, Range, Session};
 
-use super::cluster::Cluster;
+use super::cluster::{Node, await_agreement};
 use super::within;
 
 /// For one request; a writer then goes to another server.
@@ -49,7 +49,7 @@ pub struct Crowd {
 
 impl Crowd {
     /// Starts `writers`, spread over the servers.
-    pub fn start(cluster: &Cluster, writers: usize, seed: u64) -> Crowd {
+    pub fn start(servers: Vec<String>, writers: usize, seed: u64) -> Crowd {
         let shared = Arc::new(Shared {
             over: AtomicBool::new(false),
             began: Instant::now(),
@@ -60,7 +60,7 @@ impl Crowd {
         });
         let mut seeds = Rng::new(seed);
         let spawn = |me: usize| {
-            let (shared, rng, mut servers) = (shared.clone(), seeds.fork(), cluster.servers());
+            let (shared, rng, mut servers) = (shared.clone(), seeds.fork(), servers.clone());
             let count = servers.len();
             servers.rotate_left(me % count);
             std::thread::spawn(move || Writer { me, shared, rng, servers, next: 0 }.work())
@@ -248,11 +248,11 @@ fn judge(key: &[u8], value: &[u8], revision: u64, found: Option<&Kv>) -> Result<
 }
 
 /// Reads everything back through each node and compares it with the books, and the nodes with each other.
-pub fn audit(cluster: &Cluster, books: &[Book]) {
-    cluster.await_agreement();
+pub fn audit(nodes: &[Node], books: &[Book]) {
+    await_agreement(nodes);
     let mut first: Option<Vec<Kv>> = None;
-    for node in cluster.nodes() {
-        let mut client = Client::connect(Config::new([node.native])).expect("a node that is ready");
+    for node in nodes {
+        let mut client = Client::connect(Config::new([node.native.clone()])).expect("a node that is ready");
         let all = Range { key: b"\0".to_vec(), end: b"\0".to_vec(), ..Range::default() };
         let linearizable = client.range(all.clone()).expect("a quorum");
         client.local_reads(true);

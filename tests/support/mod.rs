@@ -2,6 +2,8 @@
 
 pub mod cluster;
 pub mod crowd;
+pub mod lan;
+pub mod pki;
 pub mod small_disk;
 
 use std::time::{Duration, Instant};

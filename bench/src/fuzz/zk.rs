@@ -96,7 +96,7 @@ impl World {
 
     fn connect(&mut self, slot: u32) {
         let from = "127.0.0.1:9".parse().expect("an address");
-        let event = NetEvent::Accepted { conn: conn(slot), door: Door::Zk, from };
+        let event = NetEvent::Accepted { conn: conn(slot), door: Door::Zk, from, by: None };
         self.edge.on_net(self.now, event, &mut self.net);
     }
 

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::{Index, Nanos, Origin};
+use crate::base::{Identity, Index, Nanos, Origin};
 use crate::doors::{Answer, Crowd, Cx, Door, Outcome, Seat, Taken, Write};
 use crate::realms::tree::acl::{self, perm};
 use crate::realms::tree::changes::{self, Change};
@@ -121,6 +121,15 @@ impl Zk {
         if let Some(settings) = self.config.settings {
             cx.write(&write(kind::SETTINGS), 0, |out| out.push(settings.to_byte()));
         }
+    }
+
+    /// Opens a session for a client whose certificate, if any, was found good: its subject is an id from the start.
+    pub fn admit(&mut self, cx: &mut Cx<'_>, from: SocketAddr, by: Option<&Identity>) -> Session {
+        let mut session = self.open(cx, from);
+        if let Some(by) = by {
+            session.prove(by.subject.as_bytes());
+        }
+        session
     }
 
     fn lane(&self) -> &Lane {

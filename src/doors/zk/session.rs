@@ -118,6 +118,11 @@ impl Session {
         &self.conn
     }
 
+    /// Its certificate names it so.
+    pub fn prove(&mut self, subject: &[u8]) {
+        self.ids.add(Scheme::X509, subject);
+    }
+
     pub fn ids(&self) -> Ids<'_> {
         self.ids.ids()
     }

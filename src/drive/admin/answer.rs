@@ -59,6 +59,14 @@ impl Reply {
     }
 }
 
+/// In front of a file of so many bytes, after which the connection ends.
+pub fn file_head(length: u64) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n"
+    )
+}
+
 /// The first request in `input` and its length, body included; `None`: more bytes are needed.
 pub fn parse(input: &[u8], max: usize) -> Result<Option<(Request, usize)>, Reply> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -105,6 +113,8 @@ pub enum Route {
     Readyz,
     Metrics,
     Status,
+    /// The newest snapshot's file.
+    Download,
     /// A change that an operator wants.
     Order(Ask),
     Wrong(Reply),
@@ -123,6 +133,7 @@ pub fn route(request: &Request) -> Route {
         (["readyz"], _) if read => Route::Readyz,
         (["metrics"], _) if read => Route::Metrics,
         (["status"], _) if read => Route::Status,
+        (["snapshot"], _) if read => Route::Download,
         (["snapshot"], "POST") => Route::Order(Ask::Snapshot),
         (["transfer"], "POST") => match field("to").map(str::parse) {
             None => Route::Order(Ask::Transfer(None)),
@@ -177,6 +188,7 @@ pub fn status(status: Result<Status, String>) -> Reply {
     let members: Vec<_> = members.collect();
     let value = json!({
         "node": s.node.0,
+        "cluster": s.cluster.to_string(),
         "version": env!("CARGO_PKG_VERSION"),
         "leader": s.leader.map(|id| id.0),
         "epoch": s.epoch.0,
@@ -186,6 +198,7 @@ pub fn status(status: Result<Status, String>) -> Reply {
         "durable": s.durable.0,
         "last": s.last.0,
         "base": s.base.0,
+        "snapshot": s.snapshot.0,
         "incarnation": s.incarnation.0,
         "unknown": s.unknown,
         "halted": s.halted,
@@ -197,6 +210,7 @@ pub fn status(status: Result<Status, String>) -> Reply {
 pub fn done(answer: Result<Answer, String>) -> Reply {
     match answer {
         Ok(Answer::Done) => Reply::json(200, json!({ "done": true })),
+        Ok(Answer::At(index)) => Reply::json(200, json!({ "done": true, "index": index.0 })),
         Ok(Answer::Refused(why)) => Reply::error(409, why),
         Ok(Answer::Status(_)) => Reply::error(503, "the node answered another question"),
         Err(why) => Reply::error(503, why),
@@ -278,7 +292,8 @@ mod tests {
             ),
             ("POST /member/4", "400"),
             ("POST /member/x?address=127.0.0.1:1", "400"),
-            ("GET /snapshot", "405"),
+            ("GET /snapshot", "Download"),
+            ("DELETE /snapshot", "405"),
             ("POST /status", "405"),
             ("GET /", "404"),
         ] {

@@ -3,22 +3,29 @@
 
 mod answer;
 mod desk;
+mod stream;
 mod zookeeper;
 
 use std::cell::Cell;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{FromRawFd, IntoRawFd};
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use futures_lite::FutureExt;
 use glommio::{LocalExecutorBuilder, Placement, net, timer};
 
+use crate::base::{BlockMut, Index};
+use crate::drive::dir::Dir;
 use crate::observe::Text;
+use crate::pipeline::ports::File;
 
-use answer::{Reply, Request};
+use answer::{Reply, Request, Route};
 pub use desk::Desk;
+use stream::Stream;
 pub use zookeeper::ZooKeeper;
 
 /// What contributes to `/metrics`.
@@ -36,16 +43,29 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Registered memory of the executor: its file buffers, which the admin door never uses, at glommio's least.
 pub const FOOTPRINT: usize = 64 << 10;
 
+/// Bytes of a snapshot in one send. Read by this thread itself, which nobody but operators waits for.
+const PIECE: usize = 256 << 10;
+
+/// What the door speaks of.
+pub struct House {
+    pub desk: Desk,
+    pub sources: Vec<Source>,
+    /// Where snapshots are handed out from.
+    pub dir: Arc<Dir>,
+    /// `None`: in the clear.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
 /// Serves on a thread of its own, for as long as the process lives.
-pub fn start(listener: TcpListener, desk: Desk, sources: Vec<Source>) -> io::Result<()> {
+pub fn start(listener: TcpListener, house: House) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let builder =
         LocalExecutorBuilder::new(Placement::Unbound).name("admin").io_memory(FOOTPRINT).ring_depth(32);
-    let spawned = builder.spawn(move || serve(listener, Rc::new(desk), Rc::new(sources)));
+    let spawned = builder.spawn(move || serve(listener, Rc::new(house)));
     spawned.map(drop).map_err(|e| io::Error::other(format!("the admin door's executor does not start: {e}")))
 }
 
-async fn serve(listener: TcpListener, desk: Rc<Desk>, sources: Rc<Vec<Source>>) {
+async fn serve(listener: TcpListener, house: Rc<House>) {
     // SAFETY: the descriptor is a listening socket that nobody else owns any more.
     let listener = unsafe { net::TcpListener::from_raw_fd(listener.into_raw_fd()) };
     let open = Rc::new(Cell::new(0));
@@ -58,17 +78,19 @@ async fn serve(listener: TcpListener, desk: Rc<Desk>, sources: Rc<Vec<Source>>) 
             continue;
         };
         open.set(open.get() + 1);
-        let (open, desk, sources) = (open.clone(), desk.clone(), sources.clone());
+        let (open, house) = (open.clone(), house.clone());
         glommio::spawn_local(async move {
             // An error here is the other side's hanging up: nobody is left to be told.
-            let _ = converse(stream, &desk, &sources).await;
+            if let Ok(stream) = in_time(Stream::accept(stream, house.tls.as_ref())).await {
+                let _ = converse(stream, &house).await;
+            }
             open.set(open.get() - 1);
         })
         .detach();
     }
 }
 
-async fn converse(mut stream: net::TcpStream, desk: &Desk, sources: &[Source]) -> io::Result<()> {
+async fn converse(mut stream: Stream, house: &House) -> io::Result<()> {
     let mut input = Vec::new();
     loop {
         let request = loop {
@@ -81,37 +103,72 @@ async fn converse(mut stream: net::TcpStream, desk: &Desk, sources: &[Source]) -
                 Err(reply) => break Err(reply),
             }
             let mut part = [0; 2048];
-            let late = async {
-                timer::sleep(PATIENCE).await;
-                Err(io::ErrorKind::TimedOut.into())
-            };
-            match stream.read(&mut part).or(late).await? {
+            match in_time(stream.read(&mut part)).await? {
                 0 => return Ok(()),
                 n => input.extend_from_slice(&part[..n]),
             }
         };
         let (reply, keep) = match request {
-            Ok(request) => (reply_to(&request, desk, sources).await, request.keep),
+            Ok(request) => match reply_to(&request, &mut stream, house).await? {
+                Some(reply) => (reply, request.keep),
+                None => return Ok(()),
+            },
             Err(reply) => (reply, false),
         };
-        let late = async {
-            timer::sleep(PATIENCE).await;
-            Err(io::ErrorKind::TimedOut.into())
-        };
-        stream.write_all(&reply.encode(keep)).or(late).await?;
+        in_time(stream.write_all(&reply.encode(keep))).await?;
         if !keep {
-            return Ok(());
+            return in_time(stream.finish()).await;
         }
     }
 }
 
-async fn reply_to(request: &Request, desk: &Desk, sources: &[Source]) -> Reply {
-    if let Some(reply) = desk.zookeeper.as_ref().and_then(|zookeeper| zookeeper.reply(request)) {
-        return reply;
+async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = async {
+        timer::sleep(PATIENCE).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    work.or(late).await
+}
+
+/// The newest snapshot's file, open: should it be removed meanwhile, what is open stays readable.
+async fn newest_snapshot(house: &House) -> Result<(std::fs::File, u64), Reply> {
+    let index = match house.desk.status().await {
+        Ok(status) if status.snapshot > Index(0) => status.snapshot,
+        Ok(_) => {
+            return Err(Reply::error(409, "this node has no snapshot yet; ask for one by POST /snapshot"));
+        }
+        Err(why) => return Err(Reply::error(503, why)),
+    };
+    let file = File::Snapshot(index);
+    let open = house.dir.open_file(file).and_then(|open| Ok((open.metadata()?.len(), open)));
+    let (length, open) = open.map_err(|e| Reply::error(503, format!("{file}: {e}; try again")))?;
+    Ok((open, length))
+}
+
+/// As it lies on the disk, checksums and all. Whoever receives it checks it.
+async fn send_file(stream: &mut Stream, file: &std::fs::File, length: u64) -> io::Result<()> {
+    in_time(stream.write_all(answer::file_head(length).as_bytes())).await?;
+    let mut piece = BlockMut::zeroed(PIECE);
+    let mut at = 0;
+    while at < length {
+        let count = PIECE.min((length - at) as usize);
+        let part = &mut piece.bytes_mut()[..count];
+        file.read_exact_at(part, at)?;
+        in_time(stream.write_all(part)).await?;
+        at += count as u64;
     }
-    match answer::route(request) {
-        answer::Route::Healthz => Reply::text(200, "ok\n"),
-        answer::Route::Metrics => {
+    in_time(stream.finish()).await
+}
+
+/// `None`: it was a file, sent piece by piece, behind which the connection ends.
+async fn reply_to(request: &Request, stream: &mut Stream, house: &House) -> io::Result<Option<Reply>> {
+    let House { desk, sources, .. } = house;
+    if let Some(reply) = desk.zookeeper.as_ref().and_then(|pages| pages.reply(request)) {
+        return Ok(Some(reply));
+    }
+    Ok(Some(match answer::route(request) {
+        Route::Healthz => Reply::text(200, "ok\n"),
+        Route::Metrics => {
             let mut text = Text::default();
             if let Ok(status) = desk.status().await {
                 answer::gauges(&mut text, &status);
@@ -119,11 +176,18 @@ async fn reply_to(request: &Request, desk: &Desk, sources: &[Source]) -> Reply {
             sources.iter().for_each(|source| source(&mut text));
             Reply::text(200, text.finish())
         }
-        answer::Route::Readyz => answer::readyz(desk.status().await),
-        answer::Route::Status => answer::status(desk.status().await),
-        answer::Route::Order(ask) => answer::done(desk.ask(ask).await),
-        answer::Route::Wrong(reply) => reply,
-    }
+        Route::Readyz => answer::readyz(desk.status().await),
+        Route::Status => answer::status(desk.status().await),
+        Route::Order(ask) => answer::done(desk.ask(ask).await),
+        Route::Wrong(reply) => reply,
+        Route::Download => match newest_snapshot(house).await {
+            Ok((file, length)) => {
+                send_file(stream, &file, length).await?;
+                return Ok(None);
+            }
+            Err(reply) => reply,
+        },
+    }))
 }
 
 #[cfg(test)]
@@ -152,7 +216,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let source: Source = Box::new(|text: &mut Text| text.gauge("test", "A test.", &[], 17));
-        start(listener, Desk::new(asks, answers, Doorbell::new().unwrap()), vec![source]).unwrap();
+        let scratch = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap();
+        let dir = Arc::new(Dir::open(scratch.path()).unwrap());
+        let desk = Desk::new(asks, answers, Doorbell::new().unwrap());
+        start(listener, House { desk, sources: vec![source], dir, tls: None }).unwrap();
         let close = "HTTP/1.1\r\nConnection: close\r\n\r\n";
 
         assert!(get(at, &format!("GET /healthz {close}")).ends_with("\r\n\r\nok\n"));
@@ -161,7 +228,7 @@ mod tests {
 
         let node = std::thread::spawn(move || {
             let mut seen = 0;
-            while seen < 4 {
+            while seen < 5 {
                 let Some((number, ask)) = asked.take() else {
                     std::thread::sleep(Duration::from_millis(1));
                     continue;
@@ -181,6 +248,8 @@ mod tests {
         assert!(both.contains("quorate_commit_index 5") && both.contains("quorate_test 17"), "{both}");
         let refused = get(at, &format!("POST /transfer?to=3 {close}"));
         assert!(refused.starts_with("HTTP/1.1 409 ") && refused.contains("not the leader"), "{refused}");
+        let none = get(at, &format!("GET /snapshot {close}"));
+        assert!(none.starts_with("HTTP/1.1 409 ") && none.contains("no snapshot yet"), "{none}");
         node.join().unwrap();
         assert!(get(at, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
     }

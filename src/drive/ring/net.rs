@@ -127,7 +127,7 @@ impl Ring {
         self.counters.accepted.add(1);
         let (conn, door) = (self.sockets.name(slot), self.listeners[listener].0);
         self.start_receive(slot);
-        station.on_net(now, NetEvent::Accepted { conn, door, from }, self);
+        station.on_net(now, NetEvent::Accepted { conn, door, from, by: None }, self);
     }
 
     pub(super) fn on_connect<S: Station>(&mut self, now: Nanos, done: Done, station: &mut S) {
@@ -138,7 +138,7 @@ impl Ring {
             socket.phase = Phase::Open;
             let conn = self.sockets.name(done.slot);
             self.start_receive(done.slot);
-            station.on_net(now, NetEvent::Dialled { token, conn }, self);
+            station.on_net(now, NetEvent::Dialled { token, conn, by: None }, self);
         } else {
             self.sockets.release(done.slot);
             let why = if -done.result == libc::ECONNREFUSED { Ended::Refused } else { Ended::Broken };

@@ -1,8 +1,9 @@
 //! Which doors an edge has, and the way from a seat's session to its door.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::base::{Index, Nanos};
+use crate::base::{Identity, Index, Nanos};
 use crate::doors::{Answer, Crowd, Cx, Door, Link, Outcome, Seat, Taken, native, zk};
 use crate::pipeline::edge::floor::Floor;
 use crate::pipeline::ports;
@@ -13,6 +14,13 @@ use crate::state::RealmId;
 pub struct Doors {
     pub native: native::Native,
     pub zk: Option<zk::Zk>,
+}
+
+/// A connection as it comes: by which door, from where, and who has proven to be there.
+pub struct Come {
+    pub door: ports::Door,
+    pub from: SocketAddr,
+    pub by: Option<Arc<Identity>>,
 }
 
 /// A session of any door.
@@ -28,11 +36,13 @@ fn at(zk: &mut Option<zk::Zk>) -> &mut zk::Zk {
 
 impl Doors {
     /// `None`: no such door here.
-    pub(super) fn open(&mut self, door: ports::Door, cx: &mut Cx<'_>, from: SocketAddr) -> Option<Seated> {
-        match door {
-            ports::Door::Native => Some(Seated::Native(self.native.open(cx, from))),
-            ports::Door::Zk => self.zk.as_mut().map(|zk| Seated::Zk(zk.open(cx, from))),
-            ports::Door::Etcd | ports::Door::Consul | ports::Door::Peer => None,
+    pub(super) fn open(&mut self, cx: &mut Cx<'_>, come: &Come) -> Option<Seated> {
+        match come.door {
+            ports::Door::Native => Some(Seated::Native(self.native.open(cx, come.from))),
+            ports::Door::Zk => {
+                self.zk.as_mut().map(|zk| Seated::Zk(zk.admit(cx, come.from, come.by.as_deref())))
+            }
+            ports::Door::Etcd | ports::Door::Consul | ports::Door::Peer | ports::Door::ZkTls => None,
         }
     }
 

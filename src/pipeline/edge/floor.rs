@@ -5,15 +5,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::{Nanos, Origin};
 use crate::counters;
 use crate::doors::{Bounds, Cx, Desk, Link, Seat, Stop, Taken};
 use crate::pipeline::edge::conn;
-use crate::pipeline::edge::doors::{Doors, Seated};
-use crate::pipeline::ports::{Door, Net};
+use crate::pipeline::edge::doors::{Come, Doors, Seated};
+use crate::pipeline::ports::Net;
 
 /// What one connection may hold, and how many there may be.
 #[derive(Clone, Copy, Debug)]
@@ -195,18 +194,10 @@ impl Floor {
         counters.touches_dropped.set(self.desk.touches_dropped);
     }
 
-    pub(super) fn accept(
-        &mut self,
-        doors: &mut Doors,
-        seat: Seat,
-        door: Door,
-        from: SocketAddr,
-        net: &mut impl Net,
-    ) {
+    pub(super) fn accept(&mut self, doors: &mut Doors, seat: Seat, come: &Come, net: &mut impl Net) {
         let mut link = Link::default();
         let mut cx = Cx::new(self.now, seat, self.serving, &mut link, &mut self.desk);
-        let session =
-            if self.open < self.limits.connections { doors.open(door, &mut cx, from) } else { None };
+        let session = if self.open < self.limits.connections { doors.open(&mut cx, come) } else { None };
         if session.is_none() {
             self.counters.refused.add(1);
             net.close(conn(seat));

@@ -63,8 +63,12 @@ impl World {
     }
 
     fn connect(&mut self, slot: u32) {
-        let event =
-            NetEvent::Accepted { conn: at(slot), door: Door::Native, from: "127.0.0.1:9".parse().unwrap() };
+        let event = NetEvent::Accepted {
+            conn: at(slot),
+            door: Door::Native,
+            from: "127.0.0.1:9".parse().unwrap(),
+            by: None,
+        };
         self.edge.on_net(self.now, event, &mut self.net);
     }
 
@@ -236,6 +240,7 @@ fn outcomes_for_the_gone_give_their_permits_back() {
         conn: Conn { slot: 0, generation: 2 },
         door: Door::Native,
         from: "127.0.0.1:9".parse().unwrap(),
+        by: None,
     };
     w.edge.on_net(w.now, event, &mut w.net);
     w.outcomes(&[(1, b"reply")]);
@@ -392,7 +397,11 @@ fn whom_the_door_refuses_at_once_is_hung_up_on() {
     w.edge.doors.zk = Some(zk::Zk::new(origin, config.into(), zk::Board::new(1).into()));
     for slot in 0..2 {
         let from = "127.0.0.1:9".parse().unwrap();
-        w.edge.on_net(w.now, NetEvent::Accepted { conn: at(slot), door: Door::Zk, from }, &mut w.net);
+        w.edge.on_net(
+            w.now,
+            NetEvent::Accepted { conn: at(slot), door: Door::Zk, from, by: None },
+            &mut w.net,
+        );
     }
     w.turn();
     assert_eq!(w.net.closed, [1]);

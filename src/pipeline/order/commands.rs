@@ -77,11 +77,13 @@ impl Order {
             for piece in self.queue.drain(..take) {
                 body.push(&piece.commands, piece.count);
             }
-            self.replica.propose(now, wall_ms, body, 0).expect("it may propose");
+            let index = self.replica.propose(now, wall_ms, body, 0).expect("it may propose");
+            self.spans.commit.begin(index.0, now);
             self.carry_out(now);
         }
         if (self.since_snapshot > self.limits.snapshot_bytes || self.full)
             && !self.snapshot_asked
+            && now >= self.snapshot_rest
             && self.replica.may_propose()
         {
             self.snapshot_asked = true;

@@ -20,7 +20,12 @@ impl Order {
                     }
                 }
                 Effect::Send { to, msg } => self.outbox.push((to, msg)),
-                Effect::Store(work) => self.lanes.store.0.send(work),
+                Effect::Store(work) => {
+                    if let StoreIn::Append { batch, .. } = &work {
+                        self.spans.disk.begin(batch.index().0, now);
+                    }
+                    self.lanes.store.0.send(work);
+                }
                 Effect::Committed(_) => {}
                 Effect::Leading { epoch } => self.on_leading(now, epoch),
                 Effect::Following { leader } => self.on_following(leader),
@@ -55,6 +60,7 @@ impl Order {
         self.next.clear();
         self.snapshot_asked = false;
         self.clock_at = now;
+        self.spans.commit.forget();
         self.lanes.apply.0.send(ApplyIn::Leading(true));
         self.resubmit();
     }
@@ -62,6 +68,7 @@ impl Order {
     pub(super) fn on_following(&mut self, leader: Option<NodeId>) {
         self.queue.clear();
         self.next.clear();
+        self.spans.commit.forget();
         self.lanes.apply.0.send(ApplyIn::Leading(false));
         if let Some(leader) = leader {
             tracing::info!(node = %self.replica.me(), %leader, epoch = %self.replica.promised(), "following");
@@ -70,7 +77,7 @@ impl Order {
     }
 
     /// Hands decided batches to apply, from memory or, after a restart or for a long lag, from the disk.
-    pub(super) fn feed_apply(&mut self) {
+    pub(super) fn feed_apply(&mut self, now: Nanos) {
         let last = self.replica.last();
         let commit = if planted::is(Bug::ApplyUncommitted) { last } else { self.replica.commit() };
         while self.fed < commit && !self.loading && self.lanes.apply.0.room() > 8 {
@@ -91,6 +98,7 @@ impl Order {
             for batch in &batches {
                 // What it takes on the disk: whole pages, and its frame.
                 self.since_snapshot += (batch.block().padded().len() + PAGE) as u64;
+                self.spans.apply.begin(batch.index().0, now);
                 if batch.has(flag::SNAPSHOT) {
                     self.since_snapshot = 0;
                 }

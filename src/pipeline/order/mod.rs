@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::base::{Index, Nanos, NodeId, Origin};
 use crate::journal::{Builder, flag};
+use crate::observe::{Published, Spans};
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{
     Answer, ApplyIn, ApplyOut, Ask, Base, EdgeIn, EdgeOut, Reads, Status, StoreIn, StoreOut,
@@ -85,6 +86,8 @@ struct Waiting {
 
 /// Ticket of a fetch for this node's own apply; peers' are their ids.
 const FOR_APPLY: u64 = 0;
+/// How long to leave the disk alone after a snapshot that could not be written.
+const SNAPSHOT_REST: Nanos = Nanos(5_000_000_000);
 /// Bytes fetched at a time for apply.
 const FEED_BYTES: usize = 4 << 20;
 
@@ -115,6 +118,8 @@ pub struct Order {
     /// The store has no spare segment.
     full: bool,
     snapshot_asked: bool,
+    /// After one that failed: not before this.
+    snapshot_rest: Nanos,
     /// Snapshots to remove and log to recycle once the superblock holds the new base, oldest first.
     rebased: VecDeque<(Base, Vec<Index>)>,
     outbox: Vec<(NodeId, Msg)>,
@@ -125,6 +130,15 @@ pub struct Order {
     digests: BTreeMap<Index, Vec<(NodeId, u128)>>,
     halted: Option<String>,
     stopping: Option<Nanos>,
+    spans: StageSpans,
+}
+
+/// How long batches spend where: from being proposed to being decided, on the way to the disk, in `apply`.
+#[derive(Debug, Default)]
+struct StageSpans {
+    commit: Spans,
+    disk: Spans,
+    apply: Spans,
 }
 
 impl Order {
@@ -163,6 +177,7 @@ impl Order {
             since_snapshot: 0,
             full: false,
             snapshot_asked: false,
+            snapshot_rest: Nanos(0),
             rebased: VecDeque::new(),
             outbox: Vec::new(),
             members: Config::default(),
@@ -171,6 +186,7 @@ impl Order {
             digests: BTreeMap::new(),
             halted: None,
             stopping: None,
+            spans: StageSpans::default(),
             replica,
         }
     }
@@ -205,6 +221,7 @@ impl Order {
         let log = self.replica.log();
         Status {
             node: self.replica.me(),
+            cluster: self.replica.cluster(),
             leader: self.replica.leader(),
             epoch: self.replica.promised(),
             commit: self.replica.commit(),
@@ -212,12 +229,18 @@ impl Order {
             durable: self.replica.durable(),
             last: log.last(),
             base: log.base().index,
+            snapshot: self.lengths.last_key_value().map_or(Index(0), |(index, _)| *index),
             config: log.config().clone(),
             incarnation: self.replica.incarnation(),
             unknown: log.unknown_count(),
             halted: self.halted.clone(),
             counts: self.replica.counts,
         }
+    }
+
+    pub fn latencies(&self) -> [(&'static str, Published); 3] {
+        let StageSpans { commit, disk, apply } = &self.spans;
+        [("commit", commit), ("disk", disk), ("apply", apply)].map(|(name, spans)| (name, spans.published()))
     }
 
     /// Something waits in a lane.
@@ -248,14 +271,17 @@ impl Order {
         self.ask_tickets(now);
         self.replica.flush(now);
         self.carry_out(now);
-        self.feed_apply();
+        self.feed_apply(now);
         self.tend(now);
+        self.spans.commit.end(self.replica.commit().0, now);
+        let StageSpans { commit, disk, apply } = &mut self.spans;
+        let publish = [commit, disk, apply].map(|spans| spans.publish(now)).into_iter().min();
         if !self.outbox.is_empty() {
             self.lanes.peer.0.send(PeerIn::Send(std::mem::take(&mut self.outbox)));
         }
         let waiting = self.replica.is_leader() || !self.homeless.is_empty();
         let clock = if waiting { self.clock_at } else { Nanos::MAX };
-        Turn { again: false, deadline: self.replica.deadline().min(clock) }
+        Turn { again: false, deadline: self.replica.deadline().min(clock).min(publish.unwrap_or(Nanos::MAX)) }
     }
 
     /// The node is asked to stop: hand leadership over first. Done when nobody waits for us, or after a while.
@@ -322,7 +348,10 @@ impl Order {
     fn take_store(&mut self, now: Nanos) {
         while let Some(news) = self.lanes.store.1.take() {
             match news {
-                StoreOut::Durable { upto, .. } => self.replica.on_durable(now, upto),
+                StoreOut::Durable { upto, .. } => {
+                    self.spans.disk.end(upto.0, now);
+                    self.replica.on_durable(now, upto);
+                }
                 StoreOut::Marked(marks) => {
                     self.replica.on_marked(now, &marks);
                     self.recycle(marks.base.index);
@@ -372,6 +401,7 @@ impl Order {
                 ApplyOut::Applied { index, own } => {
                     self.applied = self.applied.max(index);
                     self.replica.applied = self.applied;
+                    self.spans.apply.end(index.0, now);
                     own.into_iter().for_each(|(lane, upto)| self.forget(lane, upto));
                 }
                 ApplyOut::Due { count, commands } => {
@@ -388,6 +418,8 @@ impl Order {
                 }
                 ApplyOut::SnapshotLost { index } => {
                     self.snapshot_asked = false;
+                    self.snapshot_rest = now.plus(SNAPSHOT_REST);
+                    self.make_way(now);
                     self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
                 }
                 ApplyOut::Loaded { base, applied } => {
@@ -417,6 +449,18 @@ impl Order {
                 }
                 ApplyOut::Halt(why) => self.halt(why),
             }
+        }
+    }
+
+    /// A leader whose log is full, and whose disk has no room for the snapshot that would empty it, takes no more
+    /// writes: another should lead.
+    fn make_way(&mut self, now: Nanos) {
+        if self.full
+            && self.replica.is_leader()
+            && let Some(heir) = self.replica.best_heir()
+        {
+            tracing::warn!(node = %self.replica.me(), "this disk is full: leadership goes to node {heir}");
+            let _ = self.replica.transfer(now, heir); // Tried again when the next snapshot fails.
         }
     }
 
@@ -466,7 +510,7 @@ impl Order {
                 Ask::Member(node, member) => self.change_member(now, wall_ms, node, member),
                 Ask::Snapshot => match self.replica.propose(now, wall_ms, Builder::default(), flag::SNAPSHOT)
                 {
-                    Ok(_) => Answer::Done,
+                    Ok(index) => Answer::At(index),
                     Err(refusal) => Answer::Refused(refusal.to_string()),
                 },
             };

@@ -100,6 +100,10 @@ impl Kv {
         self.leader.compacts = yes;
     }
 
+    pub fn compacts_by_itself(&self) -> bool {
+        self.leader.compacts
+    }
+
     pub fn revision(&self) -> u64 {
         self.store.revision
     }

@@ -107,7 +107,8 @@ fn await_ready(nodes: &mut [Node]) -> Result<(), String> {
             if let Some(how) = node.poll_death() {
                 return Err(format!("node {} did not start ({how}): {}", node.plan.id, node.last_words()));
             }
-            let answer = http::ask(node.plan.admin(), "GET", "/readyz", Duration::from_secs(2));
+            let answer =
+                http::ask(&http::Door::plain(node.plan.admin()), "GET", "/readyz", Duration::from_secs(2));
             *ready = *ready || answer.is_ok_and(|(code, _)| code == 200);
         }
     }

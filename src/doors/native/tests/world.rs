@@ -92,7 +92,11 @@ impl World {
         self.generation += 1;
         let conn = Conn { slot, generation: self.generation };
         let from = "127.0.0.1:9".parse().unwrap();
-        self.edge.on_net(self.now, NetEvent::Accepted { conn, door: Door::Native, from }, &mut self.net);
+        self.edge.on_net(
+            self.now,
+            NetEvent::Accepted { conn, door: Door::Native, from, by: None },
+            &mut self.net,
+        );
         conn
     }
 

@@ -1,0 +1,355 @@
+//! Doors, peers and tools in TLS, with real certificates: who may come in, who may not, and what is said to whom.
+
+#![cfg(feature = "drive")]
+
+#[allow(dead_code, reason = "each binary of tests uses its part")]
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use quorate::base::{ClusterId, Incarnation, NodeId};
+use quorate::client::{Client, Config, Op, Pipe, Put, Tls};
+use quorate::replica::Hello;
+use quorate::tls::{self, Socket};
+use support::cluster::QUORATE;
+use support::pki::{Authority, Papers};
+use support::within;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    fn start(dir: &Path, args: &[String]) -> Server {
+        let log = dir.join(format!("{}.log", free_port().port()));
+        let out = std::fs::File::create(&log).unwrap();
+        let mut command = Command::new(QUORATE);
+        let child = command.arg("serve").args(args).stdout(Stdio::null()).stderr(out).spawn().unwrap();
+        Server { child, log }
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.said());
+        }
+    }
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap()
+}
+
+fn flags(pairs: &[(&str, &dyn std::fmt::Display)]) -> Vec<String> {
+    pairs.iter().flat_map(|(flag, value)| [format!("--{flag}"), value.to_string()]).collect()
+}
+
+fn shown(papers: &Papers, ca: &Path) -> Vec<String> {
+    flags(&[
+        ("tls-cert", &papers.cert.display()),
+        ("tls-key", &papers.key.display()),
+        ("tls-ca", &ca.display()),
+    ])
+}
+
+fn quorate(args: &[String]) -> Output {
+    Command::new(QUORATE).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+fn connect(native: SocketAddr, ca: &Path, own: Option<&Papers>) -> Result<Client, String> {
+    let own = own.map(|papers| (&*papers.cert, &*papers.key));
+    let tls = Tls::load(ca, own).map_err(|e| e.to_string())?;
+    let mut config = Config::new([native.to_string()]).tls(tls).timeout(Duration::from_secs(2));
+    config.connect_timeout = Duration::from_secs(1);
+    let mut client = Client::connect(config).map_err(|e| e.to_string())?;
+    // In TLS 1.3 a client is refused after it believes to be connected.
+    client.get(b"anything").map_err(|e| e.to_string())?;
+    Ok(client)
+}
+
+/// Bytes that a ZooKeeper client sends first, and `whoAmI` behind them.
+fn who_am_i() -> Vec<u8> {
+    let mut connect = vec![0, 0, 0, 45, 0, 0, 0, 0];
+    connect.extend([0; 8]); // The last zxid seen.
+    connect.extend(10_000i32.to_be_bytes());
+    connect.extend([0; 8]); // No session yet.
+    connect.extend(16i32.to_be_bytes());
+    connect.extend([0; 16]); // Nor its password.
+    connect.push(0);
+    connect.extend(8i32.to_be_bytes());
+    connect.extend(1i32.to_be_bytes());
+    connect.extend(107i32.to_be_bytes());
+    connect
+}
+
+fn doors_in_tls(runtime: &str) {
+    let scratch = scratch();
+    let dir = scratch.path();
+    let (ours, theirs) = (Authority::new(dir, "ours"), Authority::new(dir, "theirs"));
+    let server = ours.issue("server", "/CN=server", "IP:127.0.0.1,DNS:node-1.quorate", 10);
+    let ann = ours.issue("ann", "/O=acme/CN=ann", "DNS:ann.example", 10);
+    let late = ours.issue("late", "/CN=late", "DNS:late.example", -1);
+    let stranger = theirs.issue("stranger", "/CN=stranger", "IP:127.0.0.1", 10);
+    let (native, admin, zk) = (free_port(), free_port(), free_port());
+    let mut args = flags(&[
+        ("data", &dir.join("data").display()),
+        ("native", &native),
+        ("admin", &admin),
+        ("zk", &"off"),
+        ("zk-tls", &zk),
+        ("cores", &1),
+        ("runtime", &runtime),
+    ]);
+    args.extend(shown(&server, &ours.ca));
+    let node = Server::start(dir, &args);
+
+    // Somebody who may come in, with small requests, many at once, and long ones.
+    let mut client =
+        within(PATIENCE, || connect(native, &ours.ca, Some(&ann)).ok()).expect("a good certificate");
+    let long = vec![b'v'; 900_000];
+    client.put(b"long", &long).unwrap();
+    assert_eq!(client.get(b"long").unwrap().unwrap().value, long);
+    let own = Some((&*ann.cert, &*ann.key));
+    let config = Config::new([native.to_string()]).tls(Tls::load(&ours.ca, own).unwrap());
+    let mut pipe = Pipe::connect(config).unwrap();
+    let tickets: Vec<_> = (0..2_000)
+        .map(|n| {
+            let put = Put { key: format!("key-{n}").into_bytes(), value: vec![b'w'; 500], ..Put::default() };
+            pipe.start_write(&[Op::Put(put)]).unwrap()
+        })
+        .collect();
+    tickets.into_iter().for_each(|ticket| drop(pipe.finish(ticket).unwrap()));
+    assert!(client.get(b"key-1999").unwrap().is_some());
+
+    // Those who may not.
+    let told = |refused: Result<Client, String>| refused.err().expect("it was let in");
+    assert!(told(connect(native, &theirs.ca, Some(&ann))).contains("another authority"));
+    for (whose, papers) in
+        [("none", None), ("a stranger's", Some(&stranger)), ("an expired one", Some(&late))]
+    {
+        let why = told(connect(native, &ours.ca, papers));
+        assert!(!why.is_empty(), "{whose}: {why}");
+    }
+    let mut config = Config::new([native.to_string()]).timeout(Duration::from_secs(1));
+    config.connect_timeout = Duration::from_millis(500);
+    assert!(Client::connect(config).is_err(), "a client in the clear was let in");
+    assert!(client.get(b"long").unwrap().is_some(), "who was inside was thrown out");
+
+    // Tools.
+    let status = |more: Vec<String>| {
+        quorate(&[vec!["status".into(), "--admin".into(), admin.to_string()], more].concat())
+    };
+    let seen = status(shown(&ann, &ours.ca));
+    assert!(seen.status.success(), "{}", String::from_utf8_lossy(&seen.stderr));
+    for more in
+        [vec![], flags(&[("tls-ca", &ours.ca.display())]), shown(&ann, &theirs.ca), shown(&late, &ours.ca)]
+    {
+        let Output { status, stderr, .. } = status(more.clone());
+        let said = String::from_utf8_lossy(&stderr);
+        assert!(!status.success() && said.contains("--tls-ca"), "{more:?}: {said}");
+    }
+
+    // ZooKeeper's door: who has a certificate is known by it.
+    let mut words = Command::new("openssl");
+    words.args([
+        "s_client",
+        "-quiet",
+        "-no_ign_eof",
+        "-connect",
+        &zk.to_string(),
+        "-verify_return_error",
+        "-CAfile",
+    ]);
+    words.arg(&ours.ca).arg("-cert").arg(&ann.cert).arg("-key").arg(&ann.key);
+    words.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut asking = words.spawn().unwrap();
+    let mut line = asking.stdin.take().unwrap();
+    line.write_all(b"srvr").unwrap();
+    let mut answer = String::new();
+    asking.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
+    drop(line);
+    asking.wait().unwrap();
+    assert!(answer.contains("Mode: standalone"), "{answer:?}");
+    let stream = TcpStream::connect(zk).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut socket = Socket::new(stream, "127.0.0.1", Some(&tls::client(&ours.ca, own).unwrap())).unwrap();
+    socket.write_all(&who_am_i()).unwrap();
+    let mut heard = Vec::new();
+    let known = |heard: &[u8]| heard.windows(13).any(|part| part == b"CN=ann,O=acme");
+    while !known(&heard) {
+        let mut part = [0; 1024];
+        let count = socket.read(&mut part).unwrap();
+        assert!(count > 0, "no x509 id in {:?}", String::from_utf8_lossy(&heard));
+        heard.extend(&part[..count]);
+    }
+    assert!(heard.windows(4).any(|part| part == b"x509"));
+
+    // Who says nothing is not waited for.
+    let mut silent = TcpStream::connect(native).unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    match silent.read(&mut [0; 64]) {
+        Ok(_) => {} // An alert, or the end.
+        Err(e) => assert_eq!(e.kind(), ErrorKind::ConnectionReset, "it is still waited for"),
+    }
+    drop(node);
+}
+
+#[test]
+fn doors_let_in_whom_the_authority_vouches_for() {
+    doors_in_tls("ring");
+}
+
+#[test]
+fn the_other_drive_does_the_same() {
+    doors_in_tls("glommio");
+}
+
+#[test]
+fn papers_that_cannot_work_are_refused_at_the_start() {
+    let scratch = scratch();
+    let dir = scratch.path();
+    let (ours, theirs) = (Authority::new(dir, "ours"), Authority::new(dir, "theirs"));
+    let good = ours.issue("good", "/CN=good", "IP:127.0.0.1", 10);
+    let other = ours.issue("other", "/CN=other", "IP:127.0.0.1", 10);
+    let late = ours.issue("late", "/CN=late", "IP:127.0.0.1", -1);
+    let mixed = Papers { cert: good.cert.clone(), key: other.key.clone() };
+    let nothing = Papers { cert: dir.join("nothing"), key: good.key.clone() };
+    std::fs::write(dir.join("empty"), "no certificate here\n").unwrap();
+    let empty = Papers { cert: dir.join("empty"), key: good.key.clone() };
+    let members = format!("1={},2={}", free_port(), free_port());
+    let many = flags(&[("members", &members), ("cluster", &"0123456789abcdef0123456789abcdef")]);
+    for (papers, ca, more, word) in [
+        (&late, &ours.ca, vec![], "expired"),
+        (&good, &theirs.ca, vec![], "another authority"),
+        (&mixed, &ours.ca, vec![], "not the key"),
+        (&nothing, &ours.ca, vec![], "nothing"),
+        (&empty, &ours.ca, vec![], "no certificate"),
+        (&good, &good.key, vec![], "certificate"),
+        (&good, &ours.ca, many, "node-1.quorate"),
+    ] {
+        let mut args = flags(&[
+            ("data", &dir.join("data").display()),
+            ("native", &free_port()),
+            ("admin", &free_port()),
+        ]);
+        args.insert(0, "serve".into());
+        args.extend(flags(&[("zk", &"off")]));
+        args.extend(shown(papers, ca));
+        args.extend(more);
+        let Output { status, stderr, .. } = quorate(&args);
+        let said = String::from_utf8_lossy(&stderr);
+        assert!(!status.success() && said.contains(word), "{word}: {said}");
+    }
+}
+
+/// Goal: three nodes over mTLS, one of them killed and back, and nobody else may speak as one of them.
+#[test]
+fn peers_prove_who_they_are() {
+    let scratch = scratch();
+    let dir = scratch.path();
+    let ours = Authority::new(dir, "ours");
+    let peers: Vec<SocketAddr> = (0..3).map(|_| free_port()).collect();
+    let natives: Vec<SocketAddr> = (0..3).map(|_| free_port()).collect();
+    let members: Vec<String> = peers.iter().zip(1..).map(|(at, id)| format!("{id}={at}")).collect();
+    let (members, cluster) = (members.join(","), "0123456789abcdef0123456789abcdef");
+    let papers: Vec<Papers> = (1..=3)
+        .map(|id| {
+            ours.issue(
+                &format!("n{id}"),
+                &format!("/CN=n{id}"),
+                &format!("IP:127.0.0.1,DNS:node-{id}.quorate"),
+                10,
+            )
+        })
+        .collect();
+    let ann = ours.issue("ann", "/CN=ann", "IP:127.0.0.1", 10);
+    let args = |nth: usize| {
+        let mut args = flags(&[
+            ("node", &(nth + 1)),
+            ("data", &dir.join(format!("data-{nth}")).display()),
+            ("members", &members),
+            ("cluster", &cluster),
+            ("native", &natives[nth]),
+            ("admin", &free_port()),
+            ("zk", &"off"),
+            ("cores", &1),
+        ]);
+        args.extend(shown(&papers[nth], &ours.ca));
+        args
+    };
+    let all: Vec<Vec<String>> = (0..3).map(args).collect();
+    for args in &all {
+        let made = quorate(&[vec!["format".into()], args.clone()].concat());
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    let mut nodes: Vec<Option<Server>> = all.iter().map(|args| Some(Server::start(dir, args))).collect();
+    let at = |nth: usize| {
+        within(PATIENCE, || connect(natives[nth], &ours.ca, Some(&ann)).ok()).expect("it serves")
+    };
+    let mut client = at(0);
+    for n in 0..200 {
+        client.put(format!("key-{n}").as_bytes(), &[b'v'; 2_000]).unwrap();
+    }
+    nodes[2] = None;
+    let mut client = at(1);
+    (0..200).for_each(|n| {
+        let key = format!("later-{n}");
+        within(PATIENCE, || client.put(key.as_bytes(), &[b'v'; 2_000]).ok()).expect("two of three");
+    });
+    nodes[2] = Some(Server::start(dir, &all[2]));
+    let mut client = at(2);
+    assert!(client.get(b"key-7").unwrap().is_some() && client.get(b"later-199").unwrap().is_some());
+
+    // A client of the same authority calls as node 2.
+    let hello = |from: u8| {
+        let mut bytes = Vec::new();
+        let cluster = ClusterId(u128::from_str_radix(cluster, 16).unwrap());
+        let (from, to, incarnation) = (NodeId(from), NodeId(1), Incarnation(1 << 47));
+        Hello { cluster, from, to, incarnation, address: None }.encode(&mut bytes);
+        bytes
+    };
+    let call = |own: Option<&Papers>, bytes: &[u8]| {
+        let stream = TcpStream::connect(peers[0]).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+        let own = own.map(|papers| (&*papers.cert, &*papers.key));
+        let mut socket =
+            Socket::new(stream, "127.0.0.1", Some(&tls::client(&ours.ca, own).unwrap())).unwrap();
+        let _ = socket.write_all(bytes);
+        match socket.read(&mut [0; 64]) {
+            Ok(count) => count == 0,
+            Err(e) => !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+    };
+    assert!(call(Some(&ann), &hello(2)));
+    assert!(call(Some(&papers[2]), &hello(2)), "node 3's certificate spoke for node 2");
+    assert!(call(None, &hello(2)));
+    let log = || nodes[0].as_ref().unwrap().said();
+    let refused = within(PATIENCE, || (log().matches("does not name the node").count() >= 2).then_some(()));
+    refused.unwrap_or_else(|| panic!("nobody noticed: {}", log()));
+    assert!(log().contains("no certificate was shown"), "{}", log());
+    let mut plain = TcpStream::connect(peers[0]).unwrap();
+    plain.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    plain.write_all(&hello(2)).unwrap();
+    let _ = plain.read(&mut [0; 64]);
+    within(PATIENCE, || log().contains("what came is not TLS").then_some(()))
+        .expect("bytes in the clear are refused");
+    client.put(b"still", b"there").unwrap();
+}
