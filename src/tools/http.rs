@@ -44,7 +44,9 @@ pub fn open(
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     let mut stream = Socket::new(stream, &door.host, door.tls.as_ref())?;
-    write!(stream, "{method} {target} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
+    // In one piece: whoever answers to the first bytes and hangs up is heard all the same.
+    let request = format!("{method} {target} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut stream = BufReader::new(stream);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < 64 << 10 {
