@@ -93,6 +93,9 @@ pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value 
     object.insert("gap_at_s".into(), round(measured.gap_at as f64 / 1e9));
     object.insert("sends".into(), total.sends.into());
     object.insert("late_sends".into(), total.late_sends.into());
+    if plan.is_open() {
+        object.insert("late_percent".into(), round(late_share(measured) * 100.0));
+    }
     object.insert("queued".into(), total.queued.into());
     object.insert("unsent".into(), total.unsent.into());
     object.insert("reconnects".into(), total.reconnects.into());

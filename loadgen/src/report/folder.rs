@@ -51,6 +51,8 @@ pub struct Claim {
     pub over_figure: Option<String>,
     pub least: Option<f64>,
     pub most: Option<f64>,
+    /// No round may be above this.
+    pub worst: Option<f64>,
     /// What would be better still.
     pub aim: Option<f64>,
 }

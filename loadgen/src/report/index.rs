@@ -69,11 +69,7 @@ fn figures(folders: &[Folder]) -> String {
         for claim in &folder.series.claims {
             let outcome = tables::judge(folder, claim);
             let Some(ratio) = outcome.ratio else { continue };
-            let wanted = match (claim.least, claim.most) {
-                (Some(least), _) => format!(">= {}", tables::number(least)),
-                (_, Some(most)) => format!("<= {}", tables::number(most)),
-                _ => String::new(),
-            };
+            let wanted = tables::wanted(claim);
             let missed = if outcome.reached == Some(false) { ", **missed**" } else { "" };
             let flag = if outcome.marks.is_empty() { String::new() } else { format!(" `{}`", outcome.marks) };
             let _ = writeln!(

@@ -8,7 +8,7 @@ use super::folder::{Cell, Claim, Folder, Spread};
 use crate::workload;
 
 /// Columns, where any run has the figure: field, heading, divisor.
-const COLUMNS: [(&str, &str, f64); 23] = [
+const COLUMNS: [(&str, &str, f64); 25] = [
     ("ops_per_s", "ops/s", 1.0),
     ("p50_us", "p50 us", 1.0),
     ("p99_us", "p99 us", 1.0),
@@ -20,6 +20,8 @@ const COLUMNS: [(&str, &str, f64); 23] = [
     ("gone_after_due_ms", "gone after due ms", 1.0),
     ("first_early_ms", "early by ms", 1.0),
     ("stall_ms", "stall of others ms", 1.0),
+    ("ready_again_ms", "ready again ms", 1.0),
+    ("late_percent", "late sends %", 1.0),
     ("reads_after_ms", "reads after ms", 1.0),
     ("writes_after_ms", "writes after ms", 1.0),
     ("written_bytes_all_servers", "written MB", 1e6),
@@ -184,9 +186,11 @@ pub fn judge(folder: &Folder, claim: &Claim) -> Outcome {
         _ => Vec::new(),
     };
     let ratio = Spread::of(&values);
-    let reached = ratio.filter(|_| claim.least.is_some() || claim.most.is_some()).map(|ratio| {
+    let is_judged = claim.least.is_some() || claim.most.is_some() || claim.worst.is_some();
+    let reached = ratio.filter(|_| is_judged).map(|ratio| {
         claim.least.is_none_or(|least| ratio.median >= least)
             && claim.most.is_none_or(|most| ratio.median <= most)
+            && claim.worst.is_none_or(|worst| ratio.max <= worst)
     });
     let mut marks: String = [cell, other].into_iter().flatten().map(|cell| self::marks(cell)).collect();
     let mut seen = Vec::new();
@@ -221,13 +225,16 @@ pub fn claims(folder: &Folder) -> String {
     text
 }
 
-fn wanted(claim: &Claim) -> String {
+pub fn wanted(claim: &Claim) -> String {
     let mut parts = Vec::new();
     if let Some(least) = claim.least {
         parts.push(format!(">= {}", number(least)));
     }
     if let Some(most) = claim.most {
         parts.push(format!("<= {}", number(most)));
+    }
+    if let Some(worst) = claim.worst {
+        parts.push(format!("worst <= {}", number(worst)));
     }
     if let Some(aim) = claim.aim {
         parts.push(format!("aim {}", number(aim)));
