@@ -61,7 +61,7 @@ pub fn json(data: &Path) -> Value {
         "clock_source": read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         "disk": disk(data),
         "limits": limits(&read("/proc/self/limits")),
-        "sysctls": SYSCTLS.iter().map(|name| ((*name).to_string(), json!(read(&format!("/proc/sys/{name}")))))
+        "sysctls": SYSCTLS.iter().map(|name| ((*name).to_string(), json!(read(format!("/proc/sys/{name}")))))
             .collect::<Map<_, _>>(),
         "container": { "cpu": read("/sys/fs/cgroup/cpu.max"), "memory": read("/sys/fs/cgroup/memory.max") },
         "cpu_time_stolen_percent": stolen(&read("/proc/stat")),

@@ -63,10 +63,10 @@ fn median(cell: &Cell, field: &str) -> Option<f64> {
 }
 
 /// Workloads of one family that differ in a number: each family and its members.
-fn families<'a>(
-    folder: &'a Folder,
+fn families(
+    folder: &Folder,
     of: impl Fn(&super::folder::Workload) -> Option<f64>,
-) -> Vec<(&'a str, Vec<(&'a str, f64)>)> {
+) -> Vec<(&str, Vec<(&str, f64)>)> {
     let mut families: Vec<(&str, Vec<(&str, f64)>)> = Vec::new();
     for workload in &folder.series.workloads {
         let Some(value) = of(workload) else { continue };

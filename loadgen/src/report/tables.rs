@@ -192,7 +192,7 @@ pub fn judge(folder: &Folder, claim: &Claim) -> Outcome {
             && claim.most.is_none_or(|most| ratio.median <= most)
             && claim.worst.is_none_or(|worst| ratio.max <= worst)
     });
-    let mut marks: String = [cell, other].into_iter().flatten().map(|cell| self::marks(cell)).collect();
+    let mut marks: String = [cell, other].into_iter().flatten().map(self::marks).collect();
     let mut seen = Vec::new();
     marks.retain(|mark| {
         !seen.contains(&mark) && {

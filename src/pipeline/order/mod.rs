@@ -469,15 +469,11 @@ impl Order {
             while let Some(parcel) = self.lanes.edges[lane].rx.take() {
                 match parcel {
                     EdgeIn::Intake(intake) => {
-                        let commands = Arc::new(intake.commands);
-                        let piece = Piece {
-                            origin: intake.origin,
-                            first: intake.first,
-                            count: intake.count,
-                            commands,
-                        };
-                        self.unapplied.entry(intake.origin.lane()).or_default().push_back(piece.clone());
-                        self.submit(piece);
+                        let lane = intake.origin.lane();
+                        for piece in commands::pieces(intake, self.limits.batch_bytes) {
+                            self.unapplied.entry(lane).or_default().push_back(piece.clone());
+                            self.submit(piece);
+                        }
                     }
                     EdgeIn::Reads(reads) => self.fresh_reads.push(reads),
                     EdgeIn::Touches(ids) => {
