@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """kazoo's recipes against a server: kazoo_client.py HOST:PORT[,HOST:PORT...] [NAME...]"""
 
+import json
 import logging
+import os
+import signal
 import sys
 import threading
 import time
@@ -357,6 +360,36 @@ def many_outstanding(world):
 def commands(world):
     k = world.client()
     assert k.command(b"srvr").startswith("Zookeeper version:")
+
+
+@test
+def over_a_killed_server(world):
+    """Needs the servers' pids: CLUSTER=.../cluster.json of `quorate dev`. The last test, as it kills one of them."""
+    if "CLUSTER" not in os.environ:
+        return
+    with open(os.environ["CLUSTER"]) as file:
+        pids = {node["zk"]: node["pid"] for node in json.load(file)["nodes"]}
+    k, other = world.client(), world.client()
+    states, seen = [], []
+    k.add_listener(states.append)
+    k.create(world.root, b"0")
+    k.create(world.root + "/mine", b"", ephemeral=True)
+    k.DataWatch(world.root, lambda data, stat: seen.append(data))
+    lock = k.Lock(world.root + "-lock", "k")
+    lock.acquire(timeout=10)
+    session = k.client_id[0]
+    host, port = k._connection._socket.getpeername()[:2]
+    os.kill(pids[f"{host}:{port}"], signal.SIGKILL)
+    eventually(lambda: KazooState.SUSPENDED in states)
+    eventually(lambda: k.state == KazooState.CONNECTED, 20)
+    assert KazooState.LOST not in states and k.client_id[0] == session, "the same session, elsewhere"
+    assert k.exists(world.root + "/mine").ephemeralOwner == session
+    eventually(lambda: other.state == KazooState.CONNECTED, 20)
+    other.retry(other.set, world.root, b"1")
+    eventually(lambda: b"1" in seen)
+    assert not other.Lock(world.root + "-lock", "other").acquire(blocking=False), "the lock is still held"
+    lock.release()
+    k.delete(world.root + "-lock", recursive=True)
 
 
 def main():

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::driver::zk::{CREATE, DELETE, EXISTS, PING, SET_DATA, SYNC, XID_NOTICE, XID_PING};
 
-const CHILDREN_NUMBER: i32 = 104;
+/// Where a Stat has the number of children.
+const NUM_CHILDREN: usize = 56;
 const PING_REPLY: usize = 20;
 const FRAME_MAX: usize = 1 << 20;
 
@@ -166,11 +167,11 @@ impl Client {
         self.send(EXISTS, &[named(path), vec![1]].concat())
     }
 
-    /// How many nodes lie below.
+    /// How many children it has, as its Stat says.
     pub fn children(&mut self, path: &str) -> io::Result<u32> {
-        let body = self.call(CHILDREN_NUMBER, &named(path))?;
-        let count = body.first_chunk::<4>().ok_or_else(|| io::Error::other("a short reply"))?;
-        Ok(u32::from_be_bytes(*count))
+        let body = self.call(EXISTS, &[named(path), vec![0]].concat())?;
+        let count = body.get(NUM_CHILDREN..).and_then(|rest| rest.first_chunk::<4>());
+        Ok(u32::from_be_bytes(*count.ok_or_else(|| io::Error::other("a short reply"))?))
     }
 }
 

@@ -119,6 +119,14 @@ impl Kernel {
         check(self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&span)));
     }
 
+    /// Hands over what is queued and sleeps until so many completions have come, or this long.
+    pub fn gather(&mut self, count: usize, wait: Nanos) {
+        self.counters.enters.add(1);
+        self.counters.parks.add(1);
+        let span = Timespec::new().sec(wait.0 / 1_000_000_000).nsec((wait.0 % 1_000_000_000) as u32);
+        check(self.ring.submitter().submit_with_args(count, &SubmitArgs::new().timespec(&span)));
+    }
+
     /// Moves all completions that have come into `into`.
     pub fn reap(&mut self, into: &mut Vec<Done>) {
         for entry in self.ring.completion() {

@@ -33,6 +33,12 @@ use sockets::{Phase, Sockets};
 /// Turns in a row before the loop looks at the ring again.
 const TURNS: usize = 8;
 
+/// Rounds in a row that brought nothing but signs of life, from which on these are let gather: thousands of idle
+/// clients then cost a few hundred rounds a second. A request that comes meanwhile waits so long at most.
+const QUIET_ROUNDS: u32 = 16;
+const GATHER: Nanos = Nanos(4_000_000);
+const GATHER_MAX: usize = 64;
+
 /// How long the last sends of a station that is done may take.
 const FAREWELL: Nanos = Nanos(500_000_000);
 
@@ -124,9 +130,13 @@ impl Ring {
 
     fn serve<S: Station>(&mut self, buffers: &mut Buffers, station: &mut S) {
         let (mut done, mut stopping) = (Vec::new(), false);
+        let (mut quiet, mut before) = (0, Nanos(0));
         loop {
             self.bell.wake();
             let now = self.take_in(&mut done, buffers, station);
+            // Few signs of life are answered at once: letting them gather would save nothing.
+            let often = now.since(before) < GATHER;
+            before = now;
             if !stopping && self.bell.is_stopping() {
                 stopping = true;
                 station.on_stop(now);
@@ -146,9 +156,14 @@ impl Ring {
             self.counters.disk_pending.set(self.disk_pending);
             let deadline = turn.deadline.min(self.next_time());
             let idle = !turn.again && self.ready.is_empty();
+            quiet = if station.is_quiet() && (often || quiet >= QUIET_ROUNDS) { quiet + 1 } else { 0 };
             if idle && self.bell.sleep() {
                 let wait = if deadline == Nanos::MAX { deadline } else { deadline.since(clock::now()) };
-                self.kernel.park(wait);
+                if quiet >= QUIET_ROUNDS && self.sockets.in_use() > GATHER_MAX && wait > GATHER {
+                    self.kernel.gather(GATHER_MAX, GATHER);
+                } else {
+                    self.kernel.park(wait);
+                }
             } else {
                 self.kernel.submit();
             }
