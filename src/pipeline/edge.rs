@@ -41,6 +41,8 @@ pub struct Edge {
     announced: bool,
     /// Parcels wait for room in a lane.
     held_back: bool,
+    /// Parcels taken in.
+    taken: u64,
     latencies: Latencies,
 }
 
@@ -98,6 +100,7 @@ impl Edge {
             floor,
             announced: false,
             held_back: false,
+            taken: 0,
             latencies: Latencies::default(),
         }
     }
@@ -114,9 +117,10 @@ impl Edge {
             .map(|(name, tally)| (name, tally.latency.published()))
     }
 
-    /// Commands and queries that its sessions have issued, and connections that it has taken.
-    pub fn asked(&self) -> u64 {
-        self.floor.desk.issued + self.floor.counters.accepted.read()
+    /// Commands and queries that its sessions have issued, connections and parcels that it has taken: what does not
+    /// grow while clients only say that they live.
+    pub fn busyness(&self) -> u64 {
+        self.floor.desk.issued + self.floor.counters.accepted.read() + self.taken
     }
 
     /// A client waits for an answer.
@@ -186,6 +190,7 @@ impl Edge {
     }
 
     fn take_in(&mut self, parcel: EdgeOut) {
+        self.taken += 1;
         match parcel {
             EdgeOut::Outcomes(outcomes) => self.on_outcomes(&outcomes),
             EdgeOut::Answers(answers) => self.on_answers(&answers),

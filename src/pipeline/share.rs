@@ -105,7 +105,7 @@ impl Station for Share {
             (replica.commit().0, replica.log().last().0)
         });
         let applied = self.apply.as_ref().map_or(0, |apply| apply.applied().0);
-        let asked = self.edge.as_ref().map_or(0, Edge::asked);
+        let asked = self.edge.as_ref().map_or(0, Edge::busyness);
         let work = [commit, last, applied, asked];
         let waits = self.edge.as_ref().is_some_and(Edge::is_waited_for);
         std::mem::replace(&mut self.work, work) == work && !waits

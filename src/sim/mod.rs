@@ -15,6 +15,7 @@ pub mod notes;
 pub mod oracles;
 pub mod run;
 mod service;
+pub mod sessions;
 pub mod small;
 pub mod tally;
 mod verdict;

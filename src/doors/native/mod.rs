@@ -76,6 +76,10 @@ impl Door for Native {
         self.watches.on_changes(changes, crowd);
     }
 
+    fn on_jump(&mut self, crowd: &mut impl Crowd<Session>) {
+        self.watches.on_jump(crowd);
+    }
+
     fn on_gone(&mut self, realm: RealmId, id: u64, crowd: &mut impl Crowd<Session>) {
         if realm != RealmId::Kv {
             return; // A session of ours that is gone is refused at its next write.

@@ -194,6 +194,12 @@ impl Watches {
         }
     }
 
+    /// The state was replaced: what lies between was told to nobody, and history knows it.
+    pub(super) fn on_jump(&mut self, crowd: &mut impl Crowd<Session>) {
+        let all: Vec<(Handle, u64)> = self.ranges.all().map(|(handle, watch)| (handle, watch.next)).collect();
+        all.into_iter().for_each(|(handle, next)| self.look_up(handle, next, crowd));
+    }
+
     /// A live watch asks for history from this revision on.
     fn look_up(&mut self, handle: Handle, revision: u64, crowd: &mut impl Crowd<Session>) {
         let watch = self.watch(handle);

@@ -2,8 +2,8 @@
 //!
 //! `wire` is the bytes, `handshake` how a connection gets its session, `session` its requests in their order by
 //! their `sort`, `watches` who is to be told of what, `tables` what requests do to them, `words` the four-letter
-//! commands, `pages` the same for the admin door, `board` and `roster` what they show. A session of the protocol outlives connections: it
-//! lives in the realm, and a connection only speaks for it.
+//! commands, `pages` the same for the admin door, `board` and `roster` what they show. A session of the protocol
+//! outlives connections: it lives in the realm, and a connection only speaks for it.
 
 mod auth;
 mod board;

@@ -34,7 +34,7 @@ use sockets::{Phase, Sockets};
 const TURNS: usize = 8;
 
 /// Rounds in a row that brought nothing but signs of life, from which on these are let gather: thousands of idle
-/// clients then cost a few hundred rounds a second. A request that comes meanwhile waits so long at most.
+/// clients then cost a few hundred rounds a second. A request or a timer that comes meanwhile waits so long at most.
 const QUIET_ROUNDS: u32 = 16;
 const GATHER: Nanos = Nanos(4_000_000);
 const GATHER_MAX: usize = 64;
@@ -159,7 +159,7 @@ impl Ring {
             quiet = if station.is_quiet() && (often || quiet >= QUIET_ROUNDS) { quiet + 1 } else { 0 };
             if idle && self.bell.sleep() {
                 let wait = if deadline == Nanos::MAX { deadline } else { deadline.since(clock::now()) };
-                if quiet >= QUIET_ROUNDS && self.sockets.in_use() > GATHER_MAX && wait > GATHER {
+                if quiet >= QUIET_ROUNDS && self.sockets.in_use() > GATHER_MAX && wait > Nanos(0) {
                     self.kernel.gather(GATHER_MAX, GATHER);
                 } else {
                     self.kernel.park(wait);

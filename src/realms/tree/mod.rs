@@ -118,6 +118,26 @@ impl Tree {
         [nodes.len(), self.store.ephemeral_count(), nodes.bytes(), self.sessions.len() as u64]
     }
 
+    /// For the simulator's oracles: whether a session lives.
+    pub fn has_session(&self, id: u64) -> bool {
+        self.sessions.find(id).is_some()
+    }
+
+    /// For the simulator's oracles: which command wrote a node's data last.
+    pub fn mzxid(&self, path: &[u8]) -> Option<i64> {
+        self.store.node(path).map(|node| node.head().mzxid as i64)
+    }
+
+    /// For the simulator's oracles: an ephemeral's owner is alive.
+    pub fn audit(&self) -> Result<(), String> {
+        match self.store.ephemeral_owners().find(|(session, _)| self.sessions.find(*session).is_none()) {
+            None => Ok(()),
+            Some((session, paths)) => {
+                Err(format!("session {session:x} is over and has {} ephemerals", paths.len()))
+            }
+        }
+    }
+
     pub fn settings(&self) -> Settings {
         self.settings
     }

@@ -61,6 +61,10 @@ impl Stage {
             ["go"] => self.held = false,
             ["wait", ms] => self.world.now = self.world.now.plus(Nanos::from_millis(ms.parse().unwrap())),
             ["unknown", below] => self.world.say(EdgeOut::Unknown { below: below.parse().unwrap() }),
+            ["jump", ref rest @ ..] => {
+                let ops = rest.split(|word| *word == ";").map(op).collect();
+                self.world.jump(&ops::Write { ops }.encode());
+            }
             ["gone", lease] => self.world.say(EdgeOut::Gone(vec![(1, lease.parse().unwrap())])),
             [who, "connects"] => {
                 let conn = self.world.connect(self.conns.len() as u32);
