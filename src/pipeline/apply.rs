@@ -59,6 +59,8 @@ pub struct Apply {
     own: Vec<(u8, u64)>,
     /// Edge lanes that are still to be told of a snapshot's state: (lane, first sequence that may have an outcome).
     jumped: Vec<(u8, u64)>,
+    /// Touches of who is not known here yet: looked at again when all batches are applied.
+    strangers: Vec<(NodeId, Vec<(u8, u64)>)>,
     /// Leader: commands of its timers that are in the log and not yet applied.
     due_pending: usize,
     /// Bytes of an answer lately: how much room to make for the next ones.
@@ -99,6 +101,7 @@ impl Apply {
             changes: Changes::default(),
             own: Vec::new(),
             jumped: Vec::new(),
+            strangers: Vec::new(),
             due_pending: 0,
             answer_bytes: 0,
             stateless: base.index.0 > 0,
@@ -152,6 +155,9 @@ impl Apply {
         self.tell_jump();
         if self.serves() {
             self.apply_some();
+            if self.queue.is_empty() && self.lanes.order.0.room() > 4 + self.strangers.len() {
+                std::mem::take(&mut self.strangers).into_iter().for_each(|(from, ids)| self.touch(from, ids));
+            }
             self.answer_local();
             self.answer_waiting();
             self.propose_due();
@@ -161,6 +167,19 @@ impl Apply {
         let more = more || !self.jumped.is_empty();
         let again = more && !self.halted || self.saving.as_ref().is_some_and(Saving::wants_a_turn);
         Turn { again, deadline: Nanos::MAX }
+    }
+
+    /// What is unknown here may have been opened in a batch that its own node has applied and this one has not.
+    fn touch(&mut self, from: NodeId, mut ids: Vec<(u8, u64)>) {
+        let (machine, now) = (&mut self.machine, self.ticks);
+        ids.retain(|&(realm, id)| !machine.touch(realm, id, now));
+        if ids.is_empty() {
+            return;
+        }
+        match self.queue.is_empty() {
+            true => self.lanes.order.0.send(ApplyOut::Gone { to: from, ids }),
+            false => self.strangers.push((from, ids)),
+        }
     }
 
     /// Edges hear of a jump before anything that comes of the new state; one whose lane is full is waited for.
@@ -185,16 +204,11 @@ impl Apply {
                 ApplyIn::Leading(leading) => {
                     self.leading = leading;
                     self.due_pending = 0;
+                    self.strangers.clear();
                     self.machine.lead(self.ticks);
                 }
                 ApplyIn::Clock(ticks) => self.ticks = self.ticks.max(ticks),
-                ApplyIn::Touches { from, mut ids } => {
-                    let (machine, now) = (&mut self.machine, self.ticks);
-                    ids.retain(|&(realm, id)| !machine.touch(realm, id, now));
-                    if !ids.is_empty() {
-                        self.lanes.order.0.send(ApplyOut::Gone { to: from, ids });
-                    }
-                }
+                ApplyIn::Touches { from, ids } => self.touch(from, ids),
                 ApplyIn::Load { base, length } => self.load(base, length),
                 ApplyIn::SnapshotBytes { index, offset, block } => {
                     self.on_snapshot_bytes(index, offset, &block)

@@ -4,6 +4,7 @@
 //! protocol (the doors do) and no order of commands beyond its own lane's. Its memory is bounded: permits bound
 //! what is under way, a connection whose client does not read is first not read from and then cut.
 
+mod counters;
 mod doors;
 mod floor;
 
@@ -17,8 +18,9 @@ use crate::pipeline::parcel::{Answers, EdgeIn, EdgeOut, Intake, Outcomes, Reads}
 use crate::pipeline::ports::{Conn, Net, NetEvent, Turn};
 use crate::state::RealmId;
 
+pub use counters::Counters;
 pub use doors::{Come, Doors};
-pub use floor::{Counters, Limits};
+pub use floor::Limits;
 
 use floor::Floor;
 

@@ -58,6 +58,9 @@ pub struct Entry {
     origin: Origin,
 }
 
+/// Signs of life on their way to the leader: when they arrive, from whom, whose.
+type Touch = (Nanos, usize, Vec<(u8, u64)>);
+
 pub struct World {
     rng: Rng,
     flaw: Flaw,
@@ -71,8 +74,7 @@ pub struct World {
     led_since: Nanos,
     /// When any serving node last took bytes of this session.
     heard: BTreeMap<u64, Nanos>,
-    /// Signs of life on their way to the leader: when they arrive, from whom, whose.
-    touches: Vec<(Nanos, usize, Vec<(u8, u64)>)>,
+    touches: Vec<Touch>,
     pub tally: Tally,
 }
 
@@ -151,11 +153,12 @@ impl World {
         if self.rng.chance(0.0008) && !self.nodes[at].cut {
             self.lead(at);
         }
-        if self.rng.chance(0.001) && self.nodes[at].applied < self.log.len() && at != self.leader {
+        if self.rng.chance(0.006) && self.nodes[at].applied < self.log.len() && at != self.leader {
             self.nodes[at].jump(&mut self.judge, self.log.len(), self.flaw);
             self.tally.jumps += 1;
         }
-        if self.rng.chance(0.003) {
+        let slept = self.nodes[at].asleep_until;
+        if self.rng.chance(0.003) && self.now.since(slept) > Nanos::from_millis(300) {
             let lag = self.rng.below(300);
             self.nodes[at].asleep_until = self.now.plus(Nanos::from_millis(lag));
         }
@@ -274,8 +277,13 @@ impl World {
         self.touches = later;
         for (_, from, mut ids) in due {
             ids.retain(|&(realm, id)| !self.nodes[leader].machine.touch(realm, id, now));
-            if !ids.is_empty() && !self.nodes[from].cut {
-                self.nodes[from].gone(ids);
+            if ids.is_empty() || self.nodes[from].cut {
+                continue;
+            }
+            // What a leader that lags does not know yet, it looks at again.
+            match self.nodes[leader].applied == self.log.len() {
+                true => self.nodes[from].gone(ids),
+                false => self.touches.push((now, from, ids)),
             }
         }
     }

@@ -43,10 +43,12 @@ impl Timers {
         self.timers.is_empty()
     }
 
-    /// A new timer, or a new span for an old one; it starts in full.
+    /// A new timer, or a new span for an old one; it starts in full. `now` is when its command was written: an old
+    /// one may have been touched since, while the command was on its way here.
     pub fn set(&mut self, id: u64, span: Nanos, now: Nanos) {
         self.births += 1;
-        self.timers.insert(id, Timer { span, heard: now, birth: self.births, expiring: false });
+        let heard = self.timers.get(&id).map_or(now, |old| old.heard.max(now));
+        self.timers.insert(id, Timer { span, heard, birth: self.births, expiring: false });
         self.queue.push(Reverse((now.plus(span), id, self.births)));
     }
 
@@ -167,6 +169,18 @@ mod tests {
         assert!(due(&mut timers, 109).is_empty());
         assert_eq!(due(&mut timers, 110), [1]);
         assert_eq!(due(&mut timers, 111), [2]);
+    }
+
+    /// Sessions in virtual time, seed 4: a session that moved expired 138 ms early, since the leader applied the move
+    /// behind a sign of life that came after it.
+    #[test]
+    fn setting_anew_forgets_no_later_sign_of_life() {
+        let mut timers = Timers::default();
+        timers.set(1, Nanos(10), Nanos(0));
+        assert!(timers.touch(1, Nanos(7)));
+        timers.set(1, Nanos(10), Nanos(4));
+        assert!(due(&mut timers, 16).is_empty());
+        assert_eq!(due(&mut timers, 17), [1]);
     }
 
     #[test]

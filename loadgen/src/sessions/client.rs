@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::clock::{Clock, MILLI};
 use crate::driver::zk::{CREATE, DELETE, EXISTS, PING, SET_DATA, SYNC, XID_NOTICE, XID_PING};
 
 /// Where a Stat has the number of children.
@@ -31,13 +32,26 @@ fn greeting(timeout_ms: i32) -> Vec<u8> {
 
 /// So many sessions over these servers, in waves: the servers answer a wave's handshakes together.
 pub fn join(servers: &[SocketAddr], count: usize, timeout_ms: i32, wave: usize) -> io::Result<Vec<Client>> {
-    let mut crowd = Vec::with_capacity(count);
+    let mut crowd: Vec<Client> = Vec::with_capacity(count);
+    let (clock, mut next) = (Clock::start(), 0);
+    let third = timeout_ms as u64 * MILLI / 3;
+    let mut turn = third;
     while crowd.len() < count {
         let start = crowd.len();
         for n in start..count.min(start + wave) {
             crowd.push(Client::dial(servers[n % servers.len()], timeout_ms)?);
         }
         crowd[start..].iter_mut().try_for_each(Client::greeted)?;
+        // Whoever came first must live until the last has come.
+        if clock.now() > turn {
+            (turn, next) = (clock.now() + third, 0);
+        }
+        let due = crowd.len().min(next + 2 * wave);
+        for client in crowd.get_mut(next..due).into_iter().flatten().filter(|_| turn > third) {
+            client.take_pings()?;
+            client.ping()?;
+        }
+        next = due;
     }
     Ok(crowd)
 }

@@ -206,7 +206,7 @@ fn expire_mass(args: &Crowd, servers: &[SocketAddr], mut crowd: Vec<Client>) -> 
         let left = bystander.children(&path)?;
         let read = clock.now();
         if left < whole && began.is_none() {
-            began = Some(start);
+            began = Some(read);
         }
         if began.is_some() {
             (worst_write, worst_read) = (worst_write.max(wrote - start), worst_read.max(read - wrote));

@@ -127,7 +127,9 @@ impl Client {
 
     fn say(&mut self, now: Nanos, node: &mut Node, slot: u32, out: &[u8], heard: &mut BTreeMap<u64, Nanos>) {
         if node.bytes(slot, out, now) {
-            if node.serves() && self.session != 0 {
+            // Whoever says goodbye is not kept alive by it.
+            let leaves = self.pending.iter().any(|(_, ask)| *ask == Ask::Close);
+            if node.serves() && self.session != 0 && !leaves {
                 heard.insert(self.session, now);
             }
             self.spoke = now;

@@ -182,7 +182,8 @@ impl Node {
             let mut effects = Effects { wanted: true, ..Effects::default() };
             let done =
                 self.machine.apply(&entry.stamp, &command, &mut effects).expect("it knows all commands");
-            if !effects.changes.is_empty() && !(flaw == Flaw::ChangeLost && rng.chance(0.02)) {
+            let lost = flaw == Flaw::ChangeLost && rng.chance(0.02);
+            if !effects.changes.is_empty() && !lost {
                 changes.bytes.extend_from_slice(&effects.changes);
                 changes.items.push((command.envelope.realm, changes.bytes.len() as u32));
             }

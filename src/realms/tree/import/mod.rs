@@ -151,7 +151,7 @@ impl State {
             }
             Txn::Multi(parts) => {
                 // All or nothing: one that failed stands for all.
-                if !parts.iter().any(|part| *part == Txn::Failed) {
+                if !parts.contains(&Txn::Failed) {
                     parts.iter().for_each(|part| self.run(entry, part));
                 }
             }
@@ -174,10 +174,8 @@ impl State {
         let known = self.nodes.contains_key(path);
         let parent = self.nodes.get_mut(parent_of(path)).expect("just seen");
         // Of one that is there already the snapshot knows at least as much, but for what is the parent's.
-        if parent_cversion != -1 || !known {
-            if cversion > parent.cversion {
-                (parent.cversion, parent.pzxid) = (cversion, parent.pzxid.max(zxid));
-            }
+        if (parent_cversion != -1 || !known) && cversion > parent.cversion {
+            (parent.cversion, parent.pzxid) = (cversion, parent.pzxid.max(zxid));
         }
         if known {
             self.nodes.get_mut(path).expect("just seen").acl = acl.to_vec();
