@@ -125,7 +125,7 @@ impl Node {
         let slot = self.slots;
         self.slots += 1;
         let from = SocketAddr::from(([127, 0, 0, 1], 1000 + slot as u16));
-        let event = NetEvent::Accepted { conn: conn(slot), door: Door::Zk, from };
+        let event = NetEvent::Accepted { conn: conn(slot), door: Door::Zk, from, by: None };
         self.edge.on_net(self.now, event, &mut self.wire);
         slot
     }
