@@ -189,6 +189,52 @@ fn a_full_disk_stops_one_node_only() {
     audit(&cluster.nodes(), &crowd.finish());
 }
 
+/// Goal: a member that lost its disk is a stranger until the log names the new one, and then a voter again.
+#[test]
+fn a_replaced_disk_votes_again_once_the_log_names_it() {
+    let seed = setting("QUORATE_SEED", 5);
+    let mut cluster = Cluster::start("replaced");
+    let crowd = Crowd::start(cluster.servers(), 6, seed);
+    let (lost, leader) = (cluster.follower(), cluster.leader());
+    let member = |cluster: &Cluster, at: u64| {
+        let status = cluster.node(at).status()?;
+        status["members"].as_array()?.iter().find(|m| m["id"].as_u64() == Some(lost)).cloned()
+    };
+    let before = member(&cluster, leader).expect("a member");
+    cluster.doing(format!("replacing the disk of node {lost}"));
+    cluster.kill(&[lost]);
+    std::fs::remove_dir_all(cluster.data_of(lost)).unwrap();
+    let mut command = Command::new(QUORATE);
+    command.args(["format", "--join", "--config"]).arg(cluster.dir.join(format!("node-{lost}.toml")));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let name =
+        said.split("this is its incarnation ").nth(1).expect("its name").lines().next().unwrap().to_owned();
+    cluster.restart(lost);
+    pause(1_000);
+    assert_eq!(member(&cluster, leader).as_ref(), Some(&before), "the members are what they were");
+    crowd.time_to_ack(RESUMES);
+
+    let address = before["address"].as_str().unwrap();
+    let asked = within(RESUMES, || {
+        cluster.post(cluster.leader(), &format!("/member/{lost}?address={address}&incarnation={name}"));
+        let member = member(&cluster, cluster.leader())?;
+        (member["role"] == "voter" && member["incarnation"] == name.as_str()).then_some(())
+    });
+    asked.expect("the new disk becomes the voter");
+    crowd.time_to_ack(RESUMES);
+    cluster.await_ready(&[lost]);
+    // It carries weight: with another member gone it is half of the majority.
+    cluster.doing("killing the leader, so that the new disk is needed");
+    cluster.kill(&[cluster.leader()]);
+    crowd.time_to_ack(RESUMES);
+    let gone: Vec<u64> = (1..=3).filter(|id| cluster.node(*id).status().is_none()).collect();
+    gone.iter().for_each(|id| cluster.restart(*id));
+    cluster.await_ready(&[1, 2, 3]);
+    audit(&cluster.nodes(), &crowd.finish());
+}
+
 /// As a follower it fails when it can append no more. As the leader it drops the snapshot that would make room, makes
 /// way for another, and then fails as a follower.
 fn full_times(cluster: &Cluster, id: u64) -> usize {

@@ -58,6 +58,8 @@ struct Server(Child);
 
 impl Server {
     fn start(args: &[&str]) -> Server {
+        // A directory that is there already stays as it is.
+        let _ = Command::new(QUORATE).arg("format").args(args).output();
         let mut command = Command::new(QUORATE);
         Server(command.arg("serve").args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }

@@ -79,6 +79,8 @@ fn a_port_or_directory_that_somebody_has_is_named() {
     let said = refusal(&mut serve(&[QUORATE], &data, &["--admin", &at]));
     assert_says(&said, &[&at, "admin door is taken", "ss -ltnp", "--admin"]);
 
+    let made = Command::new(QUORATE).args(["format", "--data"]).arg(&data).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let running = Running(serve(&[QUORATE], &data, &[]).stderr(Stdio::null()).spawn().unwrap());
     let begin = Instant::now();
     while !data.join("super").exists() && begin.elapsed() < Duration::from_secs(20) {

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use quorate::base::{ClusterId, Incarnation, NodeId};
+use quorate::base::{ClusterId, Epoch, Incarnation, Index, Life, NodeId, Voice};
 use quorate::client::{Client, Config, Op, Pipe, Put, Tls};
-use quorate::replica::Hello;
+use quorate::replica::{Hello, Standing};
 use quorate::tls::{self, Socket};
 use support::cluster::QUORATE;
 use support::pki::{Authority, Papers};
@@ -28,6 +28,8 @@ struct Server {
 
 impl Server {
     fn start(dir: &Path, args: &[String]) -> Server {
+        // A directory that is there already stays as it is.
+        let _ = Command::new(QUORATE).arg("format").args(args).output();
         let log = dir.join(format!("{}.log", free_port().port()));
         let out = std::fs::File::create(&log).unwrap();
         let mut command = Command::new(QUORATE);
@@ -322,8 +324,9 @@ fn peers_prove_who_they_are() {
     let hello = |from: u8| {
         let mut bytes = Vec::new();
         let cluster = ClusterId(u128::from_str_radix(cluster, 16).unwrap());
-        let (from, to, incarnation) = (NodeId(from), NodeId(1), Incarnation(1 << 47));
-        Hello { cluster, from, to, incarnation, address: None }.encode(&mut bytes);
+        let (from, to) = (Voice { id: NodeId(from), incarnation: Incarnation(7) }, NodeId(1));
+        let standing = Standing { life: Life(1 << 47), promised: Epoch(0), last: Index(0) };
+        Hello { cluster, from, to, standing, address: None }.encode(&mut bytes);
         bytes
     };
     let call = |own: Option<&Papers>, bytes: &[u8]| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use quorate::base::{ClusterId, Incarnation, Nanos, NodeId, Origin};
+use quorate::base::{ClusterId, Incarnation, Life, Nanos, NodeId, Origin, Voice};
 use quorate::config::Runtime;
 use quorate::drive::{self, Dir, Doorbell, Files, Setup};
 use quorate::journal::{Expect, Params, format, open};
@@ -17,7 +17,7 @@ use quorate::pipeline::parcel::{EdgeIn, EdgeOut, Intake};
 use quorate::pipeline::ports::{DiskEvent, Door, NetEvent, Turn};
 use quorate::pipeline::station::{Ports, Station};
 use quorate::realms::register;
-use quorate::replica::{Config, Role};
+use quorate::replica::{Config, Member, Role};
 use quorate::state::{Envelope, RealmId};
 
 #[derive(clap::Args)]
@@ -120,8 +120,14 @@ pub fn run(args: Args) -> Result<(), String> {
         .map_err(|e| text(&e))?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|l| l.local_addr().expect("bound")).collect();
     let members = addresses.iter().enumerate();
-    let config =
-        Config::new(members.map(|(at, a)| (NodeId(at as u8 + 1), Role::Voter, a.to_string())).collect());
+    let config = Config::new(
+        members
+            .map(|(at, a)| {
+                let id = at as u8 + 1;
+                Member::new(NodeId(id), Incarnation(id.into()), Role::Voter, a.to_string())
+            })
+            .collect(),
+    );
     let stop = Arc::new(AtomicU64::new(0));
     let mut counts = Vec::new();
     let mut threads = Vec::new();
@@ -137,9 +143,17 @@ pub fn run(args: Args) -> Result<(), String> {
             let dir = Arc::new(Dir::open(&path).expect("data directory"));
             let mut files = Files::new(dir.clone());
             let params = Params::default();
-            format(&mut files, ClusterId(1), id, config, Incarnation(0), &params).expect("format");
+            format(
+                &mut files,
+                ClusterId(1),
+                Voice { id, incarnation: Incarnation(id.0.into()) },
+                config,
+                Life(0),
+                &params,
+            )
+            .expect("format");
             let opened = open(&mut files, &params, Expect::default()).expect("open");
-            let origin = Origin::new(id, 0, opened.marks.incarnation);
+            let origin = Origin::new(id, 0, opened.marks.life);
             let mut tuning = Tuning { seed: u64::from(id.0), ..Tuning::default() };
             tuning.order.in_flight = in_flight;
             let (core, mut ends, _admin) =

@@ -8,7 +8,7 @@ mod zk;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use quorate::base::{Block, Chain, ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, PAGE, Rng, sum};
+use quorate::base::{Block, Chain, ClusterId, Epoch, Index, Life, Nanos, NodeId, PAGE, Rng, sum};
 use quorate::journal::snapshot::Trailer;
 use quorate::journal::{BATCH_HEAD, Batch, BatchHead, Builder, Frame, Kind, Super, superblock};
 use quorate::pipeline::parcel::{Base, Marks};
@@ -174,7 +174,7 @@ fn frame(rng: &mut Rng) -> bool {
     let frame = Frame {
         cluster: ClusterId(7),
         node: NodeId(3),
-        incarnation: Incarnation(number(rng)),
+        life: Life(number(rng)),
         sequence: number(rng),
         file: number(rng) as u32,
         slot: number(rng) as u32,

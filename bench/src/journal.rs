@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use quorate::base::{Block, Chain, ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, PAGE, sum};
+use quorate::base::{
+    Block, Chain, ClusterId, Epoch, Incarnation, Index, Life, Nanos, NodeId, PAGE, Voice, sum,
+};
 use quorate::journal::{self, Batch, Builder, Expect, Params};
 use quorate::pipeline::lane::lane;
 use quorate::pipeline::parcel::{StoreIn, StoreOut};
@@ -143,8 +145,15 @@ pub fn recover(args: RecoverArgs) -> Result<(), String> {
     let params = Params { segments_max: 4096, ..Params::default() };
     let mut disk = Memory::default();
     let fail = |error: journal::OpenError| error.to_string();
-    journal::format(&mut disk, CLUSTER, NodeId(1), Config::of_voters(3), Incarnation(0), &params)
-        .map_err(fail)?;
+    journal::format(
+        &mut disk,
+        CLUSTER,
+        Voice { id: NodeId(1), incarnation: Incarnation(1) },
+        Config::of_voters(3),
+        Life(0),
+        &params,
+    )
+    .map_err(fail)?;
     let opened = journal::open(&mut disk, &params, Expect::default()).map_err(fail)?;
     let (mut to, rx) = lane(64);
     let (tx, mut from) = lane(64);

@@ -29,13 +29,50 @@ number!(
     Index(u64)
 );
 number!(
-    /// How often this node's data directory has been opened. Raised durably before anything is sent.
-    Incarnation(u64)
+    /// How often this node's data directory has been opened, counted from when it was formatted, in milliseconds
+    /// of the wall clock: so no life of a node id comes twice, whatever disks it had. Raised durably before
+    /// anything is sent.
+    Life(u64)
 );
 number!(
     /// A point of the monotonic clock, in nanoseconds. Its zero means nothing.
     Nanos(u64)
 );
+
+/// A formatted data directory, drawn at random by whoever formats it. The disk that replaces a lost one is another
+/// incarnation of the same node: it has forgotten what that one promised, so it must not vote in its stead.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u64);
+
+impl Incarnation {
+    /// In a configuration: not known yet. Whoever speaks for the node may be meant.
+    pub const OPEN: Incarnation = Incarnation(0);
+}
+
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Who speaks: a node, and which incarnation of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Voice {
+    pub id: NodeId,
+    pub incarnation: Incarnation,
+}
+
+impl fmt::Display for Voice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id, self.incarnation)
+    }
+}
 
 /// One cluster, drawn at random when it is founded. Foreign disks and peers are refused by it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,8 +138,8 @@ impl Nanos {
 pub struct Origin(pub u64);
 
 impl Origin {
-    pub fn new(node: NodeId, lane: u8, life: Incarnation) -> Origin {
-        assert!(life.0 < 1 << 48, "incarnations never reach 2^48");
+    pub fn new(node: NodeId, lane: u8, life: Life) -> Origin {
+        assert!(life.0 < 1 << 48, "lives never reach 2^48");
         Origin(u64::from(node.0) << 56 | u64::from(lane) << 48 | life.0)
     }
 
@@ -114,8 +151,8 @@ impl Origin {
         (self.0 >> 48) as u8
     }
 
-    pub fn life(self) -> Incarnation {
-        Incarnation(self.0 & ((1 << 48) - 1))
+    pub fn life(self) -> Life {
+        Life(self.0 & ((1 << 48) - 1))
     }
 }
 
@@ -125,7 +162,7 @@ mod tests {
 
     #[test]
     fn origin_keeps_its_parts() {
-        let origin = Origin::new(NodeId(3), 9, Incarnation(77));
-        assert_eq!((origin.node(), origin.lane(), origin.life()), (NodeId(3), 9, Incarnation(77)));
+        let origin = Origin::new(NodeId(3), 9, Life(77));
+        assert_eq!((origin.node(), origin.lane(), origin.life()), (NodeId(3), 9, Life(77)));
     }
 }

@@ -9,5 +9,5 @@ pub mod sum;
 
 pub use block::{Block, BlockMut, PAGE};
 pub use identity::Identity;
-pub use ids::{Chain, ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, Origin};
+pub use ids::{Chain, ClusterId, Epoch, Incarnation, Index, Life, Nanos, NodeId, Origin, Voice};
 pub use rng::Rng;

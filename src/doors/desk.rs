@@ -374,11 +374,11 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Incarnation, NodeId};
+    use crate::base::{Life, NodeId};
     use crate::state::Command;
 
     fn desk(bounds: Bounds) -> Desk {
-        Desk::new(Origin::new(NodeId(1), 0, Incarnation(1)), bounds)
+        Desk::new(Origin::new(NodeId(1), 0, Life(1)), bounds)
     }
 
     const PUT: Write =

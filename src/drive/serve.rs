@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use crate::base::sum::hash128;
-use crate::base::{BlockMut, Chain, ClusterId, Incarnation, NodeId, Origin};
+use crate::base::{BlockMut, Chain, ClusterId, Incarnation, Life, NodeId, Origin, Voice};
 use crate::config::Plan;
 use crate::doors::zk;
 use crate::drive::guard::Guard;
@@ -20,7 +20,7 @@ use crate::pipeline::node::{Core, Spot, Tuning};
 use crate::pipeline::parcel::Base;
 use crate::pipeline::ports::{Door, File, Media};
 use crate::pipeline::share::Share;
-use crate::replica::{Config, Role};
+use crate::replica::{Config, Member, Role};
 
 /// Runs the node of this plan until TERM, INT, or its disk fails.
 pub fn serve(plan: Plan) -> Result<(), StartError> {
@@ -50,7 +50,7 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     let (core, ends, operator) = Core::across(clock::now(), opened, &mut media, &tuning, edges.len(), bell)?;
 
     let replica = core.order.replica();
-    let (me, life) = (replica.me(), replica.incarnation());
+    let (me, life) = (replica.me(), replica.life());
     let zk_config = Arc::new(plan.zk.clone());
     let zk_board = Arc::new(zk::Board::new(edges.len() as u8));
     let now_ms = clock::now().0 / 1_000_000;
@@ -120,31 +120,35 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Makes the data directory of a new node, and returns its cluster's name.
-pub fn format(plan: &Plan, join: bool) -> Result<ClusterId, StartError> {
-    let dir = Arc::new(Dir::open(&plan.data)?);
-    format_in(plan, &mut Files::new(dir), join)
-}
-
-fn format_in(plan: &Plan, media: &mut Files, join: bool) -> Result<ClusterId, StartError> {
-    let (cluster, config, life) = founding(plan, join);
-    let made = journal::format(media, cluster, plan.node, config, life, &Params::default());
+/// Makes the data directory of a new node, and returns its cluster's name and its own.
+pub fn format(plan: &Plan, join: bool) -> Result<(ClusterId, Incarnation), StartError> {
+    let mut media = Files::new(Arc::new(Dir::open(&plan.data)?));
+    let (cluster, me, config, life) = founding(plan, join);
+    let made = journal::format(&mut media, cluster, me, config, life, &Params::default());
     made.map_err(|why| journal_error(plan, why))?;
-    Ok(cluster)
+    Ok((cluster, me.incarnation))
 }
 
-/// What a new directory is told: the cluster, its founding members (none for one that joins), the first life.
-pub(super) fn founding(plan: &Plan, join: bool) -> (ClusterId, Config, Incarnation) {
+/// What a new directory is told: the cluster, its own name, the founding members (none for one that joins), the
+/// first life.
+pub(super) fn founding(plan: &Plan, join: bool) -> (ClusterId, Voice, Config, Life) {
     let cluster =
         plan.cluster.unwrap_or_else(|| ClusterId(u128::from(random()) << 64 | u128::from(random())));
-    let voter = |(id, at): &(NodeId, std::net::SocketAddr)| (*id, Role::Voter, at.to_string());
+    let incarnation = Incarnation(random().max(1));
+    let me = Voice { id: plan.node, incarnation };
+    // Several founders are formatted apart and do not know each other's names yet: the first leader writes them
+    // into the log, once it has met all of them.
+    let alone = plan.members.len() <= 1;
+    let named = if alone { incarnation } else { Incarnation::OPEN };
+    let voter =
+        |(id, at): &(NodeId, std::net::SocketAddr)| Member::new(*id, named, Role::Voter, at.to_string());
     let members = match (join, plan.members.is_empty()) {
         (true, _) => Vec::new(),
-        (false, true) => vec![(plan.node, Role::Voter, String::new())],
+        (false, true) => vec![Member::new(plan.node, named, Role::Voter, "")],
         (false, false) => plan.members.iter().map(voter).collect(),
     };
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    (cluster, Config::new(members), Incarnation(since.as_millis() as u64))
+    (cluster, me, Config::new(members), Life(since.as_millis() as u64))
 }
 
 /// The same for a founding member of a new cluster over the state in `from`, a snapshot that has just been
@@ -152,7 +156,7 @@ pub(super) fn founding(plan: &Plan, join: bool) -> (ClusterId, Config, Incarnati
 pub fn format_over(
     plan: &Plan,
     checked: &Checked,
-    newest: Incarnation,
+    newest: Life,
     from: &mut impl Media,
 ) -> Result<ClusterId, StartError> {
     let no_place = |why: OpenError| journal_error(plan, why);
@@ -161,7 +165,7 @@ pub fn format_over(
     if let Some((file, _)) = media.files()?.first() {
         return Err(no_place(OpenError::Exists { file: *file }));
     }
-    let (cluster, founders, newborn) = founding(plan, false);
+    let (cluster, me, founders, newborn) = founding(plan, false);
     // All founders come to the same point without asking each other, and no other cluster does.
     let mark = [cluster.0.to_le_bytes(), old.chain.0.to_le_bytes()].concat();
     let base = Base { chain: Chain(hash128(&mark)), ..old };
@@ -182,19 +186,14 @@ pub fn format_over(
     // What was copied is checked again, where it lies now; the superblock, which makes it a directory, comes last.
     let copied = snapshot::check(&mut media, cluster, base.index, |_| {});
     copied.map_err(|why| no_place(why.into()))?;
-    let life = newborn.max(Incarnation(newest.0 + 1));
-    let (names, params) = ((cluster, plan.node), Params::default());
-    journal::format_on(&mut media, names, founders, life, base, &params).map_err(no_place)?;
+    let life = newborn.max(Life(newest.0 + 1));
+    let params = Params::default();
+    journal::format_on(&mut media, (cluster, me), founders, life, base, &params).map_err(no_place)?;
     Ok(cluster)
 }
 
-/// An empty directory is made a cluster of one at once. With more members that would be a voter that forgets
-/// its votes whenever its disk is lost, so there `quorate format` must be asked for.
+/// Never makes a directory: one that is not there may have been, and have promised something.
 fn open(plan: &Plan, media: &mut Files) -> Result<Opened, StartError> {
-    if plan.members.len() <= 1 && media.files()?.is_empty() {
-        let cluster = format_in(plan, media, false)?;
-        tracing::info!("founded cluster {cluster} of one node in {}", plan.data.display());
-    }
     let expect = Expect { cluster: plan.cluster, node: Some(plan.node) };
     journal::open(media, &Params::default(), expect).map_err(|why| journal_error(plan, why))
 }
@@ -206,10 +205,11 @@ pub(super) fn journal_error(plan: &Plan, why: OpenError) -> StartError {
 fn tell(plan: &Plan, opened: &Opened) {
     let report = &opened.report;
     tracing::info!(
-        "node {} of cluster {}, life {}, {} batches in {} segments, promised epoch {}",
+        "node {} of cluster {}, incarnation {}, life {}, {} batches in {} segments, promised epoch {}",
         opened.node,
         opened.cluster,
         opened.marks.incarnation,
+        opened.marks.life,
         report.present,
         report.segments,
         opened.marks.promised

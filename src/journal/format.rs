@@ -1,6 +1,6 @@
 //! Makes a data directory: segments first, the superblock last, so that an interrupted format is no directory.
 
-use crate::base::{Block, Chain, ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, sum};
+use crate::base::{Block, Chain, ClusterId, Epoch, Index, Life, Nanos, Voice, sum};
 use crate::journal::OpenError;
 use crate::journal::layout::Params;
 use crate::journal::snapshot::{self, Trailer};
@@ -9,18 +9,19 @@ use crate::pipeline::parcel::{Base, Marks};
 use crate::pipeline::ports::{File, Media};
 use crate::replica::Config;
 
-/// Makes a new, empty log for `node`. `config` is the founding configuration, or empty for a node that joins: it
-/// starts blank, since whoever had its id before may have voted already. `life` is where its incarnations start:
-/// above all that its id ever had, or the others take it for an old backup. The wall clock, in milliseconds, is.
+/// Makes a new, empty log for an incarnation of a node, drawn at random. `config` is the founding configuration, or
+/// empty for a node that joins: until the log names this incarnation it gives no vote, since whoever had its id
+/// before may have voted already. `life` is where its lives start: above all that its id ever had, or commands
+/// that it stamps are taken for old ones. The wall clock, in milliseconds, is.
 pub fn format(
     media: &mut impl Media,
     cluster: ClusterId,
-    node: NodeId,
+    me: Voice,
     config: Config,
-    life: Incarnation,
+    life: Life,
     params: &Params,
 ) -> Result<(), OpenError> {
-    make(media, cluster, node, config, life, params, None)
+    make(media, cluster, me, config, life, params, None)
 }
 
 /// As `format`, but the log stands on a snapshot from the start: `chunks` are its data, in order. Every founding
@@ -28,9 +29,9 @@ pub fn format(
 pub fn format_behind(
     media: &mut impl Media,
     cluster: ClusterId,
-    node: NodeId,
+    me: Voice,
     config: Config,
-    life: Incarnation,
+    life: Life,
     params: &Params,
     chunks: impl Iterator<Item = Block>,
 ) -> Result<(), OpenError> {
@@ -56,27 +57,27 @@ pub fn format_behind(
     media.write(file, trailer.seal_offset(), &seal)?;
     media.write(file, trailer.offset(), &trailer.encode())?;
     snapshot::check(media, cluster, FIRST, |_| {})?;
-    format_on(media, (cluster, node), config, life, base, params)
+    format_on(media, (cluster, me), config, life, base, params)
 }
 
 /// The same where the snapshot's file is there already, sealed for this cluster.
 pub fn format_on(
     media: &mut impl Media,
-    (cluster, node): (ClusterId, NodeId),
+    (cluster, me): (ClusterId, Voice),
     config: Config,
-    life: Incarnation,
+    life: Life,
     base: Base,
     params: &Params,
 ) -> Result<(), OpenError> {
-    make(media, cluster, node, config, life, params, Some(base))
+    make(media, cluster, me, config, life, params, Some(base))
 }
 
 fn make(
     media: &mut impl Media,
     cluster: ClusterId,
-    node: NodeId,
+    me: Voice,
     config: Config,
-    life: Incarnation,
+    life: Life,
     params: &Params,
     behind: Option<Base>,
 ) -> Result<(), OpenError> {
@@ -89,10 +90,9 @@ fn make(
     for nth in 0..params.segments {
         media.create(File::Segment(nth), params.segment_bytes)?;
     }
-    let blank = config.members().is_empty();
     let founding = Super {
         cluster,
-        node,
+        node: me.id,
         generation: 1,
         parent: 0,
         era: 1,
@@ -105,9 +105,9 @@ fn make(
         watermark: base.index,
         files: params.segments,
         marks: Marks {
-            blank,
             config,
-            incarnation: life,
+            incarnation: me.incarnation,
+            life,
             promised: base.epoch,
             history: base.epoch,
             commit: base.index,

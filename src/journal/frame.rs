@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::base::{Block, BlockMut, ClusterId, Incarnation, Index, NodeId, PAGE, sum};
+use crate::base::{Block, BlockMut, ClusterId, Index, Life, NodeId, PAGE, sum};
 use crate::journal::layout::Place;
 use crate::journal::{BATCH_HEAD, BatchHead};
 
@@ -39,7 +39,7 @@ impl Entry {
 ///
 /// ```text
 ///  0 magic u32 | 4 crc u32 over all behind it | 8 version u16 | 10 kind u16 | 12 count u32 | 16 cluster u128
-/// 32 node u8, zero | 40 incarnation u64 | 48 sequence u64 | 56 file u32 | 60 slot u32 | 64 era u64
+/// 32 node u8, zero | 40 life u64 | 48 sequence u64 | 56 file u32 | 60 slot u32 | 64 era u64
 /// 72 after u64 | 80 watermark u64 | 88 index u64 | 96 first u64 | 104 generation u64 | 112 zero
 /// 128 entries, newest first, each: head 128 | file u32 | slot u32 | page u32 | zero u32
 /// ```
@@ -49,7 +49,7 @@ pub struct Frame {
     pub cluster: ClusterId,
     pub node: NodeId,
     /// The life of the node that wrote it.
-    pub incarnation: Incarnation,
+    pub life: Life,
     /// The use of the segment that it belongs to.
     pub sequence: u64,
     /// Where it was meant to go: elsewhere it is a misdirected write.
@@ -103,7 +103,7 @@ impl Frame {
         out[12..16].copy_from_slice(&(count as u32).to_le_bytes());
         out[16..32].copy_from_slice(&self.cluster.0.to_le_bytes());
         out[32] = self.node.0;
-        out[40..48].copy_from_slice(&self.incarnation.0.to_le_bytes());
+        out[40..48].copy_from_slice(&self.life.0.to_le_bytes());
         out[48..56].copy_from_slice(&self.sequence.to_le_bytes());
         out[56..60].copy_from_slice(&self.file.to_le_bytes());
         out[60..64].copy_from_slice(&self.slot.to_le_bytes());
@@ -150,7 +150,7 @@ impl Frame {
             kind,
             cluster: ClusterId(u128::from_le_bytes(page[16..32].try_into().unwrap())),
             node: NodeId(page[32]),
-            incarnation: Incarnation(u64_at(40)),
+            life: Life(u64_at(40)),
             sequence: u64_at(48),
             file: u32_at(56),
             slot: u32_at(60),
@@ -179,7 +179,7 @@ impl Frame {
             kind,
             cluster: ClusterId::default(),
             node: NodeId::default(),
-            incarnation: Incarnation::default(),
+            life: Life::default(),
             sequence: 0,
             file: 0,
             slot: 0,

@@ -254,7 +254,7 @@ impl Log {
         Frame {
             cluster: self.sup.cluster,
             node: self.sup.node,
-            incarnation: self.sup.marks.incarnation,
+            life: self.sup.marks.life,
             sequence: segment.sequence,
             file: segment.file,
             era: self.sup.era,

@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Block, BlockMut, Chain, ClusterId, Index, NodeId};
+use crate::base::{Block, BlockMut, Chain, ClusterId, Index, NodeId, Voice};
 use crate::journal::layout::{Params, Place, STATE_SLOTS, Segment, pages};
 use crate::journal::log::{Held, Log, Slot, SlotState};
 use crate::journal::scan::{self, FileSeen, Testimony, Window, Word};
@@ -27,7 +27,7 @@ use crate::pipeline::ports::{DiskFault, File, Media};
 pub struct Opened {
     pub cluster: ClusterId,
     pub node: NodeId,
-    /// With this life's incarnation, already durable.
+    /// With this life counted, already durable.
     pub marks: Marks,
     /// Goes to `Store::new`. Its `slots` are all live indices, from `first` to `last`.
     pub log: Log,
@@ -83,7 +83,7 @@ pub struct Examined {
     uncounted: Vec<File>,
 }
 
-/// Opens a data directory for a new life: judges it, then raises the incarnation and heals frames.
+/// Opens a data directory for a new life: judges it, heals frames, then counts the life.
 pub fn open(media: &mut impl Media, params: &Params, expect: Expect) -> Result<Opened, OpenError> {
     let Examined { sup, mut log, snapshots, report, heal, uncounted, .. } = examine(media, params, expect)?;
     for file in uncounted {
@@ -96,7 +96,7 @@ pub fn open(media: &mut impl Media, params: &Params, expect: Expect) -> Result<O
         media.write(write.file, write.offset, &write.block)?;
     }
     let mut next = sup.successor();
-    next.marks.incarnation.0 += 1;
+    next.marks.life.0 += 1;
     next.begin_era(log.last());
     next.watermark = log.watermark();
     next.recycled = log.start().index;
@@ -285,7 +285,8 @@ impl<M: Media> Judge<'_, M> {
     fn is_alone(&self) -> bool {
         let marks = &self.sup.marks;
         let later = |word: &Word| word.head.flags & flag::CONFIG != 0 && word.head.index > marks.config_at;
-        marks.config.voters().eq([self.sup.node]) && !self.seen.words.values().any(later)
+        let me = Voice { id: self.sup.node, incarnation: marks.incarnation };
+        marks.config.is_alone(me) && !self.seen.words.values().any(later)
     }
 
     fn has_own(&self, word: &Word) -> bool {

@@ -6,7 +6,9 @@
 //! flush and lose that: a torn pair and one rotten copy of the other leave nothing to decide by.
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Block, BlockMut, Chain, ClusterId, Epoch, Incarnation, Index, NodeId, PAGE, sum};
+use crate::base::{
+    Block, BlockMut, Chain, ClusterId, Epoch, Incarnation, Index, Life, NodeId, PAGE, Voice, sum,
+};
 use crate::journal::OpenError;
 use crate::journal::layout::Params;
 use crate::pipeline::parcel::{Base, Marks};
@@ -19,7 +21,7 @@ pub const COPIES: usize = 4;
 pub const FILE_BYTES: u64 = (COPY * COPIES) as u64;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"QSUP");
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 const ERAS: usize = 224;
 /// Earlier eras that are remembered.
 const ERAS_MAX: usize = 8;
@@ -29,11 +31,11 @@ const FIXED: usize = ERAS + 16 * ERAS_MAX;
 ///
 /// ```text
 ///   0 magic u32 | 4 crc u32 over all behind it | 8 version u16 | 10 copy u16 | 12 length u32 in use
-///  16 cluster u128 | 32 node u8, vote u8, blank u8, zero | 40 generation u64 | 48 parent u128 | 64 era u64 | 72 after u64
+///  16 cluster u128 | 32 node u8, vote u8, zero | 40 generation u64 | 48 parent u128 | 64 era u64 | 72 after u64
 ///  80 segment_bytes u64 | 88 header_slots u32 | 92 window_batches u32 | 96 promised u64 | 104 history u64
 /// 112 commit u64 | 120 base index u64 | 128 base epoch u64 | 136 base ticks u64 | 144 base chain u128
-/// 160 config_at u64 | 168 incarnation u64 | 176 recycled u64 | 184 watermark u64 |
-/// 192 files u32 | 196 eras u32 | 200 zero | 224 eras: (era u64, after u64) x 8 | 352 configuration
+/// 160 config_at u64 | 168 life u64 | 176 recycled u64 | 184 watermark u64 |
+/// 192 files u32 | 196 eras u32 | 200 incarnation u64 | 208 vote's incarnation u64 | 216 zero | 224 eras: (era u64, after u64) x 8 | 352 configuration
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Super {
@@ -84,8 +86,8 @@ impl Super {
         out[12..16].copy_from_slice(&(length as u32).to_le_bytes());
         out[16..32].copy_from_slice(&self.cluster.0.to_le_bytes());
         out[32] = self.node.0;
-        out[33] = marks.vote.map_or(0, |node| node.0);
-        out[34] = u8::from(marks.blank);
+        let vote = marks.vote.unwrap_or_default();
+        out[33] = vote.id.0;
         out[48..64].copy_from_slice(&self.parent.to_le_bytes());
         out[88..92].copy_from_slice(&self.header_slots.to_le_bytes());
         out[196..200].copy_from_slice(&(self.older.len() as u32).to_le_bytes());
@@ -108,9 +110,11 @@ impl Super {
             (128, marks.base.epoch.0),
             (136, marks.base.ticks.0),
             (160, marks.config_at.0),
-            (168, marks.incarnation.0),
+            (168, marks.life.0),
             (176, self.recycled.0),
             (184, self.watermark.0),
+            (200, marks.incarnation.0),
+            (208, vote.incarnation.0),
         ];
         for (at, number) in numbers {
             out[at..at + 8].copy_from_slice(&number.to_le_bytes());
@@ -160,7 +164,8 @@ impl Super {
             files: u32_at(192),
             marks: Marks {
                 promised: Epoch(u64_at(96)),
-                vote: Some(NodeId(bytes[33])).filter(|node| node.0 != 0),
+                vote: Some(Voice { id: NodeId(bytes[33]), incarnation: Incarnation(u64_at(208)) })
+                    .filter(|vote| vote.id.0 != 0),
                 history: Epoch(u64_at(104)),
                 commit: Index(u64_at(112)),
                 base: Base {
@@ -171,8 +176,8 @@ impl Super {
                 },
                 config,
                 config_at: Index(u64_at(160)),
-                incarnation: Incarnation(u64_at(168)),
-                blank: bytes[34] != 0,
+                incarnation: Incarnation(u64_at(200)),
+                life: Life(u64_at(168)),
             },
         })
     }
@@ -293,8 +298,8 @@ mod tests {
     fn disk() -> TestDisk {
         let mut disk = TestDisk::default();
         let config = Config::of_voters(3);
-        crate::journal::format(&mut disk, ClusterId(5), NodeId(2), config, Incarnation(0), &Params::tiny())
-            .unwrap();
+        let me = Voice { id: NodeId(2), incarnation: Incarnation(2) };
+        crate::journal::format(&mut disk, ClusterId(5), me, config, Life(0), &Params::tiny()).unwrap();
         disk
     }
 

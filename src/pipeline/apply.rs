@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Incarnation, Index, Nanos, NodeId, Origin};
+use crate::base::{Index, Life, Nanos, NodeId, Origin};
 use crate::journal::{Batch, flag};
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{Answers, ApplyIn, ApplyOut, Base, Changes, EdgeOut, Outcomes, Reads};
@@ -40,7 +40,7 @@ pub struct ApplyLanes {
 pub struct Apply {
     machine: Machine,
     me: NodeId,
-    life: Incarnation,
+    life: Life,
     lanes: ApplyLanes,
     queue: VecDeque<Batch>,
     /// How far the first batch of the queue is applied.
@@ -81,7 +81,7 @@ struct Cursor {
 
 impl Apply {
     /// Where there is a base the state is that of a snapshot, which is to be loaded.
-    pub fn new(machine: Machine, me: NodeId, life: Incarnation, base: Base, lanes: ApplyLanes) -> Apply {
+    pub fn new(machine: Machine, me: NodeId, life: Life, base: Base, lanes: ApplyLanes) -> Apply {
         let outcomes = lanes.edges.iter().map(|_| Outcomes::default()).collect();
         Apply {
             machine,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::{Index, Nanos, Origin};
+use crate::base::{Index, Nanos, Origin, Voice};
 use crate::doors::Bounds;
 use crate::journal::{Opened, flag, snapshot};
 use crate::pipeline::apply::{Apply, ApplyLanes};
@@ -16,7 +16,7 @@ use crate::pipeline::ports::{Disk, DiskEvent, DiskFault, Media, Net, NetEvent, T
 use crate::pipeline::station::{Ports, Station};
 use crate::pipeline::store::Store;
 use crate::realms::machine::Machine;
-use crate::replica::{Found, Options, Replica, Timing};
+use crate::replica::{Found, Options, Replica, Standing, Timing};
 
 /// Everything but the edges.
 pub struct Core {
@@ -103,10 +103,11 @@ impl Core {
         bell: impl Fn(Spot, Spot) -> Arc<dyn Bell>,
     ) -> Result<(Core, Vec<edge::Lanes>, AdminEnd), DiskFault> {
         let Opened { cluster, node, marks, log, snapshots, .. } = opened;
-        let life = marks.incarnation;
+        let (life, incarnation) = (marks.life, marks.incarnation);
+        let standing = Standing { life, promised: marks.promised, last: log.last() };
         let base = marks.base;
         let slots = || log.slots().filter(|slot| slot.index > base.index);
-        let heads = slots().map(|slot| (slot.head, !slot.is_present())).collect();
+        let heads = slots().map(|slot| (slot.head, slot.state)).collect();
         let mut configs = Vec::new();
         for slot in slots().filter(|slot| slot.is_present()) {
             if slot.head.is_some_and(|head| head.flags & flag::CONFIG != 0) {
@@ -190,7 +191,8 @@ impl Core {
         let mut machine = Machine::new();
         machine.kv_mut().compact_by_itself(tuning.kv_compacts);
         let apply = Apply::new(machine, node, life, base, lanes);
-        let peers = Peers::new(node, cluster, life, peer_from_order, peer_to_order);
+        let me = Voice { id: node, incarnation };
+        let peers = Peers::new(me, cluster, standing, peer_from_order, peer_to_order);
         let store = Store::new(log, snapshots, store_from_order, store_to_order);
         Ok((Core { peers, order, store, apply }, ends, operator))
     }
@@ -240,7 +242,7 @@ pub struct Node {
 
 impl Node {
     pub fn new(core: Core, lanes: edge::Lanes, bounds: Bounds, limits: Limits, doors: Doors) -> Node {
-        let origin = Origin::new(core.order.replica().me(), 0, core.order.replica().incarnation());
+        let origin = Origin::new(core.order.replica().me(), 0, core.order.replica().life());
         Node { edge: Edge::new(origin, bounds, limits, doors, lanes), core, stopping: false, done: false }
     }
 }

@@ -1,6 +1,6 @@
 //! What travels on the lanes between stages. A parcel is one turn's work of its sender.
 
-use crate::base::{Block, ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, Origin};
+use crate::base::{Block, ClusterId, Epoch, Incarnation, Index, Life, Nanos, NodeId, Origin, Voice};
 use crate::journal::Batch;
 use crate::pipeline::ports::DiskFault;
 use crate::replica::Config;
@@ -131,7 +131,7 @@ pub struct Marks {
     /// No answer to anybody of a lower epoch, ever.
     pub promised: Epoch,
     /// Whom this node voted for in `promised`.
-    pub vote: Option<NodeId>,
+    pub vote: Option<Voice>,
     /// Epoch of the last batch on this disk when this was written.
     pub history: Epoch,
     /// A commit point: at most this disk's durable head when this was written.
@@ -141,11 +141,9 @@ pub struct Marks {
     /// The newest configuration known to be committed, and the index of its batch.
     pub config: Config,
     pub config_at: Index,
-    /// How often this directory was opened.
+    /// Which directory this is, and how often it was opened.
     pub incarnation: Incarnation,
-    /// Formatted to join a cluster, and not yet made a learner of it: must not vote, since whoever had this id
-    /// before may have voted already.
-    pub blank: bool,
+    pub life: Life,
 }
 
 /// The point that a log continues from: a snapshot's, or nothing at all.
@@ -281,8 +279,8 @@ pub enum ApplyOut {
 pub enum Ask {
     Status,
     Transfer(Option<NodeId>),
-    /// Add or change a member (`Some`), or remove it.
-    Member(NodeId, Option<(crate::replica::Role, String)>),
+    /// Change members, step by step; answered when the last step is committed. No steps: give up what is planned.
+    Members(Vec<crate::replica::Step>),
     Snapshot,
 }
 
@@ -311,6 +309,7 @@ pub struct Status {
     pub snapshot: Index,
     pub config: Config,
     pub incarnation: Incarnation,
+    pub life: Life,
     /// Slots of the log that wait for an intact copy.
     pub unknown: u64,
     pub halted: Option<String>,

@@ -8,21 +8,22 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::{ClusterId, Identity, Incarnation, Nanos, NodeId};
+use crate::base::{ClusterId, Identity, Nanos, NodeId, Voice};
 use crate::counters;
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::ports::{Conn, Ended, Net, NetEvent, Turn};
-use crate::replica::{FRAME_MAX, HELLO, Hello, MEMBERS_MAX, Msg};
+use crate::replica::{FRAME_MAX, HELLO, Hello, MEMBERS_MAX, Msg, Standing};
 
 /// Order to peer.
 #[derive(Debug)]
 pub enum PeerIn {
-    Send(Vec<(NodeId, Msg)>),
-    /// Whom to hold links to, and where.
-    Members {
-        others: Vec<(NodeId, SocketAddr)>,
-        own: Option<SocketAddr>,
+    Send {
+        messages: Vec<(NodeId, Msg)>,
+        /// As of these messages: never less than what any of them says.
+        standing: Standing,
     },
+    /// Whom to hold links to, and where.
+    Members { others: Vec<(NodeId, SocketAddr)>, own: Option<SocketAddr> },
     /// This node leaves on purpose: say so, then close.
     Leave,
 }
@@ -31,18 +32,18 @@ pub enum PeerIn {
 #[derive(Debug)]
 pub enum PeerOut {
     Message {
-        from: NodeId,
+        from: Voice,
         msg: Msg,
+    },
+    /// Somebody has connected, of this cluster and for this node; its messages follow.
+    Hello {
+        from: Voice,
+        standing: Standing,
     },
     Up(NodeId),
     Down {
         id: NodeId,
         refused: bool,
-    },
-    /// A peer claims to be what it cannot be (an older life of a node that we have heard from since).
-    Stale {
-        id: NodeId,
-        incarnation: Incarnation,
     },
 }
 
@@ -98,7 +99,7 @@ enum LinkState {
 /// A connection that a peer dialled, for what it sends.
 #[derive(Debug, Default)]
 struct Inlet {
-    from: Option<NodeId>,
+    from: Option<Voice>,
     /// Whom its certificate names; `None`: it came in the clear.
     by: Option<Arc<Identity>>,
     partial: Vec<u8>,
@@ -111,15 +112,13 @@ fn speaks_for(by: Option<&Identity>, id: NodeId) -> bool {
 
 #[derive(Debug)]
 pub struct Peers {
-    me: NodeId,
+    me: Voice,
     cluster: ClusterId,
-    incarnation: Incarnation,
+    standing: Standing,
     /// Where this node listens, by the configuration.
     address: Option<SocketAddr>,
     links: BTreeMap<NodeId, Link>,
     inlets: BTreeMap<Conn, Inlet>,
-    /// The latest life heard of each node.
-    lives: BTreeMap<NodeId, Incarnation>,
     /// Who said that it leaves on purpose.
     leaving: Vec<NodeId>,
     tokens: u64,
@@ -150,21 +149,14 @@ counters!(
 );
 
 impl Peers {
-    pub fn new(
-        me: NodeId,
-        cluster: ClusterId,
-        incarnation: Incarnation,
-        rx: Rx<PeerIn>,
-        tx: Tx<PeerOut>,
-    ) -> Peers {
+    pub fn new(me: Voice, cluster: ClusterId, standing: Standing, rx: Rx<PeerIn>, tx: Tx<PeerOut>) -> Peers {
         Peers {
             me,
             cluster,
-            incarnation,
+            standing,
             address: None,
             links: BTreeMap::new(),
             inlets: BTreeMap::new(),
-            lives: BTreeMap::new(),
             leaving: Vec::new(),
             tokens: 0,
             rx,
@@ -255,7 +247,7 @@ impl Peers {
             cluster: self.cluster,
             from: self.me,
             to: id,
-            incarnation: self.incarnation,
+            standing: self.standing,
             address: self.address,
         };
         let link = self.links.get_mut(&id).expect("found by its token");
@@ -274,7 +266,7 @@ impl Peers {
 
     fn on_link_lost(&mut self, now: Nanos, id: NodeId, refused: bool) {
         let leaving = self.leaving.contains(&id);
-        tracing::debug!(node = %self.me, peer = %id, refused, leaving, "link lost");
+        tracing::debug!(node = %self.me.id, peer = %id, refused, leaving, "link lost");
         let link = self.links.get_mut(&id).expect("a known link");
         let was_up = matches!(link.state, LinkState::Up(_));
         self.counters.links_lost.add(u64::from(was_up));
@@ -311,7 +303,7 @@ impl Peers {
             Some(from) => from,
             None => {
                 let Some(hello) = Hello::take(input)? else { return Ok(()) };
-                if !speaks_for(inlet.by.as_deref(), hello.from) {
+                if !speaks_for(inlet.by.as_deref(), hello.from.id) {
                     return Err("its certificate does not name the node that it says it is");
                 }
                 self.check(&hello)?;
@@ -321,7 +313,7 @@ impl Peers {
         };
         while let Some(msg) = Msg::take(input)? {
             if matches!(msg, Msg::Leaving) {
-                self.leaving.push(from);
+                self.leaving.push(from.id);
             } else {
                 self.tell(PeerOut::Message { from, msg });
             }
@@ -333,27 +325,21 @@ impl Peers {
         if hello.cluster != self.cluster {
             return Err("it belongs to another cluster");
         }
-        if hello.to != self.me {
+        if hello.to != self.me.id {
             return Err("it takes this node for another; check the members' addresses");
         }
-        let life = self.lives.entry(hello.from).or_default();
-        if hello.incarnation < *life {
-            let stale = PeerOut::Stale { id: hello.from, incarnation: hello.incarnation };
-            self.tell(stale);
-            return Err("its data directory is older than one that this node id has used since");
-        }
-        *life = hello.incarnation;
+        self.tell(PeerOut::Hello { from: hello.from, standing: hello.standing });
         if let Some(address) = hello.address
             && self.links.len() < MEMBERS_MAX + GUESTS_MAX
         {
             let guest = || Link { guest: true, ..Link::new(address, Nanos(0)) };
-            self.links.entry(hello.from).or_insert_with(guest);
+            self.links.entry(hello.from.id).or_insert_with(guest);
         }
         Ok(())
     }
 
     fn on_inlet_lost(&mut self, inlet: &Inlet, net: &mut impl Net) {
-        let Some(id) = inlet.from else { return };
+        let Some(id) = inlet.from.map(|from| from.id) else { return };
         if self.calls(id) || !self.links.get(&id).is_some_and(|link| link.guest) {
             return;
         }
@@ -366,7 +352,7 @@ impl Peers {
 
     /// A connection that this node dialled stands.
     fn calls(&self, id: NodeId) -> bool {
-        self.inlets.values().any(|inlet| inlet.from == Some(id))
+        self.inlets.values().any(|inlet| inlet.from.is_some_and(|from| from.id == id))
     }
 
     fn tell(&mut self, news: PeerOut) {
@@ -395,7 +381,10 @@ impl Peers {
         }
         while let Some(parcel) = self.rx.take() {
             match parcel {
-                PeerIn::Send(messages) => messages.iter().for_each(|(to, msg)| self.post(*to, msg)),
+                PeerIn::Send { messages, standing } => {
+                    self.standing = standing;
+                    messages.iter().for_each(|(to, msg)| self.post(*to, msg));
+                }
                 PeerIn::Members { others, own } => {
                     self.address = own;
                     self.meet(now, others, net);
@@ -425,7 +414,9 @@ impl Peers {
                 Some(address) if address == link.address => link.guest = false,
                 None if link.guest => {}
                 // One that the log names no more may be ahead of it, and goes on calling.
-                None if self.inlets.values().any(|inlet| inlet.from == Some(*id)) => link.guest = true,
+                None if self.inlets.values().any(|inlet| inlet.from.is_some_and(|from| from.id == *id)) => {
+                    link.guest = true
+                }
                 _ => gone.push(*id),
             }
         }

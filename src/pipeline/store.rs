@@ -394,6 +394,8 @@ impl Store {
             self.log.set_present(index);
             self.raise_durable();
             self.out.push_back(StoreOut::Repaired { index });
+            // Said once more: whoever heard of the damage has counted back.
+            self.out.push_back(StoreOut::Durable { epoch: self.reign, upto: self.log.durable });
         }
     }
 

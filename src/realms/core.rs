@@ -13,7 +13,7 @@ use std::ops::Bound;
 
 use super::reply::{self, Status};
 use super::{Broken, Effects, Flow, Realm, Stamp};
-use crate::base::{Incarnation, Nanos, NodeId, Origin};
+use crate::base::{Life, Nanos, NodeId, Origin};
 use crate::state::timers::ById;
 use crate::state::{Command, Table, Timers};
 
@@ -259,11 +259,11 @@ impl Core {
         Admission::Fresh
     }
 
-    fn fence(&self, node: NodeId) -> Incarnation {
-        Incarnation(self.tables[0].get(&[tag::FENCE, node.0]).and_then(word).unwrap_or(0))
+    fn fence(&self, node: NodeId) -> Life {
+        Life(self.tables[0].get(&[tag::FENCE, node.0]).and_then(word).unwrap_or(0))
     }
 
-    fn raise_fence(&mut self, node: NodeId, life: Incarnation) {
+    fn raise_fence(&mut self, node: NodeId, life: Life) {
         if life <= self.fence(node) {
             return;
         }
@@ -280,7 +280,7 @@ impl Core {
     }
 
     /// The newest life of any node that has written. A new cluster over this state must begin above it.
-    pub fn newest_life(&self) -> Incarnation {
+    pub fn newest_life(&self) -> Life {
         (0..=u8::MAX).map(|node| self.fence(NodeId(node))).max().unwrap_or_default()
     }
 
@@ -388,7 +388,7 @@ impl Realm for Core {
             SNAPSHOT => Status::Ok, // Its place in the log is all it says.
             FENCE => match payload.split_first().map(|(node, life)| (NodeId(*node), word(life))) {
                 Some((node, Some(life))) => {
-                    self.raise_fence(node, Incarnation(life));
+                    self.raise_fence(node, Life(life));
                     Status::Ok
                 }
                 _ => Status::Malformed,

@@ -4,15 +4,16 @@
 use std::collections::VecDeque;
 
 use crate::base::planted::{self, Bug};
-use crate::base::{ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, Rng};
-use crate::journal::{Batch, BatchHead, Builder};
+use crate::base::{ClusterId, Epoch, Incarnation, Index, Life, Nanos, NodeId, Rng, Voice};
+use crate::journal::{Batch, BatchHead, Builder, SlotState};
 use crate::pipeline::parcel::{Base, Marks, StoreIn};
-use crate::replica::election::Ballot;
+use crate::replica::Msg;
+use crate::replica::election::{Ballot, Word};
 use crate::replica::install::Install;
 use crate::replica::leader::Reign;
 use crate::replica::log::Log;
 use crate::replica::peer::Peer;
-use crate::replica::{Config, Msg, Role};
+use crate::replica::voices::Voices;
 
 /// How long things may take. `patience` is drawn anew each time from `patience..2 * patience`.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +80,8 @@ pub enum Effect {
     },
     /// This snapshot file is of no use any more.
     Drop(Index),
+    /// For the operator's log.
+    Tell(String),
     /// Something that no operator may overlook. The node stops.
     Halt(String),
 }
@@ -99,8 +102,8 @@ pub(super) enum State {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub marks: Marks,
-    /// From `marks.base.index + 1` on: the head where one is known, and whether the content is lost.
-    pub heads: Vec<(Option<BatchHead>, bool)>,
+    /// From `marks.base.index + 1` on: the head where one is known, and whether the content is there.
+    pub heads: Vec<(Option<BatchHead>, SlotState)>,
     /// The snapshot under the log is damaged here: the log stands, the state must come from a peer.
     pub stateless: bool,
     /// Snapshot files besides the base's. The log behind the base makes those again that count.
@@ -116,12 +119,15 @@ pub struct Replica {
     pub(super) state: State,
     /// Raised in memory at once; nothing that binds leaves before `marked` has caught up.
     pub(super) promised: Epoch,
-    pub(super) vote: Option<NodeId>,
+    pub(super) vote: Option<Voice>,
     /// (promised, vote) as they stand on the disk.
-    pub(super) marked: (Epoch, Option<NodeId>),
+    pub(super) marked: (Epoch, Option<Voice>),
     pub(super) marks_dirty: bool,
+    /// Which directory this is, and how often it was opened.
     pub(super) incarnation: Incarnation,
-    pub(super) blank: bool,
+    pub(super) life: Life,
+    /// What other incarnations have been known to hold.
+    pub(super) voices: Voices,
     pub(super) log: Log,
     /// This disk holds everything up to here: see `settle_durable`.
     pub(super) durable: Index,
@@ -143,6 +149,9 @@ pub struct Replica {
     pub(super) snapshots: Vec<Base>,
     pub(super) recycle: Index,
     pub(super) peers: Vec<Peer>,
+    /// For which configurations the list of peers was made: the one at the commit point, and the newest, of a log
+    /// that was replaced so many times.
+    pub(super) met: Option<(Index, Index, u64)>,
     /// To whom connections stand, members or not: a configuration may come back that names them again.
     pub(super) links: Vec<NodeId>,
     /// When a leader was last heard from, and when we stop waiting for it.
@@ -151,11 +160,11 @@ pub struct Replica {
     /// The leader's process is gone: its port refused us. Lifts our own patience, and our refusal of others. What
     /// it sent before it died may come afterwards, and must not bring it back to life.
     pub(super) hinted: Option<NodeId>,
-    /// Reads sent to a leader and not answered.
-    pub(super) asked: VecDeque<u64>,
+    /// Reads sent to a leader and not answered, and when.
+    pub(super) asked: VecDeque<(u64, Nanos)>,
     pub(super) out: Vec<Effect>,
     /// Answers that wait for the promise under them to be durable.
-    held: Vec<(NodeId, Msg)>,
+    pub(super) held: Vec<(NodeId, Msg)>,
     pub counts: Counts,
 }
 
@@ -175,14 +184,16 @@ pub struct Counts {
     pub reads_refused: u64,
     pub hints: u64,
     pub resends: u64,
+    /// Answers of incarnations that no configuration names.
+    pub strangers: u64,
 }
 
 impl Replica {
     pub fn new(options: Options, found: Found, now: Nanos) -> Replica {
         let marks = found.marks;
         let mut log = Log::new(marks.base, marks.config_at, marks.config);
-        for (head, unknown) in found.heads {
-            log.restore(head, unknown);
+        for (head, state) in found.heads {
+            log.restore(head, state);
         }
         for batch in &found.configs {
             if batch.index() > marks.config_at {
@@ -202,7 +213,8 @@ impl Replica {
             marked: (marks.promised, marks.vote),
             marks_dirty: promised != marks.promised,
             incarnation: marks.incarnation,
-            blank: marks.blank,
+            life: marks.life,
+            voices: Voices::default(),
             commit: marks.commit.max(marks.base.index).min(durable),
             stateless: found.stateless,
             snapshots: if marks.base.index.0 > 0 && !found.stateless { vec![marks.base] } else { Vec::new() },
@@ -216,6 +228,7 @@ impl Replica {
             cutting: None,
             install: None,
             peers: Vec::new(),
+            met: None,
             links: Vec::new(),
             heard: Nanos(0),
             patience: Nanos(0),
@@ -229,124 +242,15 @@ impl Replica {
         replica.out.extend(found.debris.into_iter().map(Effect::Drop));
         replica.be_patient(now);
         replica.meet_peers(now);
-        if replica.config().voters().eq([replica.options.me]) {
+        if replica.config().is_alone(replica.voice()) {
             replica.patience = now; // Alone: nobody to wait for.
         }
         replica
     }
 
-    // What others may know.
-
-    #[cfg(test)]
-    pub fn options(&self) -> Options {
-        self.options.clone()
-    }
-
-    pub fn me(&self) -> NodeId {
-        self.options.me
-    }
-
-    pub fn cluster(&self) -> ClusterId {
-        self.options.cluster
-    }
-
-    pub fn promised(&self) -> Epoch {
-        self.promised
-    }
-
-    pub fn commit(&self) -> Index {
-        self.commit
-    }
-
-    pub fn durable(&self) -> Index {
-        self.durable
-    }
-
-    pub fn last(&self) -> Index {
-        self.log.last()
-    }
-
-    pub fn log(&self) -> &Log {
-        &self.log
-    }
-
-    pub fn config(&self) -> &Config {
-        self.log.config()
-    }
-
-    pub fn is_leader(&self) -> bool {
-        matches!(self.state, State::Leader(_))
-    }
-
-    /// The epoch this node leads and has committed in: it may answer for the cluster.
-    pub fn leads(&self) -> Option<Epoch> {
-        match &self.state {
-            State::Leader(reign) if self.commit >= reign.start => Some(self.promised),
-            _ => None,
-        }
-    }
-
-    /// What is under way, in words: of this node, or of its dealings with a peer.
-    pub fn doing(&self, with: Option<NodeId>) -> String {
-        match with {
-            Some(id) => format!("treats it as {:?}", self.peer(id)),
-            None => format!(
-                "cuts {:?}, installs {:?}, has verified {}, promises ({}, {:?}), on disk {:?}, holds {} answers back, links {:?}",
-                self.cutting,
-                self.install,
-                self.verified,
-                self.promised,
-                self.vote,
-                self.marked,
-                self.held.len(),
-                self.peers.iter().filter(|peer| peer.link).map(|peer| peer.id.0).collect::<Vec<_>>()
-            ),
-        }
-    }
-
-    pub fn incarnation(&self) -> Incarnation {
-        self.incarnation
-    }
-
-    pub fn peers_up(&self) -> usize {
-        self.peers.iter().filter(|peer| peer.link).count()
-    }
-
-    /// Leader: this member has all but the last few batches.
-    pub fn is_caught_up(&self, id: NodeId) -> bool {
-        self.peer(id).is_some_and(|peer| peer.link && peer.matched.0 + 64 > self.log.last().0)
-    }
-
-    /// A quorum stands behind what this node says: heartbeats of clients may be answered as alive.
-    pub fn is_serving(&self, now: Nanos) -> bool {
-        match &self.state {
-            State::Leader(_) => self.leads().is_some(),
-            State::Follower { leader: Some(_) } => self.leader_lives(now),
-            _ => false,
-        }
-    }
-
     /// Lets go of batches that apply has been given.
     pub fn evict(&mut self, upto: Index) {
         self.log.evict(upto.min(self.durable), self.options.cache_bytes);
-    }
-
-    pub fn leader(&self) -> Option<NodeId> {
-        match &self.state {
-            State::Leader(_) => Some(self.options.me),
-            State::Follower { leader } => *leader,
-            _ => None,
-        }
-    }
-
-    /// The state must come from a peer.
-    pub fn is_stateless(&self) -> bool {
-        self.stateless
-    }
-
-    /// The batch, if it is in memory.
-    pub fn batch(&self, index: Index) -> Option<&Batch> {
-        self.log.batch(index)
     }
 
     /// What has been decided since the last call; must be carried out in order.
@@ -364,15 +268,28 @@ impl Replica {
 
     // What comes in.
 
-    pub fn on_message(&mut self, now: Nanos, from: NodeId, msg: Msg) {
+    pub fn on_message(&mut self, now: Nanos, voice: Voice, msg: Msg) {
+        if self.is_refused(voice) {
+            return;
+        }
+        let (from, counts) = (voice.id, self.counts(voice, &msg));
         match msg {
             Msg::PreVote { epoch, claim } => self.on_pre_vote(now, from, epoch, claim),
-            Msg::PreVoted { epoch, granted } => self.on_pre_voted(now, from, epoch, granted),
             Msg::Vote { epoch, claim, resolve, transfer } => {
-                self.on_vote(now, from, epoch, claim, resolve, transfer);
+                self.on_vote(now, voice, epoch, claim, resolve, transfer);
             }
-            Msg::Voted { epoch, granted, claim, unsure } => {
-                self.on_voted(now, from, epoch, granted, claim, unsure);
+            Msg::PreVoted { .. }
+            | Msg::Voted { .. }
+            | Msg::Appended { .. }
+            | Msg::Mismatch { .. }
+            | Msg::Alive { .. }
+                if !counts =>
+            {
+                self.counts.strangers += 1; // An incarnation that nobody has made a member: it counts for nothing.
+            }
+            Msg::PreVoted { epoch, granted } => self.on_pre_voted(now, voice, epoch, granted),
+            Msg::Voted { epoch, granted, claim, unsure, torn } => {
+                self.on_voted(now, voice, epoch, granted, Word { claim, unsure, torn });
             }
             Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, answer, batches } => {
                 let at =
@@ -380,7 +297,7 @@ impl Replica {
                 self.on_append(now, from, epoch, probe, commit, at, recycle, answer, batches);
             }
             Msg::Appended { epoch, probe, received, durable, snapshot } => {
-                self.on_appended(now, from, epoch, probe, received, durable, snapshot);
+                self.on_appended(now, voice, epoch, probe, received, durable, snapshot);
             }
             Msg::Mismatch { epoch, probe, hint, hint_epoch } => {
                 self.on_mismatch(now, from, epoch, probe, hint, hint_epoch);
@@ -395,7 +312,7 @@ impl Replica {
             }
             Msg::Ask { index } => self.on_ask(from, index),
             Msg::Have { batch } => self.on_have(batch),
-            Msg::ReadIndex { epoch, id } => self.on_read_index(from, epoch, id),
+            Msg::ReadIndex { epoch, id } => self.on_read_index(voice, epoch, id),
             Msg::ReadIndexed { epoch, id, index } => self.on_read_indexed(epoch, id, index),
             Msg::Alive { epoch, probe } => self.on_alive(now, from, epoch, probe),
             Msg::TakeOver { epoch } => self.on_take_over(now, from, epoch),
@@ -481,13 +398,13 @@ impl Replica {
             self.be_patient(now);
         }
         if let State::Leader(reign) = &mut self.state {
-            self.counts.reads_refused += reign.reads.len() as u64;
-            for read in
-                std::mem::take(&mut reign.reads).into_iter().filter(|read| read.from == self.options.me)
-            {
+            let reads = std::mem::take(&mut reign.reads).into_iter().map(|read| (read.from, read.id));
+            let all: Vec<(Voice, u64)> = reads.chain(std::mem::take(&mut reign.early)).collect();
+            self.counts.reads_refused += all.len() as u64;
+            for (_, id) in all.into_iter().filter(|(from, _)| from.id == self.options.me) {
                 self.out.push(match planted::is(Bug::SkipReadEpoch) {
-                    false => Effect::ReadFailed { id: read.id },
-                    true => Effect::ReadReady { id: read.id, index: self.commit },
+                    false => Effect::ReadFailed { id },
+                    true => Effect::ReadReady { id, index: self.commit },
                 });
             }
         }
@@ -497,10 +414,9 @@ impl Replica {
     }
 
     /// Reads that went to a leader are unanswered when it changes.
-    fn fail_asked(&mut self) {
-        for id in std::mem::take(&mut self.asked) {
-            self.out.push(Effect::ReadFailed { id });
-        }
+    pub(super) fn fail_asked(&mut self) {
+        let asked = std::mem::take(&mut self.asked);
+        self.out.extend(asked.into_iter().map(|(id, _)| Effect::ReadFailed { id }));
     }
 
     pub(super) fn be_patient(&mut self, now: Nanos) {
@@ -513,6 +429,11 @@ impl Replica {
         self.heard = now;
         self.hinted = None;
         self.be_patient(now);
+        // A question or its answer went down with a connection, and the leader is the same: nothing else would tell.
+        let patience = self.options.timing.patience;
+        if self.asked.front().is_some_and(|(_, since)| now.since(*since) > patience) {
+            self.fail_asked();
+        }
     }
 
     /// True while this node has reason to believe in a leader: it refuses candidates then.
@@ -561,14 +482,6 @@ impl Replica {
     /// Whatever came in, leave tidy: commit, confirm reads, write what must be kept.
     pub(super) fn tidy(&mut self, now: Nanos) {
         self.meet_peers(now);
-        if self.blank
-            && self.commit >= self.log.config_at()
-            && self.config().role(self.me()) == Some(Role::Learner)
-        {
-            // Made a learner since it joined: whatever this id promised before is void, its memory is its own.
-            self.blank = false;
-            self.marks_dirty = true;
-        }
         if matches!(self.state, State::Leader(_)) {
             self.try_commit(now);
             self.confirm_reads();
@@ -578,6 +491,6 @@ impl Replica {
             let marks = self.marks();
             self.out.push(Effect::Store(StoreIn::Mark(marks)));
         }
-        debug_assert!(self.commit <= self.log.last().max(self.log.base().index));
+        debug_assert_eq!(self.invariants(), Ok(()), "node {}", self.options.me);
     }
 }

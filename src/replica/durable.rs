@@ -59,7 +59,7 @@ impl Replica {
             config,
             config_at,
             incarnation: self.incarnation,
-            blank: self.blank,
+            life: self.life,
         }
     }
 

@@ -5,17 +5,31 @@
 //! loses patience it asks for promises alone, to prove what was in its slots or that nobody can have it.
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Epoch, Index, Nanos, NodeId};
+use crate::base::{Epoch, Index, Nanos, NodeId, Voice};
 use crate::replica::core::{Effect, Replica, State};
-use crate::replica::{Claim, Msg};
+use crate::replica::{Claim, Member, Msg};
+
+/// What a voter says of its log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word {
+    pub claim: Claim,
+    pub unsure: Option<Index>,
+    pub torn: bool,
+}
 
 /// An election from the side of who asks.
 #[derive(Clone, Debug)]
 pub(super) struct Ballot {
     pub epoch: Epoch,
-    pub granted: Vec<NodeId>,
+    pub granted: Vec<Voice>,
     /// Voters that have promised this epoch and certainly lack our first unknown slot.
-    pub absent: Vec<NodeId>,
+    pub absent: Vec<Voice>,
+    /// Voters that have promised this epoch and lost the content of this very slot, too: to power, perhaps, or for
+    /// certain to damage.
+    pub torn: Vec<Voice>,
+    pub spoilt: Vec<Voice>,
+    /// The slot that these speak of.
+    pub about: Option<Index>,
     /// Only promises are wanted.
     pub resolve: bool,
     pub transfer: bool,
@@ -23,7 +37,16 @@ pub(super) struct Ballot {
 
 impl Ballot {
     fn new(epoch: Epoch) -> Ballot {
-        Ballot { epoch, granted: Vec::new(), absent: Vec::new(), resolve: false, transfer: false }
+        Ballot {
+            epoch,
+            granted: Vec::new(),
+            absent: Vec::new(),
+            torn: Vec::new(),
+            spoilt: Vec::new(),
+            about: None,
+            resolve: false,
+            transfer: false,
+        }
     }
 }
 
@@ -51,14 +74,13 @@ impl Replica {
     /// No leader for too long: look for one, perhaps here.
     pub(super) fn lose_patience(&mut self, now: Nanos) {
         self.be_patient(now);
-        if self.blank || !self.config().is_voter(self.options.me) || self.cutting.is_some() || self.loading()
-        {
+        if !self.may_stand() || self.cutting.is_some() || self.loading() {
             return; // Whoever may not vote, or is about to get another log or state, does not stand.
         }
         self.follow(now, None);
         self.ask_for_unknown();
         let mut ballot = Ballot::new(Epoch(self.promised.0 + 1));
-        ballot.granted.push(self.options.me);
+        ballot.granted.push(self.voice());
         let alone = self.config().majority() == 1;
         self.state = State::Asking(ballot);
         if alone {
@@ -75,7 +97,7 @@ impl Replica {
     /// Puts the question of the hour to one peer.
     fn ask(&mut self, to: NodeId) {
         let claim = self.claim();
-        if !self.config().is_voter(to) {
+        if !self.config().voters().any(|member| member.id == to) {
             return;
         }
         match &self.state {
@@ -102,7 +124,7 @@ impl Replica {
         let standing = matches!(self.state, State::Asking(_) | State::Candidate(_));
         // Of two that ask at once the lower yields, or they would split the votes.
         let yields = !standing || theirs > mine;
-        let granted = !self.blank
+        let granted = self.may_vote()
             && epoch > self.promised
             && self.is_enough(claim)
             && !self.leader_lives(now)
@@ -112,9 +134,7 @@ impl Replica {
         }
         if epoch <= self.promised {
             // It is behind: without word of the newer epoch it would ask for ever.
-            let claim = self.claim();
-            let msg =
-                Msg::Voted { epoch: self.promised, granted: false, claim, unsure: self.log.first_unknown() };
+            let msg = self.word(false);
             return self.say(from, msg);
         }
         self.say(from, Msg::PreVoted { epoch, granted });
@@ -124,7 +144,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_pre_voted(&mut self, now: Nanos, from: NodeId, epoch: Epoch, granted: bool) {
+    pub(super) fn on_pre_voted(&mut self, now: Nanos, from: Voice, epoch: Epoch, granted: bool) {
         let State::Asking(ballot) = &mut self.state else { return };
         if !granted || epoch != ballot.epoch || ballot.granted.contains(&from) {
             return;
@@ -138,7 +158,10 @@ impl Replica {
     fn has_majority(&self) -> bool {
         let (State::Asking(ballot) | State::Candidate(ballot)) = &self.state else { return false };
         let config = self.config();
-        ballot.granted.iter().filter(|&&id| config.is_voter(id)).count() >= config.majority()
+        let yes = config.voters().filter(|member| {
+            ballot.granted.iter().any(|voice| voice.id == member.id && member.is(voice.incarnation))
+        });
+        yes.count() >= config.majority()
     }
 
     /// Stands for the next epoch. The own vote counts once it is on the disk; questions leave then, too.
@@ -147,7 +170,7 @@ impl Replica {
         self.raise(now, epoch);
         let resolve = !self.may_lead();
         if !resolve {
-            self.vote = Some(self.options.me);
+            self.vote = Some(self.voice());
         }
         self.counts.elections += 1;
         self.state = State::Candidate(Ballot { resolve, transfer, ..Ballot::new(epoch) });
@@ -156,7 +179,7 @@ impl Replica {
 
     /// This node's promise, and its vote if it gave one, are durable.
     pub(super) fn count_own_vote(&mut self, now: Nanos) {
-        let me = self.options.me;
+        let me = self.voice();
         if let State::Candidate(ballot) = &mut self.state
             && self.vote == Some(me)
             && ballot.epoch == self.promised
@@ -168,7 +191,7 @@ impl Replica {
     }
 
     fn win_if_elected(&mut self, now: Nanos) {
-        if matches!(&self.state, State::Candidate(ballot) if !ballot.resolve && ballot.granted.contains(&self.options.me))
+        if matches!(&self.state, State::Candidate(ballot) if !ballot.resolve && ballot.granted.contains(&self.voice()))
             && self.has_majority()
         {
             self.lead(now);
@@ -178,13 +201,13 @@ impl Replica {
     pub(super) fn on_vote(
         &mut self,
         now: Nanos,
-        from: NodeId,
+        from: Voice,
         epoch: Epoch,
         claim: Claim,
         resolve: bool,
         transfer: bool,
     ) {
-        if self.blank && !planted::is(Bug::VoteAfterWipe) {
+        if !self.may_vote() && !planted::is(Bug::VoteAfterWipe) {
             return; // Whoever had this id before may have voted already.
         }
         if epoch > self.promised {
@@ -193,7 +216,6 @@ impl Replica {
             }
             self.raise(now, epoch);
         }
-        let mine = self.claim();
         let free = self.vote.is_none() || self.vote == Some(from) || planted::is(Bug::VoteTwice);
         let leaderless = matches!(self.state, State::Follower { leader: None });
         let granted = epoch == self.promised && !resolve && free && leaderless && self.is_enough(claim);
@@ -202,19 +224,17 @@ impl Replica {
             self.marks_dirty = true;
             self.be_patient(now);
         }
-        let unsure = self.log.first_unknown();
-        self.say(from, Msg::Voted { epoch: self.promised, granted, claim: mine, unsure });
+        let msg = self.word(granted);
+        self.say(from.id, msg);
     }
 
-    pub(super) fn on_voted(
-        &mut self,
-        now: Nanos,
-        from: NodeId,
-        epoch: Epoch,
-        granted: bool,
-        claim: Claim,
-        unsure: Option<Index>,
-    ) {
+    /// What this node has promised, and says of its log.
+    fn word(&self, granted: bool) -> Msg {
+        let (claim, unsure, torn) = (self.claim(), self.log.first_unknown(), self.log.is_first_torn());
+        Msg::Voted { epoch: self.promised, granted, claim, unsure, torn }
+    }
+
+    pub(super) fn on_voted(&mut self, now: Nanos, from: Voice, epoch: Epoch, granted: bool, word: Word) {
         if epoch > self.promised {
             self.raise(now, epoch);
             return;
@@ -231,18 +251,72 @@ impl Replica {
         } else if let Some(lost) = lost
             && ballot.resolve
         {
-            // It promised this epoch, so it takes nothing older any more: what it lacks now it lacks for good.
-            let certain = claim.last < lost && unsure.is_none_or(|unsure| unsure > lost);
-            if certain && !ballot.absent.contains(&from) {
-                ballot.absent.push(from);
-                if ballot.absent.len() >= self.config().absence() {
-                    self.deny_unknown(now, lost);
-                }
+            if ballot.about != Some(lost) {
+                // Another slot than before. Whoever lacked that one lacks this one, too.
+                ballot.about = Some(lost);
+                ballot.torn.clear();
+                ballot.spoilt.clear();
             }
+            // It promised this epoch, so it takes nothing older any more: what it lacks now it lacks for good.
+            let Word { claim, unsure, torn } = word;
+            let list = if claim.last < lost && unsure.is_none_or(|unsure| unsure > lost) {
+                &mut ballot.absent
+            } else if unsure != Some(lost) {
+                return; // It holds the batch, or has an earlier slot to find out about first.
+            } else if torn {
+                &mut ballot.torn
+            } else {
+                &mut ballot.spoilt
+            };
+            if !list.contains(&from) {
+                list.push(from);
+            }
+            self.judge_unknown(now, lost);
         }
     }
 
-    /// So many voters certainly lack the slot that no majority can ever have held it: it was never committed.
+    /// What the voters' words say of a slot that this node cannot read.
+    ///
+    /// So many lack it that no majority can have had it: it was never committed. Otherwise, when *every* voter has
+    /// spoken and none has a whole copy, none will ever turn up, and two cases are left.
+    ///
+    /// Everywhere it is absent or torn: unreadable and above every watermark of that disk. Had it been committed, a
+    /// majority would have called it durable, each after its writes had completed; what is complete a loss of power
+    /// does not touch. So each of that majority would have been damaged besides, in this one batch out of those
+    /// few that were in flight when the power went. Damage to a majority of copies is beyond what any rule here
+    /// survives; that all went down under load is not, and it is what this looks like. The slot is cut.
+    ///
+    /// Somewhere it is damaged below the watermark: that disk did hold it, so it may have been committed. Nobody can
+    /// bring it back, and to go on without it would be a guess.
+    fn judge_unknown(&mut self, now: Nanos, lost: Index) {
+        let State::Candidate(ballot) = &self.state else { return };
+        let config = self.config();
+        if ballot.absent.iter().filter(|&&voice| config.is_voter(voice)).count() >= config.absence() {
+            return self.deny_unknown(now, lost);
+        }
+        // Whichever configuration would have decided it.
+        let since = self.log.config_of(lost.prev()).0;
+        let in_force = self.log.configs().iter().filter(|(at, _)| *at >= since);
+        let (me, mine) = (self.voice(), self.log.is_first_torn());
+        let spoke = |member: &Member| {
+            let lists = [&ballot.absent, &ballot.torn, &ballot.spoilt];
+            let mut all = lists.into_iter().flatten().chain([&me]);
+            all.any(|voice| voice.id == member.id && member.is(voice.incarnation))
+        };
+        if !in_force.flat_map(|(_, config)| config.voters()).all(spoke) {
+            return;
+        }
+        if mine && ballot.spoilt.is_empty() {
+            self.deny_unknown(now, lost);
+        } else {
+            self.out.push(Effect::Halt(format!(
+                "batch {lost} is damaged on this node, and no other voter has a whole copy; it may have been \
+                 committed, so nothing is cut. Bring a disk back that has it, or restore a backup"
+            )));
+        }
+    }
+
+    /// The slot was never committed, and never will be.
     fn deny_unknown(&mut self, now: Nanos, lost: Index) {
         self.counts.absences += 1;
         self.cut(lost.prev());
@@ -253,7 +327,7 @@ impl Replica {
     /// The old leader hands over.
     pub(super) fn on_take_over(&mut self, now: Nanos, from: NodeId, epoch: Epoch) {
         let follows = matches!(self.state, State::Follower { leader } if leader == Some(from));
-        let fit = !self.blank && self.config().is_voter(self.options.me) && self.may_lead();
+        let fit = self.may_stand() && self.may_lead();
         if epoch == self.promised && follows && fit && self.cutting.is_none() && !self.loading() {
             self.stand(now, true);
         }

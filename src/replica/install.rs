@@ -78,8 +78,9 @@ impl Replica {
         }
         let me = self.options.me;
         let own = self.snapshots.last().map_or(Index(0), |base| base.index);
-        self.config().quorum_index(|id| {
-            if id == me { own } else { self.peer(id).map_or(Index(0), |peer| peer.snapshot) }
+        self.config().quorum_index(|member| match member.id == me {
+            true => own,
+            false => self.speaking(member).map_or(Index(0), |peer| peer.snapshot),
         })
     }
 
@@ -281,7 +282,7 @@ impl Replica {
     /// The snapshot that apply was told to load is damaged, or the bytes of it that a peer sent were: it is fetched
     /// again. `base`: which. Where nobody else can have a copy the node stops.
     pub fn on_load_failed(&mut self, now: Nanos, base: Index, why: &str) {
-        let others = self.config().voters().any(|id| id != self.options.me);
+        let others = self.config().voters().any(|member| member.id != self.options.me);
         if !others && self.install.is_none() {
             self.out.push(Effect::Halt(format!(
                 "{why}; there is no other voter to take a copy from, so the state cannot be had again"

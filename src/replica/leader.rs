@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Epoch, Index, Nanos, NodeId};
+use crate::base::{Epoch, Index, Nanos, NodeId, Voice};
 use crate::journal::{Builder, flag};
 use crate::pipeline::parcel::StoreIn;
 use crate::replica::core::{Effect, Replica, State};
 use crate::replica::member::config_batch;
 use crate::replica::peer::Mode;
-use crate::replica::{Config, Msg};
+use crate::replica::{Config, Member, Msg};
 
 /// The most bytes of batches in one message; larger only if one batch alone is.
 const MESSAGE_BYTES: usize = 1 << 20;
@@ -29,7 +29,7 @@ pub(super) struct Reign {
     probe_left: bool,
     pub reads: VecDeque<Read>,
     /// Reads that came before the opening batch was committed.
-    early: Vec<(NodeId, u64)>,
+    pub early: Vec<(Voice, u64)>,
     /// Handing over to this node, given up at that time.
     heir: Option<(NodeId, Nanos)>,
     /// When the own disk began to owe a batch.
@@ -38,10 +38,16 @@ pub(super) struct Reign {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Read {
-    pub from: NodeId,
+    pub from: Voice,
     pub id: u64,
     probe: u64,
     index: Index,
+}
+
+impl Read {
+    pub fn index(&self) -> Index {
+        self.index
+    }
 }
 
 /// Why something cannot be proposed now.
@@ -53,7 +59,11 @@ pub enum Refusal {
     TooEarly,
     #[error("another membership change is under way; wait until it is committed")]
     Pending,
-    #[error("members change one voter at a time")]
+    #[error("a plan takes at most {} steps; ask for fewer changes at once", crate::replica::STEPS_MAX)]
+    TooLong,
+    #[error("a cluster has at most {} members", crate::replica::MEMBERS_MAX)]
+    TooMany,
+    #[error("members change one voter at a time, and one must remain")]
     TwoAtOnce,
     #[error("leadership is being handed over")]
     Leaving,
@@ -64,7 +74,7 @@ pub enum Refusal {
 impl Replica {
     pub(super) fn begin_reign(&mut self, now: Nanos) {
         assert!(self.log.first_unknown().is_none() && self.cutting.is_none());
-        assert_eq!(self.marked, (self.promised, Some(self.options.me)));
+        assert_eq!(self.marked, (self.promised, Some(self.voice())));
         let next = self.log.last().next();
         self.peers.iter_mut().for_each(|peer| peer.begin(next, now));
         self.abandon_install();
@@ -131,7 +141,7 @@ impl Replica {
 
     /// Hands leadership to `heir` once its log is complete. Nothing is proposed meanwhile.
     pub fn transfer(&mut self, now: Nanos, heir: NodeId) -> Result<(), Refusal> {
-        let ready = self.config().is_voter(heir) && self.peer(heir).is_some_and(|peer| peer.link);
+        let ready = self.config().voters().any(|m| m.id == heir && self.speaking(m).is_some_and(|p| p.link));
         let until = now.plus(self.options.timing.patience);
         let State::Leader(reign) = &mut self.state else { return Err(Refusal::NotLeader) };
         if !ready {
@@ -144,16 +154,15 @@ impl Replica {
 
     /// The follower that is furthest, to hand over to.
     pub fn best_heir(&self) -> Option<NodeId> {
-        let config = self.config();
-        let fit = |id: NodeId| config.is_voter(id);
-        self.peers.iter().filter(|p| p.link && fit(p.id)).max_by_key(|p| (p.matched, p.id)).map(|p| p.id)
+        let fit = self.config().voters().filter_map(|member| self.speaking(member));
+        fit.filter(|peer| peer.link).max_by_key(|peer| (peer.matched, peer.id)).map(|peer| peer.id)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     pub(super) fn on_appended(
         &mut self,
         now: Nanos,
-        from: NodeId,
+        from: Voice,
         epoch: Epoch,
         probe: u64,
         received: Index,
@@ -169,7 +178,8 @@ impl Replica {
             return; // Another epoch's word counts for nothing.
         }
         let patience = self.options.timing.patience;
-        let Some(peer) = self.peer_mut(from) else { return };
+        self.remember_held(from, durable);
+        let Some(peer) = self.peer_mut(from.id) else { return };
         peer.heard = now;
         peer.probe_acked = peer.probe_acked.max(probe);
         peer.snapshot = snapshot; // Its word of now: a disk that was replaced has none.
@@ -237,27 +247,28 @@ impl Replica {
     pub(super) fn try_commit(&mut self, now: Nanos) {
         let State::Leader(reign) = &self.state else { return };
         let start = reign.start;
-        let held = |id: NodeId| {
-            if id == self.options.me {
-                self.durable
-            } else {
-                self.peer(id).map_or(Index(0), |peer| peer.matched)
-            }
-        };
         // None is proposed before the one before it is decided, and with it all that lies below. A node that joined
         // could not count those either: the founding configuration is in no log.
-        let newest = self.log.configs().len() - 1;
-        let mut target = self.log.configs()[newest.saturating_sub(1)].0.min(self.log.last());
-        for (place, (at, config)) in self.log.configs().iter().enumerate().skip(newest.saturating_sub(1)) {
-            if place == newest && target.next() < *at {
-                break; // The batches before this configuration are not all decided by the one before.
+        let configs = self.log.configs();
+        let newest = configs.len() - 1;
+        let first = newest.saturating_sub(1);
+        let mut target = configs[first].0.min(self.log.last()).max(self.commit);
+        for (place, (at, config)) in configs.iter().enumerate().skip(first) {
+            let next = configs.get(place + 1).map(|next| next.0);
+            if next.is_some_and(|next| next <= self.commit) {
+                continue; // What is committed needs no second count by an older configuration.
             }
-            let until = self.log.configs().get(place + 1).map_or(Index(u64::MAX), |next| next.0.prev());
-            let counts = if planted::is(Bug::CountWrongConfig) { &self.log.configs()[0].1 } else { config };
-            let reach = counts.quorum_index(held).min(until);
-            target = target.max(reach);
-            // Whatever is committed already needs no second count by an older configuration.
-            target = target.max(self.commit.min(until));
+            let counts = if planted::is(Bug::CountWrongConfig) { &configs[0].1 } else { config };
+            let reach = counts.quorum_index(|member| self.matched(member));
+            if place > first && reach < *at {
+                break;
+            }
+            // The entry that brings in a configuration needs a majority of the one before it, too: whoever was
+            // replaced counts among those, and cannot answer.
+            target = target.max(next.map_or(reach, |next| reach.min(next.prev())));
+            if next.is_some_and(|next| reach < next) {
+                break;
+            }
         }
         if (target >= start || planted::is(Bug::CountOldEpochs)) && target > self.commit {
             self.raise_commit(target);
@@ -265,7 +276,7 @@ impl Replica {
             for (from, id) in std::mem::take(&mut reign.early) {
                 self.take_read(from, id);
             }
-            if self.log.config_at() <= self.commit && !self.config().is_voter(self.options.me) {
+            if self.log.config_at() <= self.commit && !self.config().is_voter(self.voice()) {
                 // Removed, and the removal is decided: the others go on.
                 self.broadcast(now);
                 self.follow(now, None);
@@ -278,9 +289,9 @@ impl Replica {
     /// A linearizable read of this node: answered by `ReadReady` or `ReadFailed`.
     pub fn read(&mut self, now: Nanos, id: u64) {
         match self.leader() {
-            Some(leader) if leader == self.options.me => self.take_read(leader, id),
+            Some(leader) if leader == self.options.me => self.take_read(self.voice(), id),
             Some(leader) => {
-                self.asked.push_back(id);
+                self.asked.push_back((id, now));
                 let epoch = self.promised;
                 self.say(leader, Msg::ReadIndex { epoch, id });
             }
@@ -289,13 +300,13 @@ impl Replica {
         self.tidy(now);
     }
 
-    pub(super) fn on_read_index(&mut self, from: NodeId, epoch: Epoch, id: u64) {
+    pub(super) fn on_read_index(&mut self, from: Voice, epoch: Epoch, id: u64) {
         if epoch == self.promised && self.is_leader() {
             self.take_read(from, id);
         } // Otherwise it finds out by itself: it will hear of the new epoch.
     }
 
-    fn take_read(&mut self, from: NodeId, id: u64) {
+    fn take_read(&mut self, from: Voice, id: u64) {
         let commit = self.commit;
         let State::Leader(reign) = &mut self.state else { return };
         if commit < reign.start && !planted::is(Bug::ReadBeforeOpen) {
@@ -316,14 +327,15 @@ impl Replica {
         }
         let (mut reads, me) = (std::mem::take(&mut reign.reads), self.options.me);
         // A follower that asks says by it that it follows, after its reads came in: its own voice counts too.
-        let confirmed = |asker: NodeId| {
-            let acked = |id: NodeId| match id {
-                _ if id == me || id == asker => Index(u64::MAX),
-                _ => Index(self.peer(id).map_or(0, |peer| peer.probe_acked)),
+        let confirmed = |asker: Voice| {
+            let acked = |member: &Member| match member.id {
+                id if id == me => Index(if member.is(self.incarnation) { u64::MAX } else { 0 }),
+                id if id == asker.id && member.is(asker.incarnation) => Index(u64::MAX),
+                _ => Index(self.speaking(member).map_or(0, |peer| peer.probe_acked)),
             };
             self.log.config().quorum_index(acked).0
         };
-        let (mut ready, mut asker) = (Vec::new(), (me, confirmed(me)));
+        let (mut ready, mut asker) = (Vec::new(), (self.voice(), confirmed(self.voice())));
         reads.retain(|read| {
             if asker.0 != read.from {
                 asker = (read.from, confirmed(read.from));
@@ -335,11 +347,11 @@ impl Replica {
             !sure
         });
         for read in ready {
-            self.out.push(if read.from == me {
+            self.out.push(if read.from.id == me {
                 Effect::ReadReady { id: read.id, index: read.index }
             } else {
                 let msg = Msg::ReadIndexed { epoch: self.promised, id: read.id, index: read.index };
-                Effect::Send { to: read.from, msg }
+                Effect::Send { to: read.from.id, msg }
             });
         }
         if let State::Leader(reign) = &mut self.state {
@@ -349,7 +361,11 @@ impl Replica {
 
     pub(super) fn on_read_indexed(&mut self, epoch: Epoch, id: u64, index: Index) {
         // An answer from a reign that is over says nothing: a newer leader may have committed since.
-        if epoch == self.promised && self.asked.front() == Some(&id) {
+        let Some(nth) = self.asked.iter().position(|(asked, _)| *asked == id) else { return };
+        if epoch == self.promised {
+            // Answers come in order: those before it were lost with a connection.
+            let lost = self.asked.drain(..nth).map(|(id, _)| Effect::ReadFailed { id });
+            self.out.extend(lost);
             self.asked.pop_front();
             self.out.push(Effect::ReadReady { id, index });
         }
@@ -359,14 +375,11 @@ impl Replica {
 
     pub(super) fn tick_leader(&mut self, now: Nanos) {
         let timing = self.options.timing;
-        let (config, me) = (self.log.config(), self.options.me);
-        let alive = config
-            .voters()
-            .filter(|&id| {
-                id == me || self.peer(id).is_some_and(|peer| now.since(peer.heard) < timing.patience)
-            })
-            .count();
-        if alive < config.majority() {
+        let lives = |member: &&Member| match member.id == self.options.me {
+            true => member.is(self.incarnation),
+            false => self.speaking(member).is_some_and(|peer| now.since(peer.heard) < timing.patience),
+        };
+        if self.config().voters().filter(lives).count() < self.config().majority() {
             return self.follow(now, None); // Nobody hears: another may lead by now.
         }
         let (durable, last) = (self.durable, self.log.last());
@@ -381,11 +394,17 @@ impl Replica {
             Some((at, since)) if at == durable => Some((at, since)),
             _ => Some((durable, now)),
         };
-        let stuck = reign.owed_since.is_some_and(|(_, since)| now.since(since) > timing.patience);
-        if stuck
+        let owed = reign.owed_since.filter(|(_, since)| now.since(*since) > timing.patience);
+        if let Some((at, since)) = owed
             && reign.heir.is_none()
             && let Some(heir) = self.best_heir()
         {
+            let (first, ms) = (at.next(), now.since(since).as_millis());
+            self.out.push(Effect::Tell(format!(
+                "this disk owes batch {first} for {ms} ms, patience is {} ms; node {heir} is asked to lead. Check the \
+                 device under the data directory",
+                timing.patience.as_millis()
+            )));
             let _ = self.transfer(now, heir);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::base::planted::{self, Bug};
 use crate::base::{Chain, Epoch, Index, Nanos};
-use crate::journal::{Batch, BatchHead};
+use crate::journal::{Batch, BatchHead, SlotState};
 use crate::pipeline::parcel::Base;
 use crate::replica::{Claim, Config};
 
@@ -23,6 +23,8 @@ pub struct Log {
     slots: VecDeque<Slot>,
     /// Slots whose content this disk has lost. Voted for as if held, never denied.
     unknown: BTreeSet<Index>,
+    /// Of these, the ones that power loss may have torn before this disk ever held them whole.
+    torn: BTreeSet<Index>,
     /// Slots whose content is here again, in memory, and on its way to the disk.
     mending: BTreeSet<Index>,
     /// Configurations by the index that brought them in; the first is the one of the base. Never empty.
@@ -38,6 +40,7 @@ impl Log {
             base,
             slots: VecDeque::new(),
             unknown: BTreeSet::new(),
+            torn: BTreeSet::new(),
             mending: BTreeSet::new(),
             configs: vec![(config_at, config)],
             cached: 0,
@@ -102,10 +105,11 @@ impl Log {
     }
 
     /// Takes over what recovery found at the next index.
-    pub fn restore(&mut self, head: Option<BatchHead>, unknown: bool) {
+    pub fn restore(&mut self, head: Option<BatchHead>, state: SlotState) {
         self.slots.push_back(Slot { head, batch: None });
-        if unknown {
+        if let SlotState::Unknown { torn } = state {
             self.unknown.insert(self.last());
+            self.torn.extend(torn.then_some(self.last()));
         }
         self.evicted = self.last();
     }
@@ -127,6 +131,7 @@ impl Log {
             self.cached -= slot.batch.map_or(0, |batch| batch.block().len());
         }
         self.unknown.split_off(&after.next());
+        self.torn.split_off(&after.next());
         self.mending.split_off(&after.next());
         self.configs.retain(|&(at, _)| at <= after || planted::is(Bug::KeepTruncatedConfig));
         assert!(!self.configs.is_empty(), "the base's configuration is never cut");
@@ -145,6 +150,7 @@ impl Log {
         }
         self.base = base;
         self.unknown = self.unknown.split_off(&base.index.next());
+        self.torn = self.torn.split_off(&base.index.next());
         self.mending = self.mending.split_off(&base.index.next());
         let in_force = self.configs.iter().rposition(|&(at, _)| at <= base.index).unwrap_or(0);
         self.configs.drain(..in_force);
@@ -191,6 +197,13 @@ impl Log {
     /// A slot's content turned out to be damaged. Its head stays known.
     pub fn lose(&mut self, index: Index) {
         self.unknown.insert(index);
+        self.torn.remove(&index);
+    }
+
+    /// Whether power loss may have torn the first unknown slot: it lies above all that this disk is known to have
+    /// held.
+    pub fn is_first_torn(&self) -> bool {
+        self.first_unknown().is_some_and(|index| self.torn.contains(&index))
     }
 
     pub fn is_unknown(&self, index: Index) -> bool {
@@ -238,6 +251,7 @@ impl Log {
     pub fn resolve(&mut self, batch: &Batch) {
         let index = batch.index();
         assert!(self.unknown.remove(&index), "only an unknown slot is resolved");
+        self.torn.remove(&index);
         self.mend(index);
         let slot = self.slot_mut(index).expect("an unknown slot is in the log");
         slot.head = Some(*batch.head());

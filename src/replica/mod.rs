@@ -13,17 +13,23 @@ mod durable;
 mod election;
 mod follower;
 mod install;
+mod invariants;
 mod leader;
 pub mod log;
 mod member;
 mod msg;
 mod peer;
+mod plan;
 #[cfg(test)]
 mod tests;
+mod view;
+mod voices;
 
 pub use self::core::{Counts, Effect, Found, Options, Replica, Timing};
-pub use config::{Config, MEMBERS_MAX, Role};
+pub use config::{Config, MEMBERS_MAX, Member, Role};
 pub use install::PART;
 pub use leader::Refusal;
 pub use member::CONFIG_KIND;
 pub use msg::{Claim, FRAME_MAX, HELLO, Hello, Msg};
+pub use plan::{Plan, Progress, STEPS_MAX, Step};
+pub use voices::Standing;

@@ -6,10 +6,12 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::base::{Block, Chain, Epoch, Index, Nanos, NodeId, Origin, sum};
+use crate::base::{
+    Block, Chain, ClusterId, Epoch, Incarnation, Index, Life, Nanos, NodeId, Origin, Voice, sum,
+};
 use crate::journal::{BATCH_HEAD, Batch, BatchHead};
 use crate::pipeline::parcel::Base;
-use crate::replica::Config;
+use crate::replica::{Config, Standing};
 
 /// The most one frame may measure; larger is no peer of ours.
 pub const FRAME_MAX: usize = 8 << 20;
@@ -40,12 +42,14 @@ pub enum Msg {
         resolve: bool,
         transfer: bool,
     },
-    /// `epoch` is what the sender has durably promised. `unsure` is its first slot of unknown content.
+    /// `epoch` is what the sender has durably promised. `unsure` is its first slot of unknown content; `torn`: it
+    /// lies above all that this disk is known to have held.
     Voted {
         epoch: Epoch,
         granted: bool,
         claim: Claim,
         unsure: Option<Index>,
+        torn: bool,
     },
     /// The leader's word: batches behind `prev` (none: a heartbeat), how far all is committed, how far a majority
     /// has verified snapshots. `probe` comes back in the answer.
@@ -247,8 +251,9 @@ impl Msg {
             Msg::Vote { epoch, claim, resolve, transfer } => {
                 w.u8(3).u64(epoch.0).claim(*claim).u8(*resolve as u8).u8(*transfer as u8)
             }
-            Msg::Voted { epoch, granted, claim, unsure } => {
-                w.u8(4).u64(epoch.0).u8(*granted as u8).claim(*claim).u64(unsure.map_or(0, |index| index.0))
+            Msg::Voted { epoch, granted, claim, unsure, torn } => {
+                w.u8(4).u64(epoch.0).u8(*granted as u8).claim(*claim);
+                w.u64(unsure.map_or(0, |index| index.0)).u8(*torn as u8)
             }
             Msg::Append {
                 epoch,
@@ -342,6 +347,7 @@ impl Msg {
                 granted: r.bool()?,
                 claim: r.claim()?,
                 unsure: Some(r.index()?).filter(|index| index.0 > 0),
+                torn: r.bool()?,
             },
             5 => Msg::Append {
                 epoch: r.epoch()?,
@@ -419,27 +425,30 @@ fn read_batches(mut bytes: &[u8]) -> Result<Vec<Batch>, &'static str> {
 /// The first frame on a peer link: who calls, and whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
-    pub cluster: crate::base::ClusterId,
-    pub from: NodeId,
+    pub cluster: ClusterId,
+    pub from: Voice,
     pub to: NodeId,
-    pub incarnation: crate::base::Incarnation,
+    pub standing: Standing,
     /// Where the caller listens, for one that joins and knows nobody yet.
     pub address: Option<SocketAddr>,
 }
 
-/// `magic u64 | cluster u128 | incarnation u64 | from u8 | to u8 | version u16 | ip 16 | port u16 | zero u16 | crc u32`
+/// `magic u64 | cluster u128 | incarnation u64 | from u8 | to u8 | version u16 | ip 16 | port u16 | zero u16 |
+/// life u64 | promised u64 | last u64 | crc u32`
 ///
 /// The ip is a v6 one, or a v4 one mapped into it; port 0 stands for none.
-pub const HELLO: usize = 60;
+pub const HELLO: usize = 84;
 const HELLO_MAGIC: &[u8; 8] = b"quorate1";
+const HELLO_VERSION: [u8; 2] = [2, 0];
 
 impl Hello {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(HELLO_MAGIC);
         out.extend_from_slice(&self.cluster.0.to_le_bytes());
-        out.extend_from_slice(&self.incarnation.0.to_le_bytes());
-        out.extend_from_slice(&[self.from.0, self.to.0, 1, 0]);
+        out.extend_from_slice(&self.from.incarnation.0.to_le_bytes());
+        out.extend_from_slice(&[self.from.id.0, self.to.0]);
+        out.extend_from_slice(&HELLO_VERSION);
         let ip = match self.address.map(|address| address.ip()) {
             Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped(),
             Some(IpAddr::V6(ip)) => ip,
@@ -448,6 +457,8 @@ impl Hello {
         out.extend_from_slice(&ip.octets());
         out.extend_from_slice(&self.address.map_or(0, |address| address.port()).to_le_bytes());
         out.extend_from_slice(&[0; 2]);
+        let Standing { life, promised, last } = self.standing;
+        [life.0, promised.0, last.0].iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
         let crc = sum::crc32c(&out[start..]);
         out.extend_from_slice(&crc.to_le_bytes());
     }
@@ -457,21 +468,26 @@ impl Hello {
         if &bytes[..8] != HELLO_MAGIC {
             return Err("not a quorate peer");
         }
+        if bytes[34..36] != HELLO_VERSION {
+            return Err("a peer that speaks another version of the peer protocol");
+        }
         if sum::crc32c(&bytes[..HELLO - 4]) != u32::from_le_bytes(bytes[HELLO - 4..].try_into().unwrap()) {
             return Err("a hello that fails its checksum");
         }
-        if bytes[34..36] != [1, 0] {
-            return Err("a peer that speaks another version of the peer protocol");
-        }
         *input = rest;
+        let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
         let ip: [u8; 16] = bytes[36..52].try_into().unwrap();
         let port = u16::from_le_bytes([bytes[52], bytes[53]]);
         Ok(Some(Hello {
             address: (port != 0).then(|| SocketAddr::new(Ipv6Addr::from(ip).to_canonical(), port)),
-            cluster: crate::base::ClusterId(u128::from_le_bytes(bytes[8..24].try_into().unwrap())),
-            incarnation: crate::base::Incarnation(u64::from_le_bytes(bytes[24..32].try_into().unwrap())),
-            from: NodeId(bytes[32]),
+            cluster: ClusterId(u128::from_le_bytes(bytes[8..24].try_into().unwrap())),
+            from: Voice { id: NodeId(bytes[32]), incarnation: Incarnation(u64_at(24)) },
             to: NodeId(bytes[33]),
+            standing: Standing {
+                life: Life(u64_at(56)),
+                promised: Epoch(u64_at(64)),
+                last: Index(u64_at(72)),
+            },
         }))
     }
 }
@@ -479,7 +495,7 @@ impl Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{ClusterId, Incarnation, Rng};
+    use crate::base::Rng;
     use crate::journal::Builder;
 
     fn samples() -> Vec<Msg> {
@@ -491,7 +507,7 @@ mod tests {
             Msg::PreVote { epoch: Epoch(5), claim },
             Msg::PreVoted { epoch: Epoch(5), granted: true },
             Msg::Vote { epoch: Epoch(5), claim, resolve: false, transfer: true },
-            Msg::Voted { epoch: Epoch(5), granted: true, claim, unsure: Some(Index(8)) },
+            Msg::Voted { epoch: Epoch(5), granted: true, claim, unsure: Some(Index(8)), torn: true },
             Msg::Append {
                 epoch: Epoch(5),
                 probe: 7,
@@ -557,9 +573,9 @@ mod tests {
     fn a_hello_is_checked() {
         let hello = Hello {
             cluster: ClusterId(3),
-            from: NodeId(1),
+            from: Voice { id: NodeId(1), incarnation: Incarnation(3) },
             to: NodeId(2),
-            incarnation: Incarnation(9),
+            standing: Standing { life: Life(9), promised: Epoch(7), last: Index(5) },
             address: "10.0.0.1:7400".parse().ok(),
         };
         let mut bytes = Vec::new();

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Index, Nanos, NodeId};
+use crate::base::{Incarnation, Index, Nanos, NodeId};
+use crate::replica::Member;
 use crate::replica::core::{Replica, State};
 
 /// How batches go to a follower.
@@ -20,6 +21,8 @@ pub(super) enum Mode {
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub id: NodeId,
+    /// Which incarnation of it speaks; all below is that one's.
+    pub incarnation: Option<Incarnation>,
     /// A connection stands.
     pub link: bool,
     /// Last answer in this epoch.
@@ -50,6 +53,7 @@ impl Peer {
     fn new(id: NodeId, now: Nanos) -> Peer {
         Peer {
             id,
+            incarnation: None,
             link: false,
             heard: now,
             mode: Mode::Probing,
@@ -70,7 +74,8 @@ impl Peer {
     /// A new reign: nothing that it said before counts.
     pub fn begin(&mut self, next: Index, now: Nanos) {
         let matched = if planted::is(Bug::KeepMatches) { self.matched } else { Index(0) };
-        *self = Peer { link: self.link, next, matched, ..Peer::new(self.id, now) };
+        let (link, incarnation) = (self.link, self.incarnation);
+        *self = Peer { link, incarnation, next, matched, ..Peer::new(self.id, now) };
     }
 
     /// Start over from `next`: find out what it has.
@@ -92,24 +97,40 @@ impl Peer {
 }
 
 impl Replica {
-    /// Keeps the list of peers in step with the configuration in force.
+    /// All whom this node deals with: the members, and whoever leaves by an entry that is not decided yet, since it
+    /// must hear of that and its word still counts.
+    pub fn fellows(&self) -> Vec<&Member> {
+        let before = self.log.config_of(self.commit).0;
+        let in_force = self.log.configs().iter().rev().filter(|(at, _)| *at >= before);
+        let mut fellows: Vec<&Member> = Vec::new();
+        for member in in_force.flat_map(|(_, config)| config.members()) {
+            if member.id != self.options.me && !fellows.iter().any(|fellow| fellow.id == member.id) {
+                fellows.push(member);
+            }
+        }
+        fellows.sort_by_key(|member| member.id);
+        fellows
+    }
+
+    /// For which configurations `fellows` speaks.
+    pub fn met(&self) -> Option<(Index, Index, u64)> {
+        self.met
+    }
+
+    /// Keeps the list of peers in step with the configurations in force.
     pub(super) fn meet_peers(&mut self, now: Nanos) {
-        let me = self.options.me;
-        let members = self.log.config().members();
-        if members
-            .iter()
-            .filter(|member| member.0 != me)
-            .map(|member| member.0)
-            .eq(self.peers.iter().map(|p| p.id))
-        {
+        let in_force = Some((self.log.config_of(self.commit).0, self.log.config_at(), self.counts.installs));
+        if self.met == in_force {
             return;
         }
-        self.peers.retain(|peer| members.iter().any(|member| member.0 == peer.id));
-        for (id, _, _) in members {
-            if *id != me && !self.peers.iter().any(|peer| peer.id == *id) {
-                let mut peer = Peer::new(*id, now);
+        self.met = in_force;
+        let ids: Vec<NodeId> = self.fellows().iter().map(|member| member.id).collect();
+        self.peers.retain(|peer| ids.contains(&peer.id));
+        for id in ids {
+            if self.peer(id).is_none() {
+                let mut peer = Peer::new(id, now);
                 peer.next = self.log.last().next();
-                peer.link = self.links.contains(id);
+                peer.link = self.links.contains(&id);
                 self.peers.push(peer);
             }
         }

@@ -1,82 +1,98 @@
 //! A few replicas that talk at once and whose disks answer at once: the shape of things. Faults are the
 //! simulator's.
 
+mod members;
+mod unknown;
+
 use super::*;
-use crate::base::{ClusterId, Epoch, Index, Nanos, NodeId};
-use crate::journal::Builder;
+use crate::base::{ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, Voice};
+use crate::journal::{Builder, SlotState};
 use crate::pipeline::parcel::{Base, Marks, StoreIn};
 
 struct Small {
     nodes: Vec<Replica>,
     now: Nanos,
-    /// Nodes that are cut off.
+    /// Nodes that are cut off, and one whose disk takes no batch any more.
     cut: Vec<NodeId>,
+    stuck: Option<NodeId>,
+    told: Vec<String>,
     reads: Vec<(NodeId, u64, Option<Index>)>,
 }
 
 impl Small {
     fn new(count: u8) -> Small {
-        let config = Config::of_voters(count);
-        let nodes = (1..=count)
-            .map(|id| {
-                let options = Options {
-                    me: NodeId(id),
-                    cluster: ClusterId(7),
-                    timing: Timing::default(),
-                    window_bytes: 1 << 20,
-                    window_count: 8,
-                    cache_bytes: 1 << 20,
-                    seed: u64::from(id),
-                };
-                let marks = Marks { config: config.clone(), ..Marks::default() };
-                let mut node = Replica::new(
-                    options,
-                    Found { marks, heads: vec![], configs: vec![], debris: vec![], stateless: false },
-                    Nanos(0),
-                );
-                for peer in (1..=count).filter(|&peer| peer != id) {
-                    node.on_link_up(Nanos(0), NodeId(peer));
-                }
-                node
-            })
+        let mut world =
+            Small { nodes: vec![], now: Nanos(0), cut: vec![], stuck: None, told: vec![], reads: vec![] };
+        world.found(count, &Config::of_voters(count));
+        world
+    }
+
+    /// Empty disks for nodes 1 to `count`, each an incarnation of its own number.
+    fn found(&mut self, count: u8, config: &Config) {
+        self.nodes = (1..=count)
+            .map(|id| self.formatted(NodeId(id), Incarnation(u64::from(id)), config.clone(), count))
             .collect();
-        Small { nodes, now: Nanos(0), cut: vec![], reads: vec![] }
+    }
+
+    fn formatted(&self, me: NodeId, incarnation: Incarnation, config: Config, count: u8) -> Replica {
+        let options = Options {
+            me,
+            cluster: ClusterId(7),
+            timing: Timing::default(),
+            window_bytes: 1 << 20,
+            window_count: 8,
+            cache_bytes: 1 << 20,
+            seed: u64::from(me.0),
+        };
+        let marks = Marks { config, incarnation, ..Marks::default() };
+        let found = Found { marks, heads: vec![], configs: vec![], debris: vec![], stateless: false };
+        let mut node = Replica::new(options, found, self.now);
+        for peer in (1..=count).map(NodeId).filter(|&peer| peer != me) {
+            node.on_link_up(self.now, peer);
+        }
+        node
     }
 
     /// Carries out effects until nobody has any.
     fn settle(&mut self) {
-        loop {
-            let mut busy = false;
-            for place in 0..self.nodes.len() {
-                let me = NodeId(place as u8 + 1);
-                self.nodes[place].flush(self.now);
-                let effects: Vec<Effect> = self.nodes[place].poll_effects().collect();
-                busy |= !effects.is_empty();
-                for effect in effects {
-                    let node = &mut self.nodes[place];
-                    match effect {
-                        Effect::Send { to, msg } if !self.cut.contains(&me) && !self.cut.contains(&to) => {
-                            let mut bytes = Vec::new();
-                            msg.encode(&mut bytes);
-                            let msg = Msg::take(&mut &bytes[..]).unwrap().unwrap();
-                            self.nodes[to.0 as usize - 1].on_message(self.now, me, msg);
-                        }
-                        Effect::Store(StoreIn::Append { batch, .. }) => {
-                            node.on_durable(self.now, batch.index())
-                        }
-                        Effect::Store(StoreIn::Mark(marks)) => node.on_marked(self.now, &marks),
-                        Effect::Store(StoreIn::Cut { after, .. }) => node.on_cut_done(self.now, after),
-                        Effect::ReadReady { id, index } => self.reads.push((me, id, Some(index))),
-                        Effect::ReadFailed { id } => self.reads.push((me, id, None)),
-                        Effect::Halt(why) => panic!("{why}"),
-                        _ => {}
+        while self.step() {}
+    }
+
+    /// Carries out what everybody wants now. False: nobody wanted anything.
+    fn step(&mut self) -> bool {
+        let mut busy = false;
+        for place in 0..self.nodes.len() {
+            let me = NodeId(place as u8 + 1);
+            self.nodes[place].go_on_with_plan(self.now, 0);
+            self.nodes[place].flush(self.now);
+            let effects: Vec<Effect> = self.nodes[place].poll_effects().collect();
+            busy |= !effects.is_empty();
+            for effect in effects {
+                let node = &mut self.nodes[place];
+                match effect {
+                    Effect::Send { to, msg } if !self.cut.contains(&me) && !self.cut.contains(&to) => {
+                        let mut bytes = Vec::new();
+                        msg.encode(&mut bytes);
+                        let msg = Msg::take(&mut &bytes[..]).unwrap().unwrap();
+                        let voice = node.voice();
+                        self.nodes[to.0 as usize - 1].on_message(self.now, voice, msg);
                     }
+                    Effect::Store(StoreIn::Append { batch, .. }) => node.on_durable(self.now, batch.index()),
+                    Effect::Store(StoreIn::Mark(marks)) => node.on_marked(self.now, &marks),
+                    Effect::Store(StoreIn::Cut { after, .. }) => node.on_cut_done(self.now, after),
+                    Effect::Store(StoreIn::Repair { batch }) => {
+                        node.on_repaired(self.now, batch.index());
+                        node.on_durable(self.now, node.last());
+                    }
+                    Effect::ReadReady { id, index } => self.reads.push((me, id, Some(index))),
+                    Effect::ReadFailed { id } => self.reads.push((me, id, None)),
+                    Effect::Halt(why) => panic!("{why}"),
+                    _ => {}
                 }
             }
-            if !busy {
-                return;
-            }
         }
+        self.nodes.iter().for_each(|node| assert_eq!(node.invariants(), Ok(()), "node {}", node.me()));
+        busy
     }
 
     fn run(&mut self, ms: u64) {
@@ -206,7 +222,8 @@ fn a_dead_leaders_last_words_do_not_bring_it_back() {
         if let Effect::Send { to, msg } = effect
             && to == first
         {
-            world.node(first).on_message(now, gone, msg);
+            let voice = world.node(gone).voice();
+            world.node(first).on_message(now, voice, msg);
         }
     }
     world.node(second).on_link_down(now, gone, true);
@@ -238,6 +255,72 @@ fn reads_are_confirmed_by_a_quorum_only() {
     assert_eq!(world.reads, [(leader, 3, None)]);
 }
 
+/// Found by reading: a question that was lost with a connection was waited for at the head of the queue, and no later
+/// answer of the same leader was taken any more.
+#[test]
+fn a_lost_read_does_not_hold_up_the_next_ones() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let leader = world.leader();
+    let follower = (1..=3).map(NodeId).find(|&id| id != leader).unwrap();
+    let now = world.now;
+    world.node(follower).read(now, 1);
+    world.node(follower).poll_effects().for_each(drop); // The connection breaks.
+    world.node(follower).read(now, 2);
+    world.settle();
+    let commit = world.node(leader).commit();
+    assert_eq!(world.reads, [(follower, 1, None), (follower, 2, Some(commit))]);
+    // Nor does the last one wait for ever.
+    world.reads.clear();
+    world.node(follower).read(now, 3);
+    world.node(follower).poll_effects().for_each(drop);
+    world.run(3_000);
+    assert_eq!(world.reads, [(follower, 3, None)]);
+}
+
+/// Found by reading: a read that came before a new leader had committed was forgotten when it was deposed.
+#[test]
+fn a_read_that_came_too_early_fails_with_its_leader() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let gone = world.leader();
+    world.cut = vec![gone];
+    let (now, other) = (world.now, NodeId(gone.0 % 3 + 1));
+    let third = NodeId(other.0 % 3 + 1);
+    world.node(other).on_link_down(now, gone, true);
+    world.node(third).on_link_down(now, gone, true);
+    // Elected, and cut off before anybody has its first batch.
+    for _ in 0..8 {
+        if world.nodes.iter().any(|node| node.is_leader() && node.me() != gone) {
+            break;
+        }
+        world.step();
+    }
+    let new = world.nodes.iter().find(|node| node.is_leader() && node.me() != gone).expect("elected").me();
+    assert!(world.node(new).leads().is_none());
+    world.node(new).read(now, 7);
+    world.cut = vec![gone, new];
+    world.run(3_000);
+    assert_eq!(world.reads, [(new, 7, None)]);
+}
+
+/// Found by reading: of a batch that was damaged on the disk and still in memory the replica took no notice, and the
+/// store waited for its repair, acknowledging nothing more.
+#[test]
+fn a_damaged_batch_that_is_still_in_memory_is_written_back() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let leader = world.leader();
+    let index = world.propose(leader);
+    world.run(300);
+    let now = world.now;
+    world.node(leader).on_damage(now, index);
+    assert_eq!(world.node(leader).durable(), index.prev());
+    assert!(world.node(leader).is_leader());
+    world.settle();
+    assert_eq!((world.node(leader).durable(), world.node(leader).counts.repairs), (index, 1));
+}
+
 #[test]
 fn leadership_is_handed_over_without_a_gap() {
     let mut world = Small::new(3);
@@ -252,6 +335,23 @@ fn leadership_is_handed_over_without_a_gap() {
     assert!(world.node(heir).promised() > Epoch(1));
 }
 
+/// The followers commit without the leader's disk; the leader gives up soon all the same, and says why.
+#[test]
+fn a_leader_whose_disk_stands_still_hands_over() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let slow = world.leader();
+    world.stuck = Some(slow);
+    let index = world.propose(slow);
+    world.run(300);
+    let (commit, durable) = (world.node(slow).commit(), world.node(slow).durable());
+    assert!(commit >= index && durable < index, "batch {index}, committed {commit}, durable {durable}");
+    assert_eq!(world.leader(), slow, "a moment is no reason");
+    world.run(1_500);
+    assert_ne!(world.leader(), slow);
+    assert!(world.told[0].contains(&format!("owes batch {index}")), "{:?}", world.told);
+}
+
 #[test]
 fn a_learner_joins_and_becomes_a_voter() {
     let mut world = Small::new(3);
@@ -259,17 +359,21 @@ fn a_learner_joins_and_becomes_a_voter() {
     let leader = world.leader();
     let follower = (1..=3).map(NodeId).find(|&id| id != leader).unwrap();
     let now = world.now;
-    let less = world.node(leader).config().with(follower, Some((Role::Learner, String::new())));
+    let member = world.node(leader).config().member(follower).unwrap().clone();
+    let voice = world.node(follower).voice();
+    let less = world.node(leader).config().with(Member { role: Role::Learner, ..member.clone() });
     world.node(leader).propose_config(now, 0, &less).unwrap();
     assert_eq!(world.node(leader).propose_config(now, 0, &less), Err(Refusal::Pending));
     world.settle();
     assert_eq!(world.node(follower).config().majority(), 2);
-    assert!(!world.node(follower).config().is_voter(follower));
-    let again = less.with(follower, Some((Role::Voter, String::new())));
+    assert!(!world.node(follower).config().is_voter(voice));
+    let again = less.with(member);
     world.node(leader).propose_config(now, 0, &again).unwrap();
     world.run(300);
-    assert!(world.node(follower).config().is_voter(follower));
+    assert!(world.node(follower).config().is_voter(voice));
 }
+
+const FIRST: Voice = Voice { id: NodeId(1), incarnation: Incarnation(1) };
 
 /// A node whose disk holds eight batches of epoch 1, with damage, and these batches whole.
 fn damaged(heads_lost: &[u64], bodies_lost: &[u64]) -> (Replica, Vec<crate::journal::Batch>) {
@@ -284,11 +388,16 @@ fn damaged(heads_lost: &[u64], bodies_lost: &[u64]) -> (Replica, Vec<crate::jour
         batches.push(batch);
     }
     let config = Config::of_voters(3);
-    let marks = Marks { promised: Epoch(1), config, ..Marks::default() };
+    let incarnation = Incarnation(2);
+    let marks = Marks { promised: Epoch(1), config, incarnation, ..Marks::default() };
     let heads = batches.iter().map(|batch| {
         let index = batch.index().0;
         let head_lost = heads_lost.contains(&index);
-        ((!head_lost).then_some(*batch.head()), head_lost || bodies_lost.contains(&index))
+        let state = match head_lost || bodies_lost.contains(&index) {
+            true => SlotState::Unknown { torn: false },
+            false => SlotState::Present,
+        };
+        ((!head_lost).then_some(*batch.head()), state)
     });
     let options = Options {
         me: NodeId(2),
@@ -318,7 +427,7 @@ fn append_from_leader(node: &mut Replica, batches: &[crate::journal::Batch]) -> 
         answer: true,
         batches: batches.to_vec(),
     };
-    node.on_message(Nanos(1), NodeId(1), msg);
+    node.on_message(Nanos(1), FIRST, msg);
     node.poll_effects().collect()
 }
 
@@ -359,11 +468,11 @@ fn a_slot_lost_below_the_own_snapshot_is_not_waited_for() {
     assert!(node.next_base(0).is_none(), "nothing says yet that it is committed");
     let config = Config::of_voters(3);
     let offer = Msg::Offer { epoch: Epoch(1), base, length: 8, config, config_at: Index(0) };
-    node.on_message(Nanos(2), NodeId(1), offer);
+    node.on_message(Nanos(2), FIRST, offer);
     let bytes = vec![0; 8];
     node.on_message(
         Nanos(3),
-        NodeId(1),
+        FIRST,
         Msg::Part { epoch: Epoch(1), index: base.index, offset: 0, bytes: bytes.into() },
     );
     assert!(node.on_fetched_snapshot(Nanos(4), base.index, true));

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{Incarnation, Nanos, NodeId, Origin, Rng};
+use crate::base::{Life, Nanos, NodeId, Origin, Rng};
 use crate::sim::check::{Ask, Operation, Reply};
 
 /// What a client wants put into a node.
@@ -311,7 +311,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(node: NodeId, lane: u8, life: Incarnation) -> Desk {
+    pub fn new(node: NodeId, lane: u8, life: Life) -> Desk {
         Desk {
             origin: Origin::new(node, lane, life),
             lane,

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::base::{Block, ClusterId, Nanos, NodeId};
+use crate::base::{Block, ClusterId, Incarnation, Nanos, NodeId};
 use crate::journal::{self, Expect, OpenError, Report};
 use crate::pipeline::edge::Lanes;
 use crate::pipeline::node::{AdminEnd, Core, Tuning};
@@ -78,6 +78,8 @@ pub struct Process {
 
 pub struct Machine {
     pub id: NodeId,
+    /// Of its present disk.
+    pub incarnation: Incarnation,
     pub disk: VirtualDisk,
     pub process: Option<Process>,
     /// Grows with every start and end of a process: events of an earlier life are dropped.
@@ -159,6 +161,7 @@ impl Machine {
     pub fn new(id: NodeId, disk: VirtualDisk, clock: Clock) -> Machine {
         Machine {
             id,
+            incarnation: Incarnation::OPEN,
             disk,
             process: None,
             life: 0,
@@ -180,11 +183,11 @@ impl Machine {
         self.complaints = self.disk.complaints();
         let opened = journal::open(&mut self.disk, &swarm.params, expect)?;
         let report = opened.report.clone();
-        let incarnation = opened.marks.incarnation;
+        let life = opened.marks.life;
         let local = self.clock.local(now);
         let (core, edges, admin) =
             Core::new(local, opened, &mut self.disk, &tuning(swarm, seed), usize::from(swarm.lanes))?;
-        let desks = (0..swarm.lanes).map(|lane| Desk::new(self.id, lane, incarnation)).collect();
+        let desks = (0..swarm.lanes).map(|lane| Desk::new(self.id, lane, life)).collect();
         self.process = Some(Process { core, desks, edges, admin, serving: false });
         Ok(report)
     }

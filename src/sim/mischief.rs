@@ -1,9 +1,9 @@
 //! Carrying out faults, and taking them back.
 
-use crate::base::{Nanos, NodeId, PAGE};
+use crate::base::{Incarnation, Nanos, NodeId, PAGE};
 use crate::pipeline::parcel::Ask;
 use crate::pipeline::ports::File;
-use crate::replica::{Config, Replica, Role};
+use crate::replica::{Config, Replica, Role, Step};
 use crate::sim::faults::Fault;
 use crate::sim::net::address;
 use crate::sim::world::{Event, Phase, World};
@@ -291,7 +291,6 @@ impl World {
         self.format(node, Config::default());
         let after = Nanos::from_millis(self.dice.between(1, 500));
         self.start_after(node, after);
-        self.agenda.push_back((node, None));
         self.agenda.push_back((node, Some(Role::Learner)));
         self.agenda.push_back((node, Some(Role::Voter)));
     }
@@ -327,25 +326,51 @@ impl World {
         self.agenda.push_back((out, None));
     }
 
-    /// Asks the leader for the next change until it is committed.
+    /// Asks the leader for what is still to be changed, all of it or the next step, until it is committed.
     pub fn work_on_agenda(&mut self) {
-        let Some(&(node, role)) = self.agenda.front() else { return self.cover_losses() };
+        if self.agenda.is_empty() {
+            return self.cover_losses();
+        }
         let Some(leader) = self.leader() else { return };
-        let Some(process) = &self.machine(leader).process else { return };
+        let Some(process) = &self.machines[usize::from(leader.0) - 1].process else { return };
         let replica = process.core.order.replica();
-        let decided = replica.leads().is_some() && replica.log().config_at() <= replica.commit();
-        if decided && replica.config().role(node) == role {
-            self.say(|| format!("member {node} is now {role:?}"));
-            self.agenda.pop_front();
-            let stays = self.agenda.iter().any(|(other, role)| *other == node && role.is_some());
-            if role.is_none() && !stays {
-                self.machine(node).wanted = false;
-                self.kill(node, false);
+        if replica.leads().is_none() || replica.log().config_at() > replica.commit() {
+            return;
+        }
+        let config = replica.config();
+        let is_so = |&(node, role): &(NodeId, Option<Role>)| {
+            let incarnation = self.machines[usize::from(node.0) - 1].incarnation;
+            let member = config.member(node);
+            member.map(|member| member.role) == role
+                && (role != Some(Role::Voter)
+                    || member.is_some_and(|member| member.incarnation == incarnation))
+        };
+        // A plan may have been through several of them since the last look: what counts is each node's last.
+        let all: Vec<(NodeId, Option<Role>)> = self.agenda.iter().copied().collect();
+        let is_done = |count: &usize| {
+            let head = &all[..*count];
+            head.iter().all(|(node, _)| head.iter().rev().find(|item| item.0 == *node).is_some_and(is_so))
+        };
+        if let Some(done) = (1..=all.len()).rev().find(is_done) {
+            for (node, role) in self.agenda.drain(..done).collect::<Vec<_>>() {
+                self.say(|| format!("member {node} is now {role:?}"));
+                if role.is_none() && !all.iter().any(|(other, role)| *other == node && role.is_some()) {
+                    self.machine(node).wanted = false;
+                    self.kill(node, false);
+                }
             }
             return;
         }
-        let member = role.map(|role| (role, address(node).to_string()));
-        self.ask(leader, Ask::Member(node, member));
+        let step = |&(id, role): &(NodeId, Option<Role>)| match role {
+            Some(Role::Learner) => {
+                Step::Learner { id, incarnation: Incarnation::OPEN, address: address(id).to_string() }
+            }
+            Some(Role::Voter) => Step::Voter { id },
+            None => Step::Remove { id },
+        };
+        let count = if self.seed.is_multiple_of(2) { 1 } else { all.len() };
+        let steps = all[..count].iter().map(step).collect();
+        self.ask(leader, Ask::Members(steps));
     }
 
     /// In peace: a slot that all logs have let go, and that was applied here before it was lost, is covered by the

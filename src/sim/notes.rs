@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{Chain, Epoch, Index, NodeId, PAGE};
+use crate::base::{Chain, Epoch, Index, PAGE, Voice};
 use crate::journal::{BatchHead, Frame, Kind, Super};
 use crate::pipeline::ports::File;
 
@@ -14,8 +14,8 @@ pub struct Notes {
     /// Highest promise in any superblock copy.
     pub promised: Epoch,
     /// Votes in superblock copies; two in one epoch are a violation, kept for the oracle to find.
-    pub votes: BTreeMap<Epoch, NodeId>,
-    pub voted_twice: Option<(Epoch, NodeId, NodeId)>,
+    pub votes: BTreeMap<Epoch, Voice>,
+    pub voted_twice: Option<(Epoch, Voice, Voice)>,
     /// Uses of segment files beyond their first.
     pub wraps: u64,
     uses: BTreeMap<u32, u64>,

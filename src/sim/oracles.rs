@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::base::{Chain, Epoch, Index, NodeId, PAGE, sum};
 use crate::journal::snapshot::Trailer;
 use crate::pipeline::ports::File;
-use crate::replica::{Config, Replica};
+use crate::replica::{Config, Member, Replica};
 use crate::sim::disk::VirtualDisk;
 
 /// What is remembered of one node, over all its lives.
@@ -21,7 +21,7 @@ struct View {
     kept: Index,
     /// Highest promise this node was seen to hold.
     promised: Epoch,
-    incarnation: u64,
+    life: u64,
     fresh: bool,
     /// Newest snapshot that it calls verified.
     snapshot: Index,
@@ -54,7 +54,7 @@ impl Oracles {
         self.decided.get((index.0 as usize).checked_sub(1)?).map(|(chain, _)| *chain)
     }
 
-    /// This node's disk is a new one: what it held is gone by the world's doing.
+    /// This node's disk is to be a new one: what it held goes by the world's doing, and what it acknowledged was true.
     pub fn forget(&mut self, node: NodeId) {
         self.views.remove(&node);
     }
@@ -65,7 +65,7 @@ impl Oracles {
         *view = View {
             kept: view.kept,
             promised: view.promised,
-            incarnation: view.incarnation,
+            life: view.life,
             base: view.base,
             fresh: true,
             ..View::default()
@@ -100,12 +100,12 @@ impl Oracles {
         if let Some((epoch, first, second)) = own.notes.voted_twice {
             return Err(format!("6: node {me} voted for {first} and for {second} in epoch {epoch}"));
         }
-        let incarnation = replica.incarnation().0;
-        if view.fresh && incarnation <= view.incarnation {
-            return Err(format!("6: node {me} opened life {incarnation} after life {}", view.incarnation));
+        let life = replica.life().0;
+        if view.fresh && life <= view.life {
+            return Err(format!("6: node {me} opened life {life} after life {}", view.life));
         }
         view.fresh = false;
-        view.incarnation = incarnation;
+        view.life = life;
         view.promised = replica.promised();
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Oracles {
             None => {
                 // The configuration in force when it stood: its first own batch changes nothing in it.
                 let config = replica.config();
-                let promised = |id: &NodeId| disk(*id).is_some_and(|disk| disk.notes.promised >= epoch);
+                let promised = |m: &&Member| disk(m.id).is_some_and(|disk| disk.notes.promised >= epoch);
                 let count = config.voters().filter(promised).count();
                 if count < config.majority() {
                     return Err(format!("1: node {me} leads epoch {epoch} by {count} durable promises"));
@@ -212,9 +212,9 @@ impl Oracles {
                 ));
             }
             let (_, config) = log.config_of(index);
-            let holds = |id: &NodeId| {
-                let noted = disk(*id).is_some_and(|disk| disk.notes.ever_held(index, chain));
-                noted || self.views.get(id).is_some_and(|view| view.base >= index)
+            let holds = |m: &&Member| {
+                let noted = disk(m.id).is_some_and(|disk| disk.notes.ever_held(index, chain));
+                noted || self.views.get(&m.id).is_some_and(|view| view.base >= index)
             };
             let count = config.voters().filter(holds).count();
             // A later configuration in the log may be what decided it.
@@ -325,12 +325,12 @@ impl Oracles {
         if base > replica.commit() || base > Index(self.decided.len() as u64) {
             return Err(format!("20: node {me} stands on a snapshot at {base}, which is not decided"));
         }
-        let has = |id: &NodeId| self.snapshots.get(id).is_some_and(|newest| *newest >= base);
+        let has = |m: &&Member| self.snapshots.get(&m.id).is_some_and(|newest| *newest >= base);
         // The leader counted by the configuration that was in force there.
         let configs = replica.log().configs().iter().map(|(_, config)| config);
         let enough = |config: &Config| config.voters().filter(has).count() >= config.majority();
         // A learner or a newcomer may not know of the others yet; the leader that sent it here does.
-        if replica.config().is_voter(me) && !configs.into_iter().any(enough) {
+        if replica.config().is_voter(replica.voice()) && !configs.into_iter().any(enough) {
             return Err(format!("20: node {me} lets go of the log up to {base}, and few have a snapshot"));
         }
         Ok(())

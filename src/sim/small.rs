@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 
-use crate::base::{Chain, ClusterId, Epoch, Index, Nanos, NodeId, sum};
-use crate::journal::{Batch, Builder, flag};
+use crate::base::{Chain, ClusterId, Epoch, Incarnation, Index, Nanos, NodeId, sum};
+use crate::journal::{Batch, Builder, SlotState, flag};
 use crate::pipeline::parcel::{Marks, StoreIn};
 use crate::replica::{Config, Effect, Found, Msg, Options, Replica, Role, Timing};
 
@@ -29,6 +29,8 @@ pub struct Bounds {
     pub crashes: u8,
     /// A link breaks and all on it is lost.
     pub breaks: u8,
+    /// The last member's disk is replaced by an empty one. Where this may happen it does not stand by itself.
+    pub wipes: u8,
     /// The leader proposes the next of these configurations.
     pub changes: u8,
     /// States after which the search gives up, and says so.
@@ -69,6 +71,7 @@ enum Action {
         a: usize,
         b: usize,
     },
+    Wipe,
 }
 
 #[derive(Clone)]
@@ -91,6 +94,10 @@ struct Small {
     /// What somebody has called decided.
     decided: BTreeMap<Index, Chain>,
     leaders: BTreeMap<Epoch, NodeId>,
+    /// What disks that were replaced held: their acknowledgements were good when they were given.
+    former: Vec<(NodeId, Chain)>,
+    /// Whether a disk may be replaced in this world.
+    wiping: bool,
 }
 
 const TIMING: Timing = Timing { heartbeat: Nanos(100), patience: Nanos(1_000) };
@@ -110,22 +117,21 @@ fn options(me: usize) -> Options {
 impl Small {
     fn new(bounds: Bounds) -> Small {
         let count = usize::from(bounds.nodes);
-        let marks = Marks { config: Config::of_voters(bounds.nodes), ..Marks::default() };
+        let marks = |me: usize| Marks {
+            config: Config::of_voters(bounds.nodes),
+            incarnation: Incarnation(me as u64 + 1),
+            ..Marks::default()
+        };
         let member = |me| {
-            let found = Found {
-                marks: marks.clone(),
-                heads: vec![],
-                configs: vec![],
-                debris: vec![],
-                stateless: false,
-            };
+            let found =
+                Found { marks: marks(me), heads: vec![], configs: vec![], debris: vec![], stateless: false };
             Member {
                 replica: Replica::new(options(me), found, Nanos(1)),
                 now: Nanos(1),
                 appends: VecDeque::new(),
                 marking: VecDeque::new(),
                 log: vec![],
-                marks: marks.clone(),
+                marks: marks(me),
                 doubted: false,
             }
         };
@@ -135,6 +141,8 @@ impl Small {
             left: bounds,
             decided: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            former: Vec::new(),
+            wiping: bounds.wipes > 0,
         };
         for a in 0..count {
             for b in (0..count).filter(|&b| b != a) {
@@ -159,7 +167,7 @@ impl Small {
                 actions.push(Action::Deliver { from: node, to });
             }
             let leads = member.replica.is_leader();
-            if self.left.timeouts > 0 {
+            if self.left.timeouts > 0 && !(self.wiping && node + 1 == count) {
                 actions.push(Action::Timeout(node));
             }
             if leads && self.left.beats > 0 {
@@ -177,6 +185,9 @@ impl Small {
             if self.left.crashes > 0 {
                 actions.extend((0..=member.appends.len()).map(|landed| Action::Crash { node, landed }));
             }
+            if self.left.wipes > 0 && node + 1 == count {
+                actions.push(Action::Wipe);
+            }
             if self.left.breaks > 0 {
                 actions.extend((node + 1..count).map(|b| Action::Break { a: node, b }));
             }
@@ -189,8 +200,9 @@ impl Small {
         match action {
             Action::Deliver { from, to } => {
                 let msg = self.links[from * count + to].pop_front().expect("offered only if there is one");
+                let from = self.members[from].replica.voice();
                 let member = &mut self.members[to];
-                member.replica.on_message(member.now, NodeId(from as u8 + 1), msg);
+                member.replica.on_message(member.now, from, msg);
                 self.carry_out(to)
             }
             Action::Flush(node) => {
@@ -248,13 +260,16 @@ impl Small {
             }
             Action::Change(node) => {
                 self.left.changes -= 1;
-                let member = &mut self.members[node];
                 // The highest other member alternates between voter and learner: quorums shift each time.
                 let other = if node + 1 == count { node } else { count };
                 let other = NodeId(other as u8);
-                let config = member.replica.config();
-                let role = if config.is_voter(other) { Role::Learner } else { Role::Voter };
-                let config = config.with(other, Some((role, String::new())));
+                let config = self.members[node].replica.config();
+                let other = config.member(other).expect("nobody is ever removed").clone();
+                let role = if other.role == Role::Voter { Role::Learner } else { Role::Voter };
+                // Under the name that its disk has now.
+                let incarnation = self.members[usize::from(other.id.0) - 1].replica.incarnation();
+                let config = config.with(crate::replica::Member { role, incarnation, ..other });
+                let member = &mut self.members[node];
                 let _ = member.replica.propose_config(member.now, 0, &config);
                 self.carry_out(node)
             }
@@ -273,13 +288,36 @@ impl Small {
                     stateless: false,
                     debris: Vec::new(),
                     marks: member.marks.clone(),
-                    heads: member.log.iter().map(|batch| (Some(*batch.head()), false)).collect(),
+                    heads: member.log.iter().map(|batch| (Some(*batch.head()), SlotState::Present)).collect(),
                     configs: member.log.iter().filter(|batch| batch.has(flag::CONFIG)).cloned().collect(),
                 };
                 member.replica = Replica::new(options(node), found, member.now);
                 // Batches below the cache come from the disk.
                 member.replica.on_fetched(member.now, 0, &member.log.clone());
                 for other in (0..count).filter(|&other| other != node) {
+                    self.break_link(node, other)?;
+                }
+                self.carry_out(node)
+            }
+            Action::Wipe => {
+                self.left.wipes -= 1;
+                let node = count - 1;
+                let member = &mut self.members[node];
+                let id = NodeId(node as u8 + 1);
+                self.former.extend(member.log.drain(..).map(|batch| (id, batch.chain())));
+                member.appends.clear();
+                member.marking.clear();
+                // Formatted to join: another incarnation, without a configuration.
+                member.marks = Marks { incarnation: Incarnation(100 + count as u64), ..Marks::default() };
+                let found = Found {
+                    marks: member.marks.clone(),
+                    heads: vec![],
+                    configs: vec![],
+                    debris: vec![],
+                    stateless: false,
+                };
+                member.replica = Replica::new(options(node), found, member.now);
+                for other in 0..node {
                     self.break_link(node, other)?;
                 }
                 self.carry_out(node)
@@ -339,7 +377,7 @@ impl Small {
                     if let Some(other) = self.leaders.insert(epoch, me).filter(|&other| other != me) {
                         return Err(format!("{me} and {other} both lead epoch {epoch}"));
                     }
-                    if !member.replica.config().is_voter(me) {
+                    if !member.replica.config().is_voter(member.replica.voice()) {
                         return Err(format!("{me} leads epoch {epoch} and is no voter"));
                     }
                 }
@@ -348,8 +386,9 @@ impl Small {
                 _ => {}
             }
         }
-        self.members[node].doubted &= self.members[node].replica.leader().is_none();
-        Ok(())
+        let member = &mut self.members[node];
+        member.doubted &= member.replica.leader().is_none();
+        member.replica.invariants().map_err(|why| format!("{me}: {why}"))
     }
 
     /// Agreement, and for a leader: a majority of the configuration in force at the index has it on disk.
@@ -362,11 +401,12 @@ impl Small {
                 let holds = |id: NodeId| {
                     let log = &self.members[usize::from(id.0) - 1].log;
                     log.get(index.0 as usize - 1).is_some_and(|batch| batch.chain() == chain)
+                        || self.former.contains(&(id, chain))
                 };
                 // A later configuration may be what decided it: one of the two majorities must be there.
                 let enough =
                     replica.log().configs().iter().filter(|(at, _)| *at <= upto).any(|(_, config)| {
-                        config.voters().filter(|&id| holds(id)).count() >= config.majority()
+                        config.voters().filter(|voter| holds(voter.id)).count() >= config.majority()
                     });
                 if !enough {
                     return Err(format!("batch {index} is called committed and no majority has it on disk"));
@@ -397,7 +437,8 @@ impl Small {
         }
         let start = text.len();
         let left = (self.left.timeouts, self.left.beats, self.left.proposals, self.left.crashes);
-        let _ = write!(text, "{:?}{left:?}{}{}", self.links, self.left.breaks, self.left.changes);
+        let rest = (self.left.breaks, self.left.changes, self.left.wipes);
+        let _ = write!(text, "{:?}{left:?}{rest:?}{:?}", self.links, self.former);
         blur(text, start, Nanos(0));
         sum::hash128(text.as_bytes())
     }
@@ -472,6 +513,7 @@ mod tests {
         crashes: 0,
         breaks: 0,
         changes: 0,
+        wipes: 0,
         states: 60_000,
     };
 
@@ -487,6 +529,21 @@ mod tests {
     fn an_election_of_three_is_exhausted() {
         let outcome = explore(Bounds { timeouts: 1, ..NONE }).unwrap();
         assert!(outcome.exhausted && outcome.led > 0, "{outcome:?}");
+    }
+
+    /// A voter loses its disk in the midst of two elections, and comes back empty: whatever it is asked then, and
+    /// whatever its former self has promised, no epoch gets two leaders.
+    #[test]
+    fn a_voter_that_loses_its_disk_never_votes_twice() {
+        let outcome = explore(Bounds { timeouts: 2, wipes: 1, states: 150_000, ..NONE }).unwrap();
+        assert!(outcome.led > 0, "{outcome:?}");
+    }
+
+    /// The same with its return: it is made a learner under its new name, then a voter.
+    #[test]
+    fn a_voter_that_lost_its_disk_is_named_anew() {
+        let outcome = explore(Bounds { timeouts: 1, changes: 2, wipes: 1, states: 60_000, ..NONE }).unwrap();
+        assert!(outcome.led > 0 && outcome.changed > 0, "{outcome:?}");
     }
 
     /// A voter becomes a learner and back, with a crash: old and new majorities meet.

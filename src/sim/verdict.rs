@@ -144,10 +144,7 @@ impl World {
             let opened =
                 journal::open(disk, &params, expect).map_err(|why| format!("21: node {node}: {why}"))?;
             let (again, after) = look(disk)?;
-            if slots != after
-                || again.promised != marks.promised
-                || opened.marks.incarnation <= marks.incarnation
-            {
+            if slots != after || again.promised != marks.promised || opened.marks.life <= marks.life {
                 let differs = |n: &usize| slots.get(*n) != after.get(*n);
                 let at = (0..slots.len().max(after.len())).find(differs);
                 let (first, second) = (at.and_then(|n| slots.get(n)), at.and_then(|n| after.get(n)));

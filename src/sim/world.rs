@@ -7,9 +7,9 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use crate::base::{Incarnation, Nanos, NodeId, Rng};
+use crate::base::{Incarnation, Life, Nanos, NodeId, Rng, Voice};
 use crate::journal::{self, OpenError};
-use crate::replica::{Config, Replica, Role};
+use crate::replica::{Config, Member, Replica, Role};
 use crate::sim::atlas::Atlas;
 use crate::sim::clients::{Clients, Manners};
 use crate::sim::disk::VirtualDisk;
@@ -168,11 +168,13 @@ impl World {
 
     /// Formats the founding members' disks and starts everything.
     fn found(&mut self) {
-        let config = Config::new(
-            (1..=self.swarm.voters)
-                .map(|id| (NodeId(id), Role::Voter, address(NodeId(id)).to_string()))
-                .collect(),
-        );
+        // Half of the worlds know their founders' disks beforehand, as `quorate dev` could; the others must meet.
+        let named = self.seed % 4 < 2;
+        let founder = |id: NodeId| {
+            let incarnation = if named { self.next_incarnation(id) } else { Incarnation::OPEN };
+            Member::new(id, incarnation, Role::Voter, address(id).to_string())
+        };
+        let config = Config::new((1..=self.swarm.voters).map(NodeId).map(founder).collect());
         for id in (1..=self.swarm.voters).map(NodeId) {
             self.format(id, config.clone());
             let after = Nanos(self.dice.below(5_000_000));
@@ -189,13 +191,21 @@ impl World {
     /// A new disk for a member; with an empty configuration for one that joins.
     pub fn format(&mut self, node: NodeId, config: Config) {
         let params = self.swarm.params;
-        let life = Incarnation(self.now.as_millis() * 1_000);
+        let life = Life(self.now.as_millis() * 1_000);
+        let incarnation = self.next_incarnation(node);
+        self.machine(node).incarnation = incarnation;
         let disk = &mut self.machine(node).disk;
         disk.wipe();
         let habits = std::mem::take(&mut disk.habits);
-        journal::format(disk, CLUSTER, node, config, life, &params)
+        journal::format(disk, CLUSTER, Voice { id: node, incarnation }, config, life, &params)
             .expect("an honest, empty disk takes a format");
         disk.habits = habits;
+    }
+
+    /// What a disk formatted now would draw.
+    fn next_incarnation(&self, node: NodeId) -> Incarnation {
+        let mut rng = Rng::new(self.seed ^ u64::from(node.0) << 56 ^ self.now.0.rotate_left(8));
+        Incarnation(rng.next_u64().max(1))
     }
 
     pub fn machine(&mut self, node: NodeId) -> &mut Machine {
@@ -477,6 +487,9 @@ impl World {
         if let Err(why) = self.oracles.look(process.core.order.replica(), disk) {
             return self.fail(why);
         }
+        if let Err(why) = process.core.order.replica().invariants() {
+            return self.fail(format!("A: node {node}: {why}"));
+        }
         let Some(why) = process.core.order.halted().map(str::to_owned) else { return };
         self.say(|| format!("node {node} halts: {why}"));
         if machine.disk.complaints() == machine.complaints {
@@ -562,7 +575,7 @@ fn describe(replica: &Replica) -> String {
         replica.durable(),
         log.last(),
         log.first_unknown().map(|index| index.0),
-        replica.config().voters().map(|id| id.to_string()).collect::<Vec<_>>().join(","),
+        replica.config().voters().map(|member| member.id.to_string()).collect::<Vec<_>>().join(","),
         log.config_at(),
     )
 }

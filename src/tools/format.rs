@@ -1,7 +1,8 @@
 //! `quorate format`: the data directory of a new node.
 //!
 //! A founding member may vote from the start. A node that joins, or that takes the place of one whose disk is
-//! lost, must not: its predecessor may have voted already. It starts blank and learns.
+//! lost, must not: its predecessor may have voted already. It is another incarnation, and learns until the members
+//! have decided that it votes.
 
 use std::path::PathBuf;
 
@@ -31,7 +32,14 @@ pub fn run(args: Args) -> Result<(), String> {
             "cluster: a node that joins needs its name; `quorate status --json` of a member shows it".into(),
         );
     }
-    let cluster = drive::format(&plan, args.join).map_err(|e| e.to_string())?;
+    let (cluster, incarnation) = drive::format(&plan, args.join).map_err(|e| e.to_string())?;
     println!("node {} of cluster {cluster} can start in {}", plan.node, plan.data.display());
+    println!("this is its incarnation {incarnation}");
+    if args.join {
+        println!(
+            "start it, then ask the leader's admin door: POST /member/{}?address=ADDRESS:PORT&incarnation={incarnation}",
+            plan.node
+        );
+    }
     Ok(())
 }

@@ -89,7 +89,13 @@ fn copy_text(copy: &Result<Super, BadCopy>) -> String {
 
 fn superblock_text(sup: &Super, out: &mut String) {
     let marks = &sup.marks;
-    line(out, format_args!("cluster {}, node {}, life {}", sup.cluster, sup.node, marks.incarnation));
+    line(
+        out,
+        format_args!(
+            "cluster {}, node {}, incarnation {}, life {}",
+            sup.cluster, sup.node, marks.incarnation, marks.life
+        ),
+    );
     let vote = marks.vote.map_or("nobody".into(), |node| format!("node {node}"));
     line(
         out,
@@ -99,8 +105,9 @@ fn superblock_text(sup: &Super, out: &mut String) {
         ),
     );
     let members = marks.config.members().iter();
-    let members: Vec<String> =
-        members.map(|(node, role, at)| format!("{node} {role:?} {at}").trim_end().to_owned()).collect();
+    let members: Vec<String> = members
+        .map(|m| format!("{} ({}) {:?} {}", m.id, m.incarnation, m.role, m.address).trim_end().to_owned())
+        .collect();
     line(out, format_args!("members as of batch {}: {}", marks.config_at, members.join(", ")));
 }
 

@@ -63,8 +63,7 @@ pub fn run(args: &Args) -> Result<(), String> {
             if member["role"] == "voter" {
                 return Err(format!("node {id} is a voter already"));
             }
-            let address = member["address"].as_str().unwrap_or_default();
-            change(nodes, "POST", &format!("/member/{id}?role=voter&address={address}"))
+            change(nodes, "POST", &format!("/member/{id}?role=voter"))
         }
         Action::Remove { id, nodes } => {
             member(&nodes.leader()?, *id).ok_or_else(|| stranger(*id))?;

@@ -139,6 +139,11 @@ impl Cluster {
         ask(self.node(self.leader()).admin, "POST", &format!("/transfer?to={id}"));
     }
 
+    /// Asks a node's admin door for a change; waits for no answer that takes long.
+    pub fn post(&self, id: u64, path: &str) -> String {
+        ask(self.node(id).admin, "POST", path)
+    }
+
     pub fn log_of(&self, id: u64) -> String {
         std::fs::read_to_string(self.dir.join(format!("node-{id}.log"))).unwrap_or_default()
     }

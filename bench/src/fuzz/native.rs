@@ -1,6 +1,6 @@
 //! The native door: frames, operations, and a session that is offered them.
 
-use quorate::base::{Incarnation, Nanos, NodeId, Origin, Rng};
+use quorate::base::{Life, Nanos, NodeId, Origin, Rng};
 use quorate::doors::native::Native;
 use quorate::doors::native::wire::{self, Ask, Front, Hello};
 use quorate::doors::{Bounds, Cx, Desk, Door, Link, Seat, Stop};
@@ -62,7 +62,7 @@ pub fn session(rng: &mut Rng) -> bool {
     }
     spoil(rng, &mut stream);
     let bounds = Bounds { writes: rng.between(1, 4) as usize, ..Bounds::default() };
-    let mut desk = Desk::new(Origin::new(NodeId(1), 0, Incarnation(1)), bounds);
+    let mut desk = Desk::new(Origin::new(NodeId(1), 0, Life(1)), bounds);
     let (mut link, seat) = (Link::default(), Seat { slot: 0, generation: 0 });
     let mut door = Native::default();
     let mut cx = Cx::new(Nanos(1), seat, true, &mut link, &mut desk);

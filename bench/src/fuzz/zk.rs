@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use quorate::base::{Incarnation, Index, Nanos, NodeId, Origin, Rng};
+use quorate::base::{Index, Life, Nanos, NodeId, Origin, Rng};
 use quorate::doors::Bounds;
 use quorate::doors::zk::{Board, Config, Zk, wire};
 use quorate::pipeline::edge::{Doors, Edge, Lanes, Limits};
@@ -71,7 +71,7 @@ impl World {
         let (mut news, order_in) = lane(64);
         let (to_edge, apply_in) = lane(256);
         let lanes = Lanes { to_order, to_apply, from_order: order_in, from_apply: apply_in };
-        let origin = Origin::new(NodeId(1), 0, Incarnation(7));
+        let origin = Origin::new(NodeId(1), 0, Life(7));
         let board = Arc::new(Board::new(1));
         let config = Config { words: vec!["*".into()], ..Config::default() };
         let doors = Doors { zk: Some(Zk::new(origin, Arc::new(config), board.clone())), ..Doors::default() };

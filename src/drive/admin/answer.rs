@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use crate::base::NodeId;
+use crate::drive::admin::members;
 use crate::observe::Text;
 use crate::pipeline::parcel::{Answer, Ask, Status};
-use crate::replica::Role;
+use crate::replica::Step;
 
 /// Commit may be this far ahead of a node that calls itself ready.
 const READY_LAG: u64 = 10_000;
@@ -140,25 +141,24 @@ pub fn route(request: &Request) -> Route {
             Some(Ok(id @ 1..)) => Route::Order(Ask::Transfer(Some(NodeId(id)))),
             Some(_) => wrong(400, "to: a node's id, 1 to 255"),
         },
-        (["member", id], "POST" | "DELETE") => {
-            let Ok(id @ 1..) = id.parse() else { return wrong(400, "a member's id is 1 to 255") };
-            if request.method == "DELETE" {
-                return Route::Order(Ask::Member(NodeId(id), None));
-            }
-            let role = match field("role") {
-                Some("learner") => Role::Learner,
-                Some("voter") | None => Role::Voter,
-                Some(_) => return wrong(400, "role: voter or learner"),
-            };
-            match field("address").map(|a| (a, a.parse::<std::net::SocketAddr>())) {
-                Some((text, Ok(_))) => Route::Order(Ask::Member(NodeId(id), Some((role, text.to_owned())))),
-                _ => wrong(400, "address: the member's peer address, as ADDRESS:PORT"),
-            }
-        }
-        (["healthz" | "readyz" | "metrics" | "status" | "snapshot" | "transfer"] | ["member", _], _) => {
-            wrong(405, "this path takes another method")
-        }
-        _ => wrong(404, "here are /metrics, /healthz, /readyz, /status, /snapshot, /transfer and /member/ID"),
+        (["member"], "POST") => members::plan(&request.query)
+            .map_or_else(|why| wrong(400, &why), |steps| Route::Order(Ask::Members(steps))),
+        (["member", id], "POST") => members::change(id, field)
+            .map_or_else(|why| wrong(400, &why), |steps| Route::Order(Ask::Members(steps))),
+        (["member", id], "DELETE") => match members::id(id) {
+            Ok(id) => Route::Order(Ask::Members(vec![Step::Remove { id }])),
+            Err(why) => wrong(400, &why),
+        },
+        (["plan"], "DELETE") => Route::Order(Ask::Members(Vec::new())),
+        (
+            ["healthz" | "readyz" | "metrics" | "status" | "snapshot" | "transfer" | "member" | "plan"]
+            | ["member", _],
+            _,
+        ) => wrong(405, "this path takes another method"),
+        _ => wrong(
+            404,
+            "here are /metrics, /healthz, /readyz, /status, /snapshot, /transfer, /member, /member/ID and /plan",
+        ),
     }
 }
 
@@ -181,11 +181,8 @@ pub fn status(status: Result<Status, String>) -> Reply {
         Ok(status) => status,
         Err(why) => return Reply::error(503, why),
     };
-    let members = s.config.members().iter().map(|(id, role, address)| {
-        let role = if *role == Role::Voter { "voter" } else { "learner" };
-        json!({ "id": id.0, "role": role, "address": address })
-    });
-    let members: Vec<_> = members.collect();
+    let members: Vec<_> = s.config.members().iter().map(members::shown).collect();
+    let plan: Vec<_> = s.config.plan.steps.iter().map(members::planned).collect();
     let value = json!({
         "node": s.node.0,
         "cluster": s.cluster.to_string(),
@@ -199,10 +196,12 @@ pub fn status(status: Result<Status, String>) -> Reply {
         "last": s.last.0,
         "base": s.base.0,
         "snapshot": s.snapshot.0,
-        "incarnation": s.incarnation.0,
+        "incarnation": s.incarnation.to_string(),
+        "life": s.life.0,
         "unknown": s.unknown,
         "halted": s.halted,
         "members": members,
+        "plan": plan,
     });
     Reply::json(200, value)
 }
@@ -231,11 +230,16 @@ pub fn gauges(text: &mut Text, s: &Status) {
         ("base_index", "The snapshot that the log stands on.", s.base.0),
         ("unknown_slots", "Batches of the log that wait for an intact copy.", s.unknown),
         ("halted", "1 if this node has stopped for good.", u64::from(s.halted.is_some())),
-        ("incarnation", "How often the data directory has been opened.", s.incarnation.0),
+        ("life", "How often the data directory has been opened.", s.life.0),
         ("elections", "Elections that this node began.", s.counts.elections),
         ("repairs", "Damaged batches that were repaired from peers.", s.counts.repairs),
         ("installs", "Snapshots taken over from peers.", s.counts.installs),
         ("resends", "Batches sent again to a peer.", s.counts.resends),
+        (
+            "strangers",
+            "Answers of disks that no configuration names; they count for nothing.",
+            s.counts.strangers,
+        ),
     ] {
         text.gauge(name, help, &[], value);
     }
@@ -285,12 +289,22 @@ mod tests {
             ("POST /transfer", "Order(Transfer(None))"),
             ("POST /transfer?to=3", "Order(Transfer(Some(NodeId(3))))"),
             ("POST /transfer?to=0", "400"),
-            ("DELETE /member/4", "Order(Member(NodeId(4), None))"),
+            ("DELETE /member/4", "Order(Members([Remove { id: NodeId(4) }]))"),
             (
-                "POST /member/4?role=learner&address=127.0.0.1:7403",
-                "Order(Member(NodeId(4), Some((Learner, \"127.0.0.1:7403\"))))",
+                "POST /member/4?role=learner&address=127.0.0.1:7403&incarnation=00000000000000ff",
+                "Order(Members([Learner { id: NodeId(4), incarnation: 00000000000000ff, address: \"127.0.0.1:7403\" }]))",
             ),
+            ("POST /member/4?role=voter", "Order(Members([Voter { id: NodeId(4) }]))"),
+            (
+                "POST /member?add=4=127.0.0.1:7403&remove=1",
+                "Order(Members([Learner { id: NodeId(4), incarnation: 0000000000000000, address: \"127.0.0.1:7403\" }, \
+                 Voter { id: NodeId(4) }, Remove { id: NodeId(1) }]))",
+            ),
+            ("DELETE /plan", "Order(Members([]))"),
+            ("POST /member", "400"),
+            ("POST /member?add=4", "400"),
             ("POST /member/4", "400"),
+            ("POST /member/4?address=127.0.0.1:7403&incarnation=x", "400"),
             ("POST /member/x?address=127.0.0.1:1", "400"),
             ("GET /snapshot", "Download"),
             ("DELETE /snapshot", "405"),

@@ -1,6 +1,8 @@
-//! The lane to the order stage: one question at a time, answered within a second or not at all.
+//! The lane to the order stage. Several questions may be open: a plan of changes is answered when its last step is
+//! committed, and nobody else waits for that.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,11 @@ use crate::drive::bell::Doorbell;
 use crate::pipeline::lane::{Bell, Rx, Tx};
 use crate::pipeline::parcel::{Answer, Ask, Status};
 
+/// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a plan may take before whoever asked for it is told to look for himself: a newcomer gets everything.
+const PLAN_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The first look for an answer comes soon, the next ones at twice the distance, up to this.
 const LOOK_MAX: Duration = Duration::from_millis(20);
@@ -22,9 +28,10 @@ pub struct Desk {
     /// Of the loop that has the order stage.
     bell: Arc<Doorbell>,
     asked: Cell<u64>,
-    busy: Cell<bool>,
     /// Pages that need no answer of the node.
     pub zookeeper: Option<ZooKeeper>,
+    /// Questions that somebody waits for, and their answers as they come.
+    open: RefCell<BTreeMap<u64, Option<Answer>>>,
 }
 
 impl Desk {
@@ -34,8 +41,8 @@ impl Desk {
             answers: RefCell::new(answers),
             bell,
             asked: Cell::new(0),
-            busy: Cell::new(false),
             zookeeper: None,
+            open: RefCell::default(),
         }
     }
 
@@ -47,32 +54,43 @@ impl Desk {
     }
 
     pub async fn ask(&self, ask: Ask) -> Result<Answer, String> {
-        let mut waited = Duration::ZERO;
-        while self.busy.replace(true) {
-            timer::sleep(Duration::from_millis(1)).await;
-        }
+        let (patience, late) = match ask {
+            Ask::Members(_) => (PLAN_PATIENCE, "the plan is still under way; /status shows its steps"),
+            _ => (PATIENCE, "the node does not answer"),
+        };
         let number = self.asked.get() + 1;
         self.asked.set(number);
-        let sent = self.asks.borrow().room() > 0;
-        if sent {
-            self.asks.borrow_mut().send((number, ask));
-            self.bell.ring();
+        if self.asks.borrow().room() == 0 {
+            return Err("the node does not answer".into());
         }
-        let mut look = Duration::from_micros(100);
-        let answer = loop {
-            let taken = self.answers.borrow_mut().take();
-            match taken {
-                Some((n, answer)) if n == number => break Ok(answer),
-                Some(_) => {} // To a question that was given up.
-                None if !sent || waited >= PATIENCE => break Err("the node does not answer".to_owned()),
-                None => {
-                    timer::sleep(look).await;
-                    waited += look;
-                    look = (look * 2).min(LOOK_MAX);
-                }
+        self.open.borrow_mut().insert(number, None);
+        self.asks.borrow_mut().send((number, ask));
+        self.bell.ring();
+        let (mut waited, mut look) = (Duration::ZERO, Duration::from_micros(100));
+        loop {
+            self.sort();
+            let come = self.open.borrow_mut().get_mut(&number).and_then(Option::take);
+            if let Some(answer) = come {
+                self.open.borrow_mut().remove(&number);
+                return Ok(answer);
             }
-        };
-        self.busy.set(false);
-        answer
+            if waited >= patience {
+                self.open.borrow_mut().remove(&number);
+                return Err(late.into());
+            }
+            timer::sleep(look).await;
+            waited += look;
+            look = (look * 2).min(LOOK_MAX);
+        }
+    }
+
+    /// Answers to those who wait; one to a question that was given up is thrown away.
+    fn sort(&self) {
+        let mut answers = self.answers.borrow_mut();
+        while let Some((number, answer)) = answers.take() {
+            if let Some(place) = self.open.borrow_mut().get_mut(&number) {
+                *place = Some(answer);
+            }
+        }
     }
 }

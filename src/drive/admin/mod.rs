@@ -3,6 +3,7 @@
 
 mod answer;
 mod desk;
+mod members;
 mod stream;
 mod zookeeper;
 

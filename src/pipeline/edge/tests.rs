@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::*;
-use crate::base::{Incarnation, Index, NodeId};
+use crate::base::{Index, Life, NodeId};
 use crate::doors::native::wire::{self, Ask, Front, Hello, Say};
 use crate::doors::zk;
 use crate::pipeline::lane::lane;
@@ -57,7 +57,7 @@ impl World {
         let (from_order, order_in) = lane(16);
         let (from_apply, apply_in) = lane(16);
         let lanes = Lanes { to_order, to_apply, from_order: order_in, from_apply: apply_in };
-        let origin = Origin::new(NodeId(1), 2, Incarnation(7));
+        let origin = Origin::new(NodeId(1), 2, Life(7));
         let edge = Edge::new(origin, bounds, limits, Doors::default(), lanes);
         World { edge, net: Notes::default(), now: Nanos(1), order, apply, from_order, from_apply }
     }
@@ -392,7 +392,7 @@ fn too_many_connections_are_turned_away() {
 #[test]
 fn whom_the_door_refuses_at_once_is_hung_up_on() {
     let mut w = World::new(Bounds::default(), Limits::default());
-    let origin = Origin::new(NodeId(1), 2, Incarnation(7));
+    let origin = Origin::new(NodeId(1), 2, Life(7));
     let config = zk::Config { per_address_max: 1, ..zk::Config::default() };
     w.edge.doors.zk = Some(zk::Zk::new(origin, config.into(), zk::Board::new(1).into()));
     for slot in 0..2 {

@@ -49,6 +49,7 @@ impl Order {
                     self.lengths.remove(&index);
                     self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
                 }
+                Effect::Tell(what) => tracing::warn!(node = %self.replica.me(), "{what}"),
                 Effect::Halt(why) => self.halt(why),
             }
         }
@@ -147,28 +148,28 @@ impl Order {
 
     /// Links to whoever the configuration in force names.
     pub(super) fn greet_members(&mut self) {
-        if self.replica.config() == &self.members {
+        if self.greeted == self.replica.met() {
             return;
         }
-        self.members = self.replica.config().clone();
-        let member = |(node, role, address): &(NodeId, Role, String)| Member {
-            node: *node,
-            votes: *role == Role::Voter,
-            address: address.clone(),
+        let member = |member: &crate::replica::Member| Member {
+            node: member.id,
+            votes: member.role == Role::Voter,
+            address: member.address.clone(),
         };
-        let members = self.members.members().iter().map(member).collect();
+        let members = self.replica.config().members().iter().map(member).collect();
         self.lanes.apply.0.send(ApplyIn::Members(members));
-        let me = self.replica.me();
-        let others = self.members.members().iter().filter(|member| member.0 != me);
-        let addresses = others.filter_map(|(id, _, address)| {
+        self.greeted = self.replica.met();
+        let addresses = self.replica.fellows().into_iter().filter_map(|member| {
+            let (id, address) = (member.id, &member.address);
             let found = address.parse().ok();
             if found.is_none() {
                 tracing::error!(node = %id, address, "this member's address is not of the form ip:port");
             }
-            found.map(|address| (*id, address))
+            found.map(|address| (id, address))
         });
         let others = addresses.collect();
-        let own = self.members.address(me).and_then(|address| address.parse().ok());
+        let own = self.replica.config().member(self.replica.me());
+        let own = own.and_then(|member| member.address.parse().ok());
         self.lanes.peer.0.send(PeerIn::Members { others, own });
     }
 

@@ -10,7 +10,7 @@ mod decisions;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::base::{Index, Nanos, NodeId, Origin};
+use crate::base::{Index, Nanos, NodeId, Origin, Voice};
 use crate::journal::{Builder, flag};
 use crate::observe::{Published, Spans};
 use crate::pipeline::lane::{Rx, Tx};
@@ -19,7 +19,7 @@ use crate::pipeline::parcel::{
 };
 use crate::pipeline::peer::{PeerIn, PeerOut};
 use crate::pipeline::ports::Turn;
-use crate::replica::{Config, Msg, PART, Replica, Role};
+use crate::replica::{Msg, PART, Progress, Replica};
 
 /// Sizes that the layout chooses.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +123,10 @@ pub struct Order {
     /// Snapshots to remove and log to recycle once the superblock holds the new base, oldest first.
     rebased: VecDeque<(Base, Vec<Index>)>,
     outbox: Vec<(NodeId, Msg)>,
-    members: Config,
+    /// For which configurations the links were made.
+    greeted: Option<(Index, Index, u64)>,
+    /// Operators' questions that a plan answers when its last step is committed.
+    planned: Vec<(u64, Index)>,
     serving: bool,
     clock_at: Nanos,
     /// Digests by index: this node's and the others'.
@@ -170,7 +173,7 @@ impl Order {
             tickets: BTreeMap::new(),
             homeless: VecDeque::new(),
             // No number of an earlier life: an answer to one of those would be about older reads.
-            next_ticket: replica.incarnation().0 << 20,
+            next_ticket: replica.life().0 << 20,
             fresh_reads: Vec::new(),
             fetching: false,
             lengths,
@@ -180,7 +183,8 @@ impl Order {
             snapshot_rest: Nanos(0),
             rebased: VecDeque::new(),
             outbox: Vec::new(),
-            members: Config::default(),
+            greeted: None,
+            planned: Vec::new(),
             serving: false,
             clock_at: Nanos(0),
             digests: BTreeMap::new(),
@@ -232,6 +236,7 @@ impl Order {
             snapshot: self.lengths.last_key_value().map_or(Index(0), |(index, _)| *index),
             config: log.config().clone(),
             incarnation: self.replica.incarnation(),
+            life: self.replica.life(),
             unknown: log.unknown_count(),
             halted: self.halted.clone(),
             counts: self.replica.counts,
@@ -267,7 +272,9 @@ impl Order {
             self.replica.on_tick(now);
         }
         self.carry_out(now);
+        self.replica.go_on_with_plan(now, wall_ms);
         self.propose(now, wall_ms);
+        self.answer_planned();
         self.ask_tickets(now);
         self.replica.flush(now);
         self.carry_out(now);
@@ -277,7 +284,8 @@ impl Order {
         let StageSpans { commit, disk, apply } = &mut self.spans;
         let publish = [commit, disk, apply].map(|spans| spans.publish(now)).into_iter().min();
         if !self.outbox.is_empty() {
-            self.lanes.peer.0.send(PeerIn::Send(std::mem::take(&mut self.outbox)));
+            let messages = std::mem::take(&mut self.outbox);
+            self.lanes.peer.0.send(PeerIn::Send { messages, standing: self.replica.standing() });
         }
         let waiting = self.replica.is_leader() || !self.homeless.is_empty();
         let clock = if waiting { self.clock_at } else { Nanos::MAX };
@@ -312,16 +320,18 @@ impl Order {
                     }
                 }
                 PeerOut::Down { id, refused } => self.replica.on_link_down(now, id, refused),
-                PeerOut::Stale { id, incarnation } => tracing::error!(
-                    node = %id, %incarnation,
-                    "refused: its data directory is older than the node's last life; wipe it and let it join anew"
-                ),
+                PeerOut::Hello { from, standing } => {
+                    if let Err(why) = self.replica.on_hello(from, standing) {
+                        tracing::error!("not listened to: {why}");
+                    }
+                }
             }
             self.carry_out(now);
         }
     }
 
-    fn on_message(&mut self, now: Nanos, from: NodeId, msg: Msg) {
+    fn on_message(&mut self, now: Nanos, voice: Voice, msg: Msg) {
+        let from = voice.id;
         match msg {
             Msg::Forward { epoch, origin, first, count, commands } => {
                 if epoch == self.replica.promised() && self.replica.is_leader() {
@@ -341,7 +351,7 @@ impl Order {
                     self.lanes.store.0.send(StoreIn::SnapshotRead { ticket, index, offset, len });
                 }
             }
-            msg => self.replica.on_message(now, from, msg),
+            msg => self.replica.on_message(now, voice, msg),
         }
     }
 
@@ -443,7 +453,7 @@ impl Order {
                 ApplyOut::Gone { to, ids } => self.outbox.push((to, Msg::Gone { ids })),
                 ApplyOut::Digest { index, digest } => {
                     let me = self.replica.me();
-                    let others = self.replica.config().members().iter().map(|m| m.0).filter(|&id| id != me);
+                    let others = self.replica.config().members().iter().map(|m| m.id).filter(|&id| id != me);
                     self.outbox.extend(others.map(|id| (id, Msg::Digest { index, digest })));
                     self.compare(me, index, digest);
                 }
@@ -496,14 +506,22 @@ impl Order {
     }
 
     fn take_admin(&mut self, now: Nanos, wall_ms: u64) {
-        while let Some((id, ask)) = self.lanes.asks.take() {
+        while self.lanes.answers.room() > 0
+            && let Some((id, ask)) = self.lanes.asks.take()
+        {
             let answer = match ask {
                 Ask::Status => Answer::Status(self.status()),
                 Ask::Transfer(to) => match to.or_else(|| self.replica.best_heir()) {
                     Some(heir) => self.replica.transfer(now, heir).into(),
                     None => Answer::Refused("no follower is ready to lead".into()),
                 },
-                Ask::Member(node, member) => self.change_member(now, wall_ms, node, member),
+                Ask::Members(steps) => match self.replica.begin_plan(now, wall_ms, steps) {
+                    Ok(since) => {
+                        self.planned.push((id, since));
+                        continue;
+                    }
+                    Err(refusal) => Answer::Refused(refusal.to_string()),
+                },
                 Ask::Snapshot => match self.replica.propose(now, wall_ms, Builder::default(), flag::SNAPSHOT)
                 {
                     Ok(index) => Answer::At(index),
@@ -514,24 +532,24 @@ impl Order {
         }
     }
 
-    fn change_member(
-        &mut self,
-        now: Nanos,
-        wall_ms: u64,
-        node: NodeId,
-        member: Option<(Role, String)>,
-    ) -> Answer {
-        let adding_voter = matches!(&member, Some((Role::Voter, _)));
-        if adding_voter && self.replica.config().role(node).is_none() {
-            return Answer::Refused(format!("node {node} must join as a learner first, then be promoted"));
-        }
-        if adding_voter && !self.replica.is_caught_up(node) {
-            return Answer::Refused(format!(
-                "node {node} lags too far behind to be promoted; wait and try again"
-            ));
-        }
-        let config = self.replica.config().with(node, member);
-        self.replica.propose_config(now, wall_ms, &config).map(|_| ()).into()
+    /// Whoever asked for a plan is told how it ended.
+    fn answer_planned(&mut self) {
+        let (replica, lanes) = (&self.replica, &mut self.lanes);
+        self.planned.retain(|&(id, since)| {
+            if lanes.answers.room() == 0 {
+                return true;
+            }
+            let answer = match replica.plan_progress(since) {
+                Progress::UnderWay => return true,
+                Progress::Done => Answer::Done,
+                Progress::Replaced => Answer::Refused(
+                    "the plan was given up, or lost with its leader; /status shows the members as they are"
+                        .into(),
+                ),
+            };
+            lanes.answers.send((id, answer));
+            false
+        });
     }
 }
 

@@ -126,7 +126,8 @@ fn successor(log: &Log, change: &Change) -> Super {
         let before = &log.sup().marks;
         assert!(marks.promised >= before.promised, "a promise is never taken back");
         assert!(marks.base.index >= before.base.index, "the base never goes back");
-        assert_eq!(marks.incarnation, before.incarnation, "only opening raises the incarnation");
+        assert_eq!(marks.life, before.life, "only opening counts a life");
+        assert_eq!(marks.incarnation, before.incarnation, "only formatting draws an incarnation");
         let held = log.durable().max(marks.base.index).max(before.commit);
         assert!(marks.commit <= held, "commit {} is above this disk's durable head {held}", marks.commit);
         sup.marks = marks.clone();

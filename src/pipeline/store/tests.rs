@@ -1,7 +1,7 @@
 //! The stage over a disk in memory.
 
 use super::*;
-use crate::base::{Chain, ClusterId, Incarnation, NodeId, Rng};
+use crate::base::{Chain, ClusterId, Incarnation, Life, NodeId, Rng, Voice};
 use crate::journal::test_disk::{Crash, TestDisk};
 use crate::journal::{Builder, Expect, Opened, Params, flag, format, open};
 use crate::pipeline::lane::lane;
@@ -26,7 +26,8 @@ pub struct Rig {
 
 pub fn new_disk(voters: u8, params: &Params) -> TestDisk {
     let mut disk = TestDisk::default();
-    format(&mut disk, CLUSTER, NodeId(1), Config::of_voters(voters), Incarnation(0), params).unwrap();
+    let me = Voice { id: NodeId(1), incarnation: Incarnation(1) };
+    format(&mut disk, CLUSTER, me, Config::of_voters(voters), Life(0), params).unwrap();
     disk
 }
 
@@ -105,7 +106,7 @@ fn what_is_appended_is_there_after_a_restart() {
     assert_eq!(rig.durable, Index(30));
     let (mut again, report) = Rig::open(rig.disk, &params);
     assert_eq!((report.present, report.unknown.len(), report.cut), (30, 0, None));
-    assert_eq!(again.marks.incarnation.0, 2);
+    assert_eq!(again.marks.life.0, 2);
     let read = again.store.log.read(&mut again.disk, Index(1), usize::MAX).unwrap();
     assert_eq!(read.len(), 30);
     assert!(read.iter().zip(&written).all(|(a, b)| a.head() == b.head()));

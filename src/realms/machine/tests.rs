@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::{Incarnation, NodeId, Origin, Rng};
+use crate::base::{Life, NodeId, Origin, Rng};
 use crate::realms::core::{self, Open};
 use crate::realms::kv::ops::{self, Found, Op, Put, Query, Range};
 use crate::realms::register;
@@ -80,7 +80,7 @@ fn what_this_build_does_not_know_halts_it() {
 fn an_origin_counts_its_commands() {
     let mut machine = Machine::new();
     let stamped = |life, sequence| Envelope {
-        origin: Origin::new(NodeId(1), 0, Incarnation(life)),
+        origin: Origin::new(NodeId(1), 0, Life(life)),
         sequence,
         ..envelope(RealmId::Kv, ops::WRITE)
     };

@@ -86,13 +86,13 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Incarnation, Nanos, Origin};
+    use crate::base::{Life, Nanos, Origin};
     use crate::realms::Realm;
     use crate::realms::tree::ops::kind;
     use crate::state::{Command, Envelope};
 
     fn apply(tree: &mut Tree, node: u8, kind: u8, payload: &[u8]) {
-        let origin = Origin::new(NodeId(node), 0, Incarnation(1));
+        let origin = Origin::new(NodeId(node), 0, Life(1));
         let envelope = Envelope { realm: 2, kind, origin, ..Envelope::default() };
         let mut effects = Effects::default();
         let _ = tree.apply(&Stamp::default(), &Command { envelope, payload }, &mut effects);

@@ -43,6 +43,18 @@ impl Plan {
     pub fn prepare(dir: &Path, wanted: Option<u8>, offset: Option<u16>) -> Result<Plan, String> {
         let config = |id: u8| dir.join(format!("node-{id}.toml"));
         let held = (1..=NODES_MAX).take_while(|id| config(*id).exists()).count() as u8;
+        // Without configurations a new cluster is founded, over what an interrupted beginning may have left. A log
+        // file says that nodes have run: their data is nobody's to remove.
+        if held == 0
+            && let Some(log) =
+                (1..=NODES_MAX).map(|id| dir.join(format!("node-{id}.log"))).find(|log| log.exists())
+        {
+            return Err(format!(
+                "{} is missing, but {} shows that nodes have run here; put it back, or pass another --data",
+                config(1).display(),
+                log.display()
+            ));
+        }
         let count = match (held, wanted) {
             (0, wanted) => wanted.unwrap_or(1),
             (held, Some(wanted)) if wanted != held => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::{Incarnation, Index, Nanos, NodeId, Origin};
+use crate::base::{Index, Life, Nanos, NodeId, Origin};
 use crate::doors::Bounds;
 use crate::doors::native::wire::{self, Front, Head};
 use crate::pipeline::edge::{Doors, Edge, Lanes, Limits};
@@ -69,7 +69,7 @@ impl World {
         let (from_order, order_in) = lane(64);
         let (from_apply, apply_in) = lane(64);
         let lanes = Lanes { to_order, to_apply, from_order: order_in, from_apply: apply_in };
-        let origin = Origin::new(NodeId(1), 0, Incarnation(life));
+        let origin = Origin::new(NodeId(1), 0, Life(life));
         World {
             edge: Edge::new(origin, bounds, Limits::default(), Doors::default(), lanes),
             machine,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::{Incarnation, Index, Nanos, NodeId, Origin};
+use crate::base::{Index, Life, Nanos, NodeId, Origin};
 use crate::doors::zk::{Board, Config, Session, Zk};
 use crate::doors::{Answer, Bounds, Crowd, Cx, Desk, Door, Link, Outcome, Seat, Who};
 use crate::realms::tree::Tree;
@@ -61,7 +61,7 @@ impl Bench {
 
     /// One of a node's lanes, which share a board.
     pub fn beside(config: Config, board: Arc<Board>, lane: u8) -> Bench {
-        let origin = Origin::new(NodeId(1), lane, Incarnation(1));
+        let origin = Origin::new(NodeId(1), lane, Life(1));
         let at = Stamp { index: Index(0), wall_ms: 1_700_000_000_000, ticks: Nanos(0) };
         Bench {
             door: Zk::new(origin, Arc::new(config), board),

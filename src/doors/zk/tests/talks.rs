@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bench::Bench;
-use crate::base::{Incarnation, Nanos, NodeId, Origin};
+use crate::base::{Life, Nanos, NodeId, Origin};
 use crate::doors::Seat;
 use crate::doors::zk::{Board, Config, wire};
 use crate::realms::tree::acl;
@@ -285,7 +285,7 @@ fn a_session_moves_with_its_password_and_its_old_connection_goes() {
     // Another edge takes the session.
     let mut payload = new.session.to_be_bytes().to_vec();
     payload.extend_from_slice(&5000i32.to_be_bytes());
-    let origin = Origin::new(NodeId(2), 0, Incarnation(1));
+    let origin = Origin::new(NodeId(2), 0, Life(1));
     let envelope =
         Envelope { realm: 2, kind: kind::ATTACH_SESSION, origin, sequence: 1, ..Envelope::default() };
     bench.command(&Command { envelope, payload: &payload });

@@ -6,7 +6,7 @@ use super::super::changes::{self, Change as Event};
 use super::super::jute::{Reader, Stat, Write, strings};
 use super::super::ops::{kind, op};
 use super::super::read::Query;
-use crate::base::{Incarnation, Index, Nanos, NodeId, Origin};
+use crate::base::{Index, Life, Nanos, NodeId, Origin};
 use crate::realms::{Effects, Flow, Realm, Stamp};
 use crate::state::{Command, Envelope, Table};
 
@@ -23,7 +23,7 @@ pub struct World {
 pub type Reply = (i32, Vec<u8>);
 
 pub fn origin(node: u8) -> Origin {
-    Origin::new(NodeId(node), 0, Incarnation(1))
+    Origin::new(NodeId(node), 0, Life(1))
 }
 
 impl World {

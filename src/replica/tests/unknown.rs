@@ -1,0 +1,87 @@
+//! Slots that every disk has lost: torn by one loss of power under load, or damaged for good.
+
+use super::*;
+use crate::journal::Batch;
+
+/// Three nodes that come back with eight batches of epoch 1 each, of which each has this of the last.
+fn after_power_loss(last: [Option<SlotState>; 3]) -> Small {
+    let mut world = Small::new(3);
+    let mut prev = Base::default().chain;
+    let seal = |index| {
+        let mut body = Builder::default();
+        body.push(&[index as u8; 64], 1);
+        let batch = body.seal(ClusterId(7), Epoch(1), Index(index), prev, 0, 0, Nanos(index));
+        prev = batch.chain();
+        batch
+    };
+    let batches: Vec<Batch> = (1..=8).map(seal).collect();
+    world.nodes = (1u8..=3)
+        .zip(last)
+        .map(|(id, last)| {
+            let mut node = world.formatted(NodeId(id), Incarnation(id.into()), Config::of_voters(3), 3);
+            let marks = Marks { promised: Epoch(1), ..node.marks() };
+            let mut heads: Vec<_> =
+                batches[..7].iter().map(|batch| (Some(*batch.head()), SlotState::Present)).collect();
+            heads.extend(last.map(|state| (Some(*batches[7].head()), state)));
+            let found = Found { marks, heads, configs: vec![], debris: vec![], stateless: false };
+            node = Replica::new(node.options.clone(), found, Nanos(0));
+            (1..=3).filter(|&other| other != id).for_each(|other| node.on_link_up(Nanos(0), NodeId(other)));
+            let whole = if last == Some(SlotState::Present) { 8 } else { 7 };
+            node.on_fetched(Nanos(0), 0, &batches[..whole]);
+            node
+        })
+        .collect();
+    world
+}
+
+const TORN: Option<SlotState> = Some(SlotState::Unknown { torn: true });
+const SPOILT: Option<SlotState> = Some(SlotState::Unknown { torn: false });
+const WHOLE: Option<SlotState> = Some(SlotState::Present);
+
+/// Found by reading: two torn slots of three kept the third from proving anything, and the cluster stayed down.
+#[test]
+fn a_slot_that_power_loss_tore_everywhere_is_cut_without_an_operator() {
+    for last in [[TORN, TORN, TORN], [TORN, None, TORN], [TORN, TORN, None]] {
+        let mut world = after_power_loss(last);
+        world.run(20_000);
+        let leader = world.leader();
+        world.propose(leader);
+        world.run(1_000);
+        let ends: Vec<_> =
+            world.nodes.iter().map(|node| (node.commit(), node.log().chain(node.last()))).collect();
+        assert!(ends.iter().all(|end| *end == ends[0] && end.0 > Index(8)), "{ends:?}");
+        assert!(world.nodes.iter().any(|node| node.counts.absences > 0), "{last:?}");
+    }
+}
+
+/// One whole copy is enough, and it is never cut: its node may have acknowledged it.
+#[test]
+fn a_slot_of_which_one_whole_copy_is_left_is_brought_back() {
+    for last in [[TORN, WHOLE, TORN], [SPOILT, SPOILT, WHOLE], [WHOLE, TORN, SPOILT]] {
+        let mut world = after_power_loss(last);
+        let chain = world.nodes.iter().find_map(|node| node.log().chain(Index(8)));
+        world.run(20_000);
+        world.leader();
+        assert!(world.nodes.iter().all(|node| node.log().chain(Index(8)) == chain), "{last:?}");
+        assert!(world.nodes.iter().all(|node| node.counts.absences == 0), "{last:?}");
+    }
+}
+
+/// With a voter missing nothing is known: it may be the one that has the copy.
+#[test]
+fn nothing_is_cut_before_every_voter_has_spoken() {
+    let mut world = after_power_loss([TORN, TORN, WHOLE]);
+    world.cut = vec![NodeId(3)];
+    world.run(10_000);
+    assert!(world.nodes.iter().all(|node| node.leads().is_none() && node.counts.absences == 0));
+    world.cut.clear();
+    world.run(10_000);
+    world.leader();
+}
+
+/// What a disk did hold may have been committed. When nobody has it any more the cluster says so and stops.
+#[test]
+#[should_panic(expected = "no other voter has a whole copy")]
+fn a_batch_that_is_damaged_everywhere_stops_the_cluster() {
+    after_power_loss([SPOILT, TORN, SPOILT]).run(20_000);
+}
