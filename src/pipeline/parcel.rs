@@ -286,7 +286,7 @@ pub enum Ask {
 
 #[derive(Clone, Debug)]
 pub enum Answer {
-    Status(Status),
+    Status(Box<Status>),
     Done,
     /// Will be done at this place of the log.
     At(Index),

@@ -77,6 +77,8 @@ impl Small {
                         let voice = node.voice();
                         self.nodes[to.0 as usize - 1].on_message(self.now, voice, msg);
                     }
+                    Effect::Tell(what) => self.told.push(what),
+                    Effect::Store(StoreIn::Append { .. }) if self.stuck == Some(me) => {}
                     Effect::Store(StoreIn::Append { batch, .. }) => node.on_durable(self.now, batch.index()),
                     Effect::Store(StoreIn::Mark(marks)) => node.on_marked(self.now, &marks),
                     Effect::Store(StoreIn::Cut { after, .. }) => node.on_cut_done(self.now, after),
@@ -498,7 +500,7 @@ fn a_snapshot_that_cannot_be_loaded_is_asked_for_again() {
             answer: true,
             batches: vec![],
         };
-        node.on_message(Nanos(1), NodeId(1), msg);
+        node.on_message(Nanos(1), FIRST, msg);
         let effects: Vec<Effect> = node.poll_effects().collect();
         effects.iter().any(|e| matches!(e, Effect::Send { msg: Msg::Need { .. }, .. }))
     };
@@ -517,8 +519,8 @@ fn a_joiner_that_leads_commits() {
     let leader = world.leader();
     let joiner = world.nodes.iter().map(Replica::me).find(|&id| id != leader).unwrap();
     let node = world.node(leader);
-    let four = node.config().with(NodeId(4), Some((Role::Learner, String::new())));
-    let five = four.with(NodeId(4), Some((Role::Voter, String::new())));
+    let four = node.config().with(Member::new(NodeId(4), Incarnation(4), Role::Learner, ""));
+    let five = four.with(Member::new(NodeId(4), Incarnation(4), Role::Voter, ""));
     let now = world.now;
     world.node(leader).propose_config(now, 0, &four).unwrap();
     world.run(300);
@@ -531,16 +533,17 @@ fn a_joiner_that_leads_commits() {
         (1..=node.last().0).map(|index| node.batch(Index(index)).unwrap().clone()).collect()
     };
     let found = Found {
-        marks: Marks { promised: Epoch(1), ..Marks::default() },
-        heads: batches.iter().map(|batch| (Some(*batch.head()), false)).collect(),
+        marks: Marks { promised: Epoch(1), incarnation: Incarnation(4), ..Marks::default() },
+        heads: batches.iter().map(|batch| (Some(*batch.head()), SlotState::Present)).collect(),
         configs: batches.iter().filter(|batch| batch.has(crate::journal::flag::CONFIG)).cloned().collect(),
         debris: vec![],
         stateless: false,
     };
     let options = Options { me: NodeId(4), ..world.node(joiner).options() };
     let mut twin = Replica::new(options, found, Nanos(0));
-    let others: Vec<NodeId> = (1..=3).map(NodeId).collect();
-    others.iter().for_each(|&id| twin.on_link_up(Nanos(0), id));
+    let voice = |id: u8| Voice { id: NodeId(id), incarnation: Incarnation(id.into()) };
+    let others: Vec<Voice> = (1..=3).map(voice).collect();
+    others.iter().for_each(|other| twin.on_link_up(Nanos(0), other.id));
     twin.on_tick(twin.deadline());
     let (epoch, last) = (Epoch(twin.promised().0 + 1), twin.last());
     for &from in &others {
@@ -557,7 +560,11 @@ fn a_joiner_that_leads_commits() {
     twin.on_marked(Nanos(2), &written);
     for &from in &others {
         let claim = Claim { history: Epoch(1), last };
-        twin.on_message(Nanos(3), from, Msg::Voted { epoch, granted: true, claim, unsure: None });
+        twin.on_message(
+            Nanos(3),
+            from,
+            Msg::Voted { epoch, granted: true, claim, unsure: None, torn: false },
+        );
     }
     assert!(twin.is_leader());
     let end = twin.last();

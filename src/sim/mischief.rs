@@ -281,7 +281,11 @@ impl World {
             return; // One at a time.
         }
         let others = self.machines.iter().filter(|machine| machine.wanted && machine.id != node);
-        let sound = |replica: &Replica| replica.log().first_missing().is_none() && !replica.is_stateless();
+        // Founders that have not met are needed all together; one that is lost before is founded again, not replaced.
+        let met = |replica: &Replica| !replica.config().is_open();
+        let sound = |replica: &Replica| {
+            met(replica) && replica.log().first_missing().is_none() && !replica.is_stateless()
+        };
         if !others.clone().all(|m| m.process.as_ref().is_some_and(|p| sound(p.core.order.replica()))) {
             return; // What another one has lost may stand on this disk alone.
         }

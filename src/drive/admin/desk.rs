@@ -48,7 +48,7 @@ impl Desk {
 
     pub async fn status(&self) -> Result<Status, String> {
         match self.ask(Ask::Status).await? {
-            Answer::Status(status) => Ok(status),
+            Answer::Status(status) => Ok(*status),
             other => Err(format!("asked for a status, was told {other:?}")),
         }
     }

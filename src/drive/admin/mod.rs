@@ -236,7 +236,7 @@ mod tests {
                 };
                 let led = Status { leader: Some(NodeId(2)), commit: Index(5), ..Status::default() };
                 let reply = match ask {
-                    Ask::Status => Answer::Status(led),
+                    Ask::Status => Answer::Status(Box::new(led)),
                     _ => Answer::Refused("not the leader".into()),
                 };
                 answer.send((number, reply));

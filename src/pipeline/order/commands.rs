@@ -152,13 +152,13 @@ fn drop_command(rest: &mut &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Incarnation, NodeId, Origin};
+    use crate::base::{Life, NodeId, Origin};
     use crate::journal::BATCH_MAX;
     use crate::state::Envelope;
 
     #[test]
     fn a_turn_that_no_batch_holds_goes_in_pieces() {
-        let origin = Origin::new(NodeId(1), 2, Incarnation(7));
+        let origin = Origin::new(NodeId(1), 2, Life(7));
         let sizes: Vec<usize> =
             (0..4000).map(|nth| if nth == 1000 { 900 << 10 } else { nth % 1500 }).collect();
         let mut commands = Vec::new();

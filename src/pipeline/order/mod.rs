@@ -510,7 +510,7 @@ impl Order {
             && let Some((id, ask)) = self.lanes.asks.take()
         {
             let answer = match ask {
-                Ask::Status => Answer::Status(self.status()),
+                Ask::Status => Answer::Status(Box::new(self.status())),
                 Ask::Transfer(to) => match to.or_else(|| self.replica.best_heir()) {
                     Some(heir) => self.replica.transfer(now, heir).into(),
                     None => Answer::Refused("no follower is ready to lead".into()),

@@ -105,7 +105,7 @@ impl Snapshots {
                 self.chunk(index, offset, block, ops, disk);
             }
             StoreIn::SnapshotSeal { index, length, seal } => {
-                let Some(file) = self.writing.get_mut(&index) else { return None }; // Lost meanwhile.
+                let file = self.writing.get_mut(&index)?; // Lost meanwhile.
                 assert_eq!(file.length, length, "snapshot {index} is sealed at another length than it has");
                 let found = sum::Hasher::default();
                 file.sealing = Some(match planted::is(Bug::SkipReadBack) {

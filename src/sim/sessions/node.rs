@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Entry, Flaw, NODES};
-use crate::base::{Incarnation, Index, Nanos, NodeId, Origin, Rng};
+use crate::base::{Index, Life, Nanos, NodeId, Origin, Rng};
 use crate::doors::Bounds;
 use crate::doors::zk::{Board, Config, Zk};
 use crate::pipeline::edge::{Doors, Edge, Lanes, Limits};
@@ -73,7 +73,7 @@ impl Node {
         let (news, order_in) = lane(256);
         let (to_edge, apply_in) = lane(256);
         let lanes = Lanes { to_order, to_apply, from_order: order_in, from_apply: apply_in };
-        let origin = Origin::new(NodeId(at as u8 + 1), 0, Incarnation(life));
+        let origin = Origin::new(NodeId(at as u8 + 1), 0, Life(life));
         let config = Config { timeout_ms: (100, 40_000), per_address_max: 0, ..Config::default() };
         let zk = Zk::new(origin, Arc::new(config), Arc::new(Board::new(1)));
         let doors = Doors { zk: Some(zk), ..Doors::default() };
