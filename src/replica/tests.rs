@@ -472,11 +472,7 @@ fn a_slot_lost_below_the_own_snapshot_is_not_waited_for() {
     let offer = Msg::Offer { epoch: Epoch(1), base, length: 8, config, config_at: Index(0) };
     node.on_message(Nanos(2), FIRST, offer);
     let bytes = vec![0; 8];
-    node.on_message(
-        Nanos(3),
-        FIRST,
-        Msg::Part { epoch: Epoch(1), index: base.index, offset: 0, bytes: bytes.into() },
-    );
+    node.on_message(Nanos(3), FIRST, Msg::Part { epoch: Epoch(1), index: base.index, offset: 0, bytes });
     assert!(node.on_fetched_snapshot(Nanos(4), base.index, true));
     node.on_loaded(Nanos(5));
     assert_eq!((node.durable(), node.log().first_missing()), (Index(8), None));
@@ -554,7 +550,7 @@ fn a_joiner_that_leads_commits() {
             Effect::Store(StoreIn::Mark(marks)) => Some(marks),
             _ => None,
         };
-        twin.poll_effects().filter_map(wanted).last()
+        twin.poll_effects().filter_map(wanted).next_back()
     };
     let written = marks(&mut twin).expect("it stands");
     twin.on_marked(Nanos(2), &written);

@@ -62,10 +62,9 @@ fn a_wiped_voter_gives_no_vote_until_the_log_names_its_new_disk() {
     let third = NodeId(if leader == NodeId(3) { 2 } else { 3 });
     let now = world.now;
     // The log tells of the former disk: learner, then voter again.
-    for steps in [vec![learner(third.0, Incarnation(third.0.into())), Step::Voter { id: third }]] {
-        world.node(leader).begin_plan(now, 0, steps).unwrap();
-        world.run(300);
-    }
+    let steps = vec![learner(third.0, Incarnation(third.0.into())), Step::Voter { id: third }];
+    world.node(leader).begin_plan(now, 0, steps).unwrap();
+    world.run(300);
     let former = world.voice(third.0);
     assert!(world.node(leader).config().is_voter(former));
 
