@@ -442,7 +442,9 @@ impl Store {
         let (_, free) = self.log.space();
         let files = self.log.next_file();
         let may_try = self.spare.blocked.as_ref().is_none_or(|(at, _)| now >= *at);
-        if free == 0 && !self.spare.making && may_try && files < self.log.params().segments_max {
+        // While one could not be made the last is kept back, and the next try must not wait for its use.
+        let few = free <= usize::from(self.spare.blocked.is_some());
+        if few && !self.spare.making && may_try && files < self.log.params().segments_max {
             self.spare.making = true;
             let file = File::Segment(self.log.next_file());
             self.ops.create(Op::Create, file, self.log.params().segment_bytes, disk);

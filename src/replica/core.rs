@@ -140,6 +140,8 @@ pub struct Replica {
     pub(super) probe: u64,
     /// A cut under way: nothing is appended until the store answers.
     pub(super) cutting: Option<Index>,
+    /// The log has no spare segment: what is left is for what makes room.
+    pub(super) full: bool,
     pub(super) install: Option<Install>,
     /// No state until a peer's snapshot is loaded: this node votes and acknowledges, and does not lead.
     pub(super) stateless: bool,
@@ -226,6 +228,7 @@ impl Replica {
             log,
             durable,
             cutting: None,
+            full: false,
             install: None,
             peers: Vec::new(),
             met: None,

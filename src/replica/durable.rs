@@ -27,6 +27,15 @@ impl Replica {
         }
     }
 
+    /// The log has no spare segment, or has one again. A follower that appended on would have to stop.
+    pub fn on_full(&mut self, now: Nanos, full: bool) {
+        self.full = full;
+        if !full {
+            self.point_out();
+        }
+        self.tidy(now);
+    }
+
     /// A batch that was on the disk cannot be read back. It counts as held, and is fetched from others.
     pub fn on_damage(&mut self, now: Nanos, index: Index) {
         if index > self.log.base().index && index <= self.log.last() {

@@ -2,7 +2,7 @@
 
 use crate::base::planted::{self, Bug};
 use crate::base::{Chain, Epoch, Index, Nanos, NodeId};
-use crate::journal::Batch;
+use crate::journal::{Batch, flag};
 use crate::replica::Msg;
 use crate::replica::core::{Replica, State};
 
@@ -67,6 +67,10 @@ impl Replica {
         }
         self.verified = self.verified.max(prev.index);
         for batch in batches {
+            let makes_room = batch.has(flag::OPEN) || batch.has(flag::SNAPSHOT);
+            if self.full && !makes_room && batch.index() > self.log.last() {
+                break; // It will be sent again; until a snapshot has made room the rest of the log must do.
+            }
             if !self.take_batch(batch) {
                 break;
             }

@@ -34,6 +34,8 @@ pub(super) struct Reign {
     heir: Option<(NodeId, Nanos)>,
     /// When the own disk began to owe a batch.
     owed_since: Option<(Index, Nanos)>,
+    /// When the commit point began to stand still below the log's end.
+    stuck_since: Option<(Index, Nanos)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +91,7 @@ impl Replica {
             early: Vec::new(),
             heir: None,
             owed_since: None,
+            stuck_since: None,
         });
         let batch = self.seal(Builder::default(), flag::OPEN, 0, self.cluster_time(now));
         self.append(batch);
@@ -382,8 +385,19 @@ impl Replica {
         if self.config().voters().filter(lives).count() < self.config().majority() {
             return self.follow(now, None); // Nobody hears: another may lead by now.
         }
-        let (durable, last) = (self.durable, self.log.last());
+        let (durable, commit, last) = (self.durable, self.commit, self.log.last());
+        let fetching = self.peers.iter().any(|peer| matches!(peer.mode, Mode::Snapshot(_)));
         let State::Leader(reign) = &mut self.state else { return };
+        // They follow and take nothing: their logs are full, say, of what only a snapshot frees, and this leader's
+        // last batches stand before it. Another's log has not got these.
+        reign.stuck_since = match reign.stuck_since {
+            _ if commit == last || fetching => None,
+            Some((at, since)) if at == commit => Some((at, since)),
+            _ => Some((commit, now)),
+        };
+        if reign.stuck_since.is_some_and(|(_, since)| now.since(since) > Nanos(8 * timing.patience.0)) {
+            return self.follow(now, None);
+        }
         reign.tick_at = now.plus(Nanos(timing.heartbeat.0 / 2));
         if reign.heir.is_some_and(|(_, until)| now >= until) {
             reign.heir = None;

@@ -119,6 +119,8 @@ pub struct VirtualDisk {
     pub crashed: bool,
     /// What the disk has called durable, for oracles.
     pub notes: Notes,
+    /// Which of the disks that were in this machine, one after the other, this is.
+    pub serial: u32,
 }
 
 impl VirtualDisk {
@@ -137,6 +139,7 @@ impl VirtualDisk {
             crash_in: None,
             crashed: false,
             notes: Notes::default(),
+            serial: 0,
         }
     }
 
@@ -166,6 +169,7 @@ impl VirtualDisk {
         self.bad.clear();
         (self.crash_in, self.crashed) = (None, false);
         self.notes.begin_anew();
+        self.serial += 1;
     }
 
     /// From here on this page cannot be read.

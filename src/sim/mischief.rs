@@ -20,7 +20,8 @@ pub enum Undo {
     Flap(NodeId, NodeId, u32),
     Storm(u32),
     /// What a page held is put back.
-    Rollback(NodeId, File, usize, Vec<u8>),
+    /// The page as it was, of this disk and no later one in its place.
+    Rollback { node: NodeId, disk: u32, file: File, page: usize, old: Vec<u8> },
 }
 
 impl World {
@@ -151,10 +152,11 @@ impl World {
                     self.schedule(after, Event::Undo(Undo::Storm(left - 1)));
                 }
             }
-            Undo::Rollback(node, file, page, old) => {
+            Undo::Rollback { node, disk: serial, file, page, old } => {
                 let storm = self.phase == Phase::Storm;
                 let disk = &mut self.machine(node).disk;
                 if storm
+                    && disk.serial == serial
                     && disk.may_damage(file, (page * PAGE) as u64, PAGE)
                     && let Some(image) = disk.platter_mut().get_mut(&file)
                     && let Some(place) = image.get_mut(page * PAGE..(page + 1) * PAGE)
@@ -258,7 +260,8 @@ impl World {
             self.say(|| format!("  {file}, page {page} of node {node}"));
             match fault {
                 Fault::Rollback => {
-                    let undo = Undo::Rollback(node, file, page, image.to_vec());
+                    let (old, disk) = (image.to_vec(), self.machine(node).disk.serial);
+                    let undo = Undo::Rollback { node, disk, file, page, old };
                     return self.schedule(long, Event::Undo(undo));
                 }
                 Fault::BadSector => self.machine(node).disk.spoil(file, page),

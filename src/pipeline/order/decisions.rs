@@ -122,8 +122,10 @@ impl Order {
         } else if now >= self.clock_at {
             self.clock_at = now.plus(Nanos::from_millis(10));
         }
+        // Where there is no room for more log, what lags a little takes a snapshot.
+        let keep = if self.full { 0 } else { self.limits.keep };
         if self.rebased.is_empty()
-            && let Some(base) = self.replica.next_base(self.limits.keep)
+            && let Some(base) = self.replica.next_base(keep)
         {
             self.replica.rebase(now, base);
             self.carry_out(now);

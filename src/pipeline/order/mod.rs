@@ -396,6 +396,7 @@ impl Order {
                 StoreOut::Full(full) => {
                     tracing::warn!(full, "no spare segment is left for the log");
                     self.full = full;
+                    self.replica.on_full(now, full);
                 }
                 StoreOut::Failed(fault) => {
                     self.halt(format!("{fault}; the node stops, check the disk and start it again"));
