@@ -326,7 +326,7 @@ fn peers_prove_who_they_are() {
         let cluster = ClusterId(u128::from_str_radix(cluster, 16).unwrap());
         let (from, to) = (Voice { id: NodeId(from), incarnation: Incarnation(7) }, NodeId(1));
         let standing = Standing { life: Life(1 << 47), promised: Epoch(0), last: Index(0) };
-        Hello { cluster, from, to, standing, address: None }.encode(&mut bytes);
+        Hello { cluster, from, to, standing, call: 1, address: None }.encode(&mut bytes);
         bytes
     };
     let call = |own: Option<&Papers>, bytes: &[u8]| {

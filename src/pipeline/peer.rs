@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::{ClusterId, Identity, Nanos, NodeId, Voice};
+use crate::base::{ClusterId, Identity, Life, Nanos, NodeId, Voice};
 use crate::counters;
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::ports::{Conn, Ended, Net, NetEvent, Turn};
@@ -54,6 +54,9 @@ const REDIAL_MAX: Nanos = Nanos(500_000_000);
 const DIAL_MAX: Nanos = Nanos(2_000_000_000);
 /// Links to callers that are no members here.
 const GUESTS_MAX: usize = 4;
+
+/// Callers whose newest call is remembered.
+const VOICES_MAX: usize = 64;
 /// Bytes waiting for one peer: beyond them the link is cut, and the replica sends again what is still wanted.
 const OUTBOX_MAX: usize = 32 << 20;
 
@@ -119,6 +122,11 @@ pub struct Peers {
     address: Option<SocketAddr>,
     links: BTreeMap<NodeId, Link>,
     inlets: BTreeMap<Conn, Inlet>,
+    /// The newest call of each that has called: what comes on an older connection afterwards is old news, and must
+    /// not pass for the word of a disk that was put back.
+    heard: BTreeMap<Voice, (Life, u64)>,
+    /// Connections made in this life.
+    calls: u64,
     /// Who said that it leaves on purpose.
     leaving: Vec<NodeId>,
     tokens: u64,
@@ -157,6 +165,8 @@ impl Peers {
             address: None,
             links: BTreeMap::new(),
             inlets: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            calls: 0,
             leaving: Vec::new(),
             tokens: 0,
             rx,
@@ -243,11 +253,13 @@ impl Peers {
     }
 
     fn on_dialled(&mut self, id: NodeId, conn: Conn, net: &mut impl Net) {
+        self.calls += 1;
         let hello = Hello {
             cluster: self.cluster,
             from: self.me,
             to: id,
             standing: self.standing,
+            call: self.calls,
             address: self.address,
         };
         let link = self.links.get_mut(&id).expect("found by its token");
@@ -328,6 +340,15 @@ impl Peers {
         if hello.to != self.me.id {
             return Err("it takes this node for another; check the members' addresses");
         }
+        let call = (hello.standing.life, hello.call);
+        if self.heard.get(&hello.from).is_some_and(|newest| call < *newest) {
+            return Err("it has called again since, or its data directory was put back to an old copy: if nothing else \
+                        is heard of it, format a new one and replace the member");
+        }
+        if self.heard.len() >= VOICES_MAX && !self.heard.contains_key(&hello.from) {
+            self.heard.pop_first();
+        }
+        self.heard.insert(hello.from, call);
         self.tell(PeerOut::Hello { from: hello.from, standing: hello.standing });
         if let Some(address) = hello.address
             && self.links.len() < MEMBERS_MAX + GUESTS_MAX

@@ -429,15 +429,17 @@ pub struct Hello {
     pub from: Voice,
     pub to: NodeId,
     pub standing: Standing,
+    /// Counts the connections that the caller has made in this life: a later one replaces all before.
+    pub call: u64,
     /// Where the caller listens, for one that joins and knows nobody yet.
     pub address: Option<SocketAddr>,
 }
 
 /// `magic u64 | cluster u128 | incarnation u64 | from u8 | to u8 | version u16 | ip 16 | port u16 | zero u16 |
-/// life u64 | promised u64 | last u64 | crc u32`
+/// life u64 | promised u64 | last u64 | call u64 | crc u32`
 ///
 /// The ip is a v6 one, or a v4 one mapped into it; port 0 stands for none.
-pub const HELLO: usize = 84;
+pub const HELLO: usize = 92;
 const HELLO_MAGIC: &[u8; 8] = b"quorate1";
 const HELLO_VERSION: [u8; 2] = [2, 0];
 
@@ -458,7 +460,7 @@ impl Hello {
         out.extend_from_slice(&self.address.map_or(0, |address| address.port()).to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         let Standing { life, promised, last } = self.standing;
-        [life.0, promised.0, last.0].iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
+        [life.0, promised.0, last.0, self.call].iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
         let crc = sum::crc32c(&out[start..]);
         out.extend_from_slice(&crc.to_le_bytes());
     }
@@ -488,6 +490,7 @@ impl Hello {
                 promised: Epoch(u64_at(64)),
                 last: Index(u64_at(72)),
             },
+            call: u64_at(80),
         }))
     }
 }
@@ -576,6 +579,7 @@ mod tests {
             from: Voice { id: NodeId(1), incarnation: Incarnation(3) },
             to: NodeId(2),
             standing: Standing { life: Life(9), promised: Epoch(7), last: Index(5) },
+            call: 3,
             address: "10.0.0.1:7400".parse().ok(),
         };
         let mut bytes = Vec::new();

@@ -119,6 +119,8 @@ pub struct VirtualDisk {
     pub crashed: bool,
     /// What the disk has called durable, for oracles.
     pub notes: Notes,
+    /// Files that a misdirected write has struck: what was verified there may be so no more.
+    pub struck: BTreeSet<File>,
     /// Which of the disks that were in this machine, one after the other, this is.
     pub serial: u32,
 }
@@ -139,6 +141,7 @@ impl VirtualDisk {
             crash_in: None,
             crashed: false,
             notes: Notes::default(),
+            struck: BTreeSet::new(),
             serial: 0,
         }
     }
@@ -324,6 +327,7 @@ impl VirtualDisk {
             self.notes.take(file, offset, bytes); // As far as anybody was told.
             if misdirected && let Some((file, offset)) = self.elsewhere(file, offset, bytes.len()) {
                 self.misdeeds.misdirected += 1;
+                self.struck.insert(file);
                 self.land(file, offset, bytes, |_| true);
                 return Ok(());
             }

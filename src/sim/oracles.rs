@@ -304,12 +304,14 @@ impl Oracles {
             *known = newest.max(*known);
         }
         let view = self.views.get_mut(&me).expect("looked at above");
-        let own = disk(me).expect("a node that runs has a disk").platter();
+        let own = disk(me).expect("a node that runs has a disk");
+        let (own, struck) = (own.platter(), &own.struck);
         if let Some(verified) =
             replica.snapshots().last().map(|base| base.index).filter(|&v| v > view.snapshot)
         {
             view.snapshot = verified;
-            if !own.get(&File::Snapshot(verified)).is_some_and(|image| is_whole(image)) {
+            let file = File::Snapshot(verified);
+            if !struck.contains(&file) && !own.get(&file).is_some_and(|image| is_whole(image)) {
                 return Err(format!(
                     "20: node {me} calls a snapshot at {verified} verified, and it is not whole"
                 ));
