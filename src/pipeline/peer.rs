@@ -342,8 +342,10 @@ impl Peers {
         }
         let call = (hello.standing.life, hello.call);
         if self.heard.get(&hello.from).is_some_and(|newest| call < *newest) {
-            return Err("it has called again since, or its data directory was put back to an old copy: if nothing else \
-                        is heard of it, format a new one and replace the member");
+            return Err(
+                "it has called again since, or its data directory was put back to an old copy: if nothing else \
+                        is heard of it, format a new one and replace the member",
+            );
         }
         if self.heard.len() >= VOICES_MAX && !self.heard.contains_key(&hello.from) {
             self.heard.pop_first();

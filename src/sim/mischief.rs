@@ -19,9 +19,14 @@ pub enum Undo {
     /// Cut and restored in turn, so many times more.
     Flap(NodeId, NodeId, u32),
     Storm(u32),
-    /// What a page held is put back.
-    /// The page as it was, of this disk and no later one in its place.
-    Rollback { node: NodeId, disk: u32, file: File, page: usize, old: Vec<u8> },
+    /// What a page held is put back, on this disk and not on one that has replaced it.
+    Rollback {
+        node: NodeId,
+        disk: u32,
+        file: File,
+        page: usize,
+        old: Vec<u8>,
+    },
 }
 
 impl World {
