@@ -81,9 +81,12 @@ fn a_port_or_directory_that_somebody_has_is_named() {
 
     let made = Command::new(QUORATE).args(["format", "--data"]).arg(&data).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let running = Running(serve(&[QUORATE], &data, &[]).stderr(Stdio::null()).spawn().unwrap());
+    let admin = free_port();
+    let first = &mut serve(&[QUORATE], &data, &["--admin", &admin]);
+    let running = Running(first.stderr(Stdio::null()).spawn().unwrap());
     let begin = Instant::now();
-    while !data.join("super").exists() && begin.elapsed() < Duration::from_secs(20) {
+    // It listens when it has the directory.
+    while std::net::TcpStream::connect(&admin).is_err() && begin.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(20));
     }
     let said = refusal(&mut serve(&[QUORATE], &data, &[]));
