@@ -3,6 +3,7 @@
 //! A parcel is one turn's work, so the cost of the hand-over is paid per turn, not per command. The sender rings
 //! the receiver's bell only when the lane was empty; inside one loop the bell is silent.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub type Depth = Box<dyn Fn() -> (usize, usize) + Send>;
 pub struct Tx<T> {
     queue: Arc<ArrayQueue<T>>,
     bell: Arc<dyn Bell>,
+    /// Posted while the lane was full.
+    waiting: VecDeque<T>,
 }
 
 pub struct Rx<T> {
@@ -45,7 +48,7 @@ pub fn lane<T>(capacity: usize) -> (Tx<T>, Rx<T>) {
 /// A lane to another thread, which `bell` wakes.
 pub fn lane_with_bell<T>(capacity: usize, bell: Arc<dyn Bell>) -> (Tx<T>, Rx<T>) {
     let queue = Arc::new(ArrayQueue::new(capacity));
-    (Tx { queue: queue.clone(), bell }, Rx { queue })
+    (Tx { queue: queue.clone(), bell, waiting: VecDeque::new() }, Rx { queue })
 }
 
 impl<T> fmt::Debug for Tx<T> {
@@ -63,7 +66,7 @@ impl<T> fmt::Debug for Rx<T> {
 impl<T> Tx<T> {
     /// Slots free now. Only this sender fills them, so they stay free until it sends.
     pub fn room(&self) -> usize {
-        self.queue.capacity() - self.queue.len()
+        if self.waiting.is_empty() { self.queue.capacity() - self.queue.len() } else { 0 }
     }
 
     pub fn depth(&self) -> Depth
@@ -81,6 +84,24 @@ impl<T> Tx<T> {
         if was_empty {
             self.bell.ring();
         }
+    }
+}
+
+/// For a stage that takes in what comes, however much, and passes it on: order. What does not fit waits beside the lane,
+/// in its place in the order, until the stage's next turn. It is bounded by what one turn takes in.
+impl<T> Tx<T> {
+    pub fn post(&mut self, parcel: T) {
+        if self.room() > 0 { self.send(parcel) } else { self.waiting.push_back(parcel) }
+    }
+
+    /// Moves on what waits. False: some still does.
+    pub fn settle(&mut self) -> bool {
+        while self.queue.len() < self.queue.capacity()
+            && let Some(parcel) = self.waiting.pop_front()
+        {
+            self.send(parcel);
+        }
+        self.waiting.is_empty()
     }
 }
 
@@ -105,6 +126,25 @@ mod tests {
         fn ring(&self) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn what_is_posted_to_a_full_lane_follows_in_order() {
+        let (mut tx, mut rx) = lane(2);
+        (1..=5).for_each(|n| tx.post(n));
+        assert_eq!((tx.room(), rx.take()), (0, Some(1)));
+        assert!(!tx.settle());
+        tx.post(6);
+        let mut rest = Vec::new();
+        loop {
+            while let Some(n) = rx.take() {
+                rest.push(n);
+            }
+            if tx.settle() && rx.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(rest, [2, 3, 4, 5, 6]);
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Order {
                 let waiting = self.homeless.pop_front().expect("just looked");
                 for reads in waiting.reads {
                     let tags = reads.items.iter().map(|item| item.tag).collect();
-                    self.lanes.edges[reads.lane as usize].tx.send(EdgeOut::ReadsFailed(tags));
+                    self.lanes.edges[reads.lane as usize].tx.post(EdgeOut::ReadsFailed(tags));
                 }
             }
             return;

@@ -24,14 +24,14 @@ impl Order {
                     if let StoreIn::Append { batch, .. } = &work {
                         self.spans.disk.begin(batch.index().0, now);
                     }
-                    self.lanes.store.0.send(work);
+                    self.lanes.store.0.post(work);
                 }
                 Effect::Committed(_) => {}
                 Effect::Leading { epoch } => self.on_leading(now, epoch),
                 Effect::Following { leader } => self.on_following(leader),
                 Effect::ReadReady { id, index } => {
                     if let Some(waiting) = self.tickets.remove(&id) {
-                        self.lanes.apply.0.send(ApplyIn::ReadAt { index, reads: waiting.reads });
+                        self.lanes.apply.0.post(ApplyIn::ReadAt { index, reads: waiting.reads });
                     }
                 }
                 Effect::ReadFailed { id } => {
@@ -42,12 +42,12 @@ impl Order {
                 Effect::Load { base, length } => {
                     self.lengths.insert(base.index, length);
                     self.loading = true;
-                    self.lanes.apply.0.send(ApplyIn::Load { base, length });
+                    self.lanes.apply.0.post(ApplyIn::Load { base, length });
                 }
                 Effect::Rebased { base, old } => self.rebased.push_back((base, old)),
                 Effect::Drop(index) => {
                     self.lengths.remove(&index);
-                    self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
+                    self.lanes.store.0.post(StoreIn::SnapshotRemove { index });
                 }
                 Effect::Tell(what) => tracing::warn!(node = %self.replica.me(), "{what}"),
                 Effect::Halt(why) => self.halt(why),
@@ -62,7 +62,7 @@ impl Order {
         self.snapshot_asked = false;
         self.clock_at = now;
         self.spans.commit.forget();
-        self.lanes.apply.0.send(ApplyIn::Leading(true));
+        self.lanes.apply.0.post(ApplyIn::Leading(true));
         self.resubmit();
     }
 
@@ -70,7 +70,7 @@ impl Order {
         self.queue.clear();
         self.next.clear();
         self.spans.commit.forget();
-        self.lanes.apply.0.send(ApplyIn::Leading(false));
+        self.lanes.apply.0.post(ApplyIn::Leading(false));
         if let Some(leader) = leader {
             tracing::info!(node = %self.replica.me(), %leader, epoch = %self.replica.promised(), "following");
             self.resubmit();
@@ -92,7 +92,7 @@ impl Order {
                     && from > self.replica.log().base().index
                 {
                     self.fetching = true;
-                    self.lanes.store.0.send(StoreIn::Fetch { ticket: FOR_APPLY, from, bytes: FEED_BYTES });
+                    self.lanes.store.0.post(StoreIn::Fetch { ticket: FOR_APPLY, from, bytes: FEED_BYTES });
                 }
                 break;
             }
@@ -105,7 +105,7 @@ impl Order {
                 }
             }
             self.fed = Index(self.fed.0 + batches.len() as u64);
-            self.lanes.apply.0.send(ApplyIn::Committed(batches));
+            self.lanes.apply.0.post(ApplyIn::Committed(batches));
         }
         self.replica.evict(self.fed);
     }
@@ -118,7 +118,7 @@ impl Order {
         }
         if self.replica.is_leader() && now >= self.clock_at {
             self.clock_at = now.plus(Nanos::from_millis(10));
-            self.lanes.apply.0.send(ApplyIn::Clock(self.replica.cluster_time(now)));
+            self.lanes.apply.0.post(ApplyIn::Clock(self.replica.cluster_time(now)));
         } else if now >= self.clock_at {
             self.clock_at = now.plus(Nanos::from_millis(10));
         }
@@ -136,16 +136,16 @@ impl Order {
     pub(super) fn recycle(&mut self, base: Index) {
         while self.rebased.front().is_some_and(|rebased| rebased.0.index <= base) {
             let (new, old) = self.rebased.pop_front().expect("just seen");
-            self.lanes.store.0.send(StoreIn::Recycle { below: new.index.next() });
+            self.lanes.store.0.post(StoreIn::Recycle { below: new.index.next() });
             for index in old {
                 self.lengths.remove(&index);
-                self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
+                self.lanes.store.0.post(StoreIn::SnapshotRemove { index });
             }
         }
     }
 
     pub(super) fn tell_edges(&mut self, parcel: impl Fn() -> EdgeOut) {
-        self.lanes.edges.iter_mut().for_each(|edge| edge.tx.send(parcel()));
+        self.lanes.edges.iter_mut().for_each(|edge| edge.tx.post(parcel()));
     }
 
     /// Links to whoever the configuration in force names.
@@ -159,7 +159,7 @@ impl Order {
             address: member.address.clone(),
         };
         let members = self.replica.config().members().iter().map(member).collect();
-        self.lanes.apply.0.send(ApplyIn::Members(members));
+        self.lanes.apply.0.post(ApplyIn::Members(members));
         self.greeted = self.replica.met();
         let addresses = self.replica.fellows().into_iter().filter_map(|member| {
             let (id, address) = (member.id, &member.address);
@@ -172,7 +172,7 @@ impl Order {
         let others = addresses.collect();
         let own = self.replica.config().member(self.replica.me());
         let own = own.and_then(|member| member.address.parse().ok());
-        self.lanes.peer.0.send(PeerIn::Members { others, own });
+        self.lanes.peer.0.post(PeerIn::Members { others, own });
     }
 
     /// Digests of one index from several replicas must be equal. Whoever stands alone against two others stops.
@@ -205,7 +205,7 @@ impl Order {
         tracing::error!(node = %self.replica.me(), "{why}");
         if self.halted.is_none() {
             self.halted = Some(why);
-            self.lanes.peer.0.send(PeerIn::Leave);
+            self.lanes.peer.0.post(PeerIn::Leave);
             self.tell_edges(|| EdgeOut::Serving(false));
         }
     }

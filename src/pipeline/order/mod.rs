@@ -158,7 +158,7 @@ impl Order {
         if base.index.0 > 0 {
             // The state begins with the snapshot that the log stands on; what is decided above it follows.
             if let Some(&length) = lengths.get(&base.index) {
-                lanes.apply.0.send(ApplyIn::Load { base, length });
+                lanes.apply.0.post(ApplyIn::Load { base, length });
             }
         }
         Order {
@@ -262,6 +262,7 @@ impl Order {
         if self.halted.is_some() {
             return Turn::IDLE;
         }
+        self.settle();
         self.greet_members();
         self.take_peers(now);
         self.take_store(now);
@@ -285,11 +286,19 @@ impl Order {
         let publish = [commit, disk, apply].map(|spans| spans.publish(now)).into_iter().min();
         if !self.outbox.is_empty() {
             let messages = std::mem::take(&mut self.outbox);
-            self.lanes.peer.0.send(PeerIn::Send { messages, standing: self.replica.standing() });
+            self.lanes.peer.0.post(PeerIn::Send { messages, standing: self.replica.standing() });
         }
         let waiting = self.replica.is_leader() || !self.homeless.is_empty();
         let clock = if waiting { self.clock_at } else { Nanos::MAX };
-        Turn { again: false, deadline: self.replica.deadline().min(clock).min(publish.unwrap_or(Nanos::MAX)) }
+        let again = !self.settle();
+        Turn { again, deadline: self.replica.deadline().min(clock).min(publish.unwrap_or(Nanos::MAX)) }
+    }
+
+    /// Moves on what did not fit into the lanes. A follower's clients, ten thousand at once, are one parcel each.
+    fn settle(&mut self) -> bool {
+        let lanes = &mut self.lanes;
+        let edges = lanes.edges.iter_mut().fold(true, |all, edge| edge.tx.settle() & all);
+        lanes.store.0.settle() & lanes.apply.0.settle() & lanes.peer.0.settle() & edges
     }
 
     /// The node is asked to stop: hand leadership over first. Done when nobody waits for us, or after a while.
@@ -339,7 +348,7 @@ impl Order {
                 }
             }
             Msg::Touches { ids } if self.replica.is_leader() => {
-                self.lanes.apply.0.send(ApplyIn::Touches { from, ids });
+                self.lanes.apply.0.post(ApplyIn::Touches { from, ids });
             }
             Msg::Touches { .. } => {}
             Msg::Gone { ids } => self.tell_edges(|| EdgeOut::Gone(ids.clone())),
@@ -348,7 +357,7 @@ impl Order {
                 if let Some(&length) = self.lengths.get(&index) {
                     let len = PART.min(length.saturating_sub(offset) as usize);
                     let ticket = u64::from(from.0);
-                    self.lanes.store.0.send(StoreIn::SnapshotRead { ticket, index, offset, len });
+                    self.lanes.store.0.post(StoreIn::SnapshotRead { ticket, index, offset, len });
                 }
             }
             msg => self.replica.on_message(now, voice, msg),
@@ -379,14 +388,14 @@ impl Order {
                 StoreOut::Restarted { .. } => self.replica.on_restarted(now),
                 StoreOut::SnapshotSealed { index, verified } => {
                     if !self.replica.on_fetched_snapshot(now, index, verified) {
-                        self.lanes.apply.0.send(ApplyIn::SnapshotSealed { index, verified });
+                        self.lanes.apply.0.post(ApplyIn::SnapshotSealed { index, verified });
                     }
                 }
                 StoreOut::SnapshotWritten { index } => {
-                    self.lanes.apply.0.send(ApplyIn::SnapshotWritten { index });
+                    self.lanes.apply.0.post(ApplyIn::SnapshotWritten { index });
                 }
                 StoreOut::SnapshotBytes { ticket: FOR_APPLY, index, offset, block } => {
-                    self.lanes.apply.0.send(ApplyIn::SnapshotBytes { index, offset, block });
+                    self.lanes.apply.0.post(ApplyIn::SnapshotBytes { index, offset, block });
                 }
                 StoreOut::SnapshotBytes { ticket, index, offset, block } => {
                     let epoch = self.replica.promised();
@@ -421,7 +430,7 @@ impl Order {
                         self.queue.push_back(Piece { origin: Origin(0), first: 0, count, commands });
                     }
                 }
-                ApplyOut::Store(work) => self.lanes.store.0.send(work),
+                ApplyOut::Store(work) => self.lanes.store.0.post(work),
                 ApplyOut::Snapshot { base, length } => {
                     self.lengths.insert(base.index, length);
                     self.snapshot_asked = false;
@@ -431,7 +440,7 @@ impl Order {
                     self.snapshot_asked = false;
                     self.snapshot_rest = now.plus(SNAPSHOT_REST);
                     self.make_way(now);
-                    self.lanes.store.0.send(StoreIn::SnapshotRemove { index });
+                    self.lanes.store.0.post(StoreIn::SnapshotRemove { index });
                 }
                 ApplyOut::Loaded { base, applied } => {
                     self.loading = false;
@@ -491,7 +500,7 @@ impl Order {
                         let me = self.replica.me();
                         match self.replica.leader() {
                             Some(leader) if leader == me => {
-                                self.lanes.apply.0.send(ApplyIn::Touches { from: me, ids });
+                                self.lanes.apply.0.post(ApplyIn::Touches { from: me, ids });
                             }
                             Some(leader) => self.outbox.push((leader, Msg::Touches { ids })),
                             None => {} // Nobody expires anything either.
