@@ -35,8 +35,8 @@ pub enum Command {
     Env(Env),
     /// Check a stored history again
     Verify(Verify),
-    /// ZooKeeper sessions in numbers: idle ones, a fan-out of watches, a mass expiry
-    Crowd(Box<crate::sessions::Crowd>),
+    /// What thousands of ZooKeeper sessions cost that only ping
+    Idle(Box<crate::sessions::Idle>),
     /// Answer a protocol validly from a constant: the ceiling of the client
     Null(Null),
 }

@@ -92,7 +92,7 @@ pub fn main(command: Command) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Command::Verify(args) => verify_command(&args),
-        Command::Crowd(args) => {
+        Command::Idle(args) => {
             let figures =
                 sessions::run(&args).map_err(|error| Failure::new(Exit::Partial, error.to_string()))?;
             print!("{figures}");

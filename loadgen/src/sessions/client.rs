@@ -5,17 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::clock::{Clock, MILLI};
-use crate::driver::zk::{CREATE, DELETE, EXISTS, PING, SET_DATA, SYNC, XID_NOTICE, XID_PING};
+use crate::driver::zk::{PING, XID_PING};
 
-/// Where a Stat has the number of children.
-const NUM_CHILDREN: usize = 56;
 const PING_REPLY: usize = 20;
 const FRAME_MAX: usize = 1 << 20;
 
 pub struct Client {
     socket: TcpStream,
-    timeout_ms: i32,
-    xid: i32,
     pings: usize,
 }
 
@@ -63,30 +59,15 @@ impl Client {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(60)))?;
         socket.write_all(&greeting(timeout_ms)).map_err(at)?;
-        Ok(Client { socket, timeout_ms: 0, xid: 0, pings: 0 })
+        Ok(Client { socket, pings: 0 })
     }
 
     fn greeted(&mut self) -> io::Result<()> {
         let body = self.frame()?;
-        self.timeout_ms = i32::from_be_bytes(body[4..8].try_into().expect("four bytes"));
-        if self.timeout_ms <= 0 {
+        if i32::from_be_bytes(body[4..8].try_into().expect("four bytes")) <= 0 {
             return Err(io::Error::other("the server refused a new session"));
         }
         Ok(())
-    }
-
-    pub fn open(server: SocketAddr, timeout_ms: i32) -> io::Result<Client> {
-        let mut client = Client::dial(server, timeout_ms)?;
-        client.greeted()?;
-        Ok(client)
-    }
-
-    pub fn socket(&self) -> &TcpStream {
-        &self.socket
-    }
-
-    pub fn timeout_ms(&self) -> i32 {
-        self.timeout_ms
     }
 
     fn frame(&mut self) -> io::Result<Vec<u8>> {
@@ -102,28 +83,6 @@ impl Client {
             return Err(io::Error::other("a frame without a head"));
         }
         Ok(body)
-    }
-
-    fn send(&mut self, code: i32, record: &[u8]) -> io::Result<()> {
-        self.xid += 1;
-        let mut out = Vec::with_capacity(12 + record.len());
-        out.extend_from_slice(&(8 + record.len() as u32).to_be_bytes());
-        out.extend_from_slice(&self.xid.to_be_bytes());
-        out.extend_from_slice(&code.to_be_bytes());
-        out.extend_from_slice(record);
-        self.socket.write_all(&out)
-    }
-
-    /// The next reply's error and body.
-    pub fn hear_reply(&mut self) -> io::Result<(i32, Vec<u8>)> {
-        let mut body = self.frame()?;
-        let err = i32::from_be_bytes(body[12..16].try_into().expect("four bytes"));
-        Ok((err, body.split_off(16)))
-    }
-
-    /// True: the frame that came is an event.
-    pub fn hear_event(&mut self) -> io::Result<bool> {
-        Ok(self.frame()?[..4] == XID_NOTICE.to_be_bytes())
     }
 
     pub fn ping(&mut self) -> io::Result<()> {
@@ -147,53 +106,4 @@ impl Client {
         }
         Ok(taken)
     }
-
-    fn call(&mut self, code: i32, record: &[u8]) -> io::Result<Vec<u8>> {
-        self.send(code, record)?;
-        match self.hear_reply()? {
-            (0, body) => Ok(body),
-            (err, _) => Err(io::Error::other(format!("operation {code} failed with {err}"))),
-        }
-    }
-
-    pub fn ask_create(&mut self, path: &str, flags: i32) -> io::Result<()> {
-        self.send(CREATE, &created(path, flags))
-    }
-
-    pub fn create(&mut self, path: &str, flags: i32) -> io::Result<()> {
-        self.call(CREATE, &created(path, flags)).map(drop)
-    }
-
-    pub fn set(&mut self, path: &str) -> io::Result<()> {
-        let record = [named(path), vec![0, 0, 0, 1, b'x'], (-1i32).to_be_bytes().to_vec()].concat();
-        self.call(SET_DATA, &record).map(drop)
-    }
-
-    pub fn delete(&mut self, path: &str) -> io::Result<()> {
-        self.call(DELETE, &[named(path), (-1i32).to_be_bytes().to_vec()].concat()).map(drop)
-    }
-
-    pub fn sync(&mut self, path: &str) -> io::Result<()> {
-        self.call(SYNC, &named(path)).map(drop)
-    }
-
-    pub fn ask_exists(&mut self, path: &str) -> io::Result<()> {
-        self.send(EXISTS, &[named(path), vec![1]].concat())
-    }
-
-    /// How many children it has, as its Stat says.
-    pub fn children(&mut self, path: &str) -> io::Result<u32> {
-        let body = self.call(EXISTS, &[named(path), vec![0]].concat())?;
-        let count = body.get(NUM_CHILDREN..).and_then(|rest| rest.first_chunk::<4>());
-        Ok(u32::from_be_bytes(*count.ok_or_else(|| io::Error::other("a short reply"))?))
-    }
-}
-
-fn named(path: &str) -> Vec<u8> {
-    [&(path.len() as u32).to_be_bytes()[..], path.as_bytes()].concat()
-}
-
-fn created(path: &str, flags: i32) -> Vec<u8> {
-    const OPEN: &[u8] = b"\0\0\0\x01\0\0\0\x1f\0\0\0\x05world\0\0\0\x06anyone";
-    [&named(path)[..], &[0, 0, 0, 1, b'x'], OPEN, &flags.to_be_bytes()].concat()
 }
