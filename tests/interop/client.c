@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zookeeper/zookeeper.h>
 
@@ -32,13 +33,11 @@ static zhandle_t *open_client(const char *hosts, const clientid_t *id) {
     return zh;
 }
 
-int main(int argc, char **argv) {
-    if (argc < 2) { fprintf(stderr, "usage: client HOST:PORT[,...]\n"); return 2; }
-    zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);
-    zhandle_t *zh = open_client(argv[1], NULL);
-    char root[64], path[160], made[200], data[100];
+/* The first life of a session: everything but its close. */
+static clientid_t first(const char *hosts, const char *root) {
+    zhandle_t *zh = open_client(hosts, NULL);
+    char path[160], made[200], data[100];
     struct Stat stat;
-    snprintf(root, sizeof root, "/interop-c-%d", getpid());
     expect("create", zoo_create(zh, root, "one", 3, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0), ZOK);
     expect("create again", zoo_create(zh, root, "one", 3, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0), ZNODEEXISTS);
     int length = sizeof data;
@@ -79,10 +78,14 @@ int main(int argc, char **argv) {
 
     for (int n = 0; n < 500 && events < 1; n++) usleep(10000);
     expect("the watch's event", events, 1);
+    return *zoo_client_id(zh);
+}
 
-    /* Its socket is lost; the session goes on with another client handle. */
-    clientid_t id = *zoo_client_id(zh);
-    zhandle_t *again = open_client(argv[1], &id);
+/* The second: another process takes the session over. */
+static void second(const char *hosts, const char *root, clientid_t id) {
+    char path[160];
+    struct Stat stat;
+    zhandle_t *again = open_client(hosts, &id);
     expect("session", zoo_client_id(again)->client_id == id.client_id, 1);
     expect("after return", zoo_exists(again, root, 0, &stat), ZOK);
     snprintf(path, sizeof path, "%s/s-0000000000", root);
@@ -91,6 +94,29 @@ int main(int argc, char **argv) {
     expect("delete", zoo_delete(again, path, -1), ZOK);
     expect("delete root", zoo_delete(again, root, -1), ZOK);
     expect("close", zookeeper_close(again), ZOK);
+}
+
+/* The first life is a process of its own, for a handle that lives would fetch its session back. */
+int main(int argc, char **argv) {
+    if (argc < 2) { fprintf(stderr, "usage: client HOST:PORT[,...]\n"); return 2; }
+    zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);
+    char root[64];
+    snprintf(root, sizeof root, "/interop-c-%d", getpid());
+    int ends[2];
+    if (pipe(ends)) { perror("c: pipe"); return 1; }
+    pid_t child = fork();
+    if (child == 0) {
+        clientid_t id = first(argv[1], root);
+        if (write(ends[1], &id, sizeof id) != sizeof id) failed = 1;
+        fflush(stdout);
+        _exit(failed);
+    }
+    close(ends[1]);
+    clientid_t id;
+    int status;
+    if (read(ends[0], &id, sizeof id) != sizeof id) { printf("c: FAILED, no session\n"); return 1; }
+    if (waitpid(child, &status, 0) != child || status) failed = 1;
+    second(argv[1], root, id);
     if (!failed) printf("c client: ok\n");
     return failed;
 }
