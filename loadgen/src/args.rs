@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use serde::{Deserialize, Serialize};
 
 use crate::driver::{Protocol, ReadMode};
 use crate::fault::{Harm, Spread};
 use crate::keys::Dist;
+use crate::ladder::Objective;
+use crate::plan::Phase;
 use crate::systems::{System, Where};
 use crate::workload::Scale;
 
@@ -39,6 +42,9 @@ pub enum Command {
     Idle(Box<crate::sessions::Idle>),
     /// Answer a protocol validly from a constant: the ceiling of the client
     Null(Null),
+    /// One process of a run with --procs
+    #[command(hide = true)]
+    Part,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -66,6 +72,10 @@ pub struct Run {
     /// Write result.json, histogram logs, percentiles and the series into this new folder
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
+
+    /// Find the highest rate that keeps this, as in p99<=5ms: a closed loop first, then open loops at shares of its rate
+    #[arg(long, value_name = "OBJECTIVE", conflicts_with_all = ["rate", "phases", "check", "fault", "fault_cmd", "ceiling"])]
+    pub ladder: Option<Objective>,
 
     /// Print one JSON object instead of a table
     #[arg(long)]
@@ -163,6 +173,32 @@ pub struct Place {
     /// The servers' process ids, to measure their CPU
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub pids: Vec<u32>,
+
+    #[command(flatten)]
+    pub credentials: Credentials,
+}
+
+/// How to get in.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Credentials {
+    /// Speak TLS, and trust servers with a certificate of these authorities (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// Show this certificate (PEM)
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Whom the servers' certificates must name [default: the host as given]
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    pub tls_name: Option<String>,
+    /// zk: digest authentication, and keys that only this user may touch; etcd: its user. Also $LOADGEN_USER
+    #[arg(long, value_name = "NAME:PASSWORD")]
+    pub user: Option<String>,
+    /// consul: the ACL token. Also $LOADGEN_TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
 }
 
 /// What to ask.
@@ -190,9 +226,15 @@ pub struct Load {
     /// Threads, each with its share of the connections
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// Processes, each with so many threads and its share of the connections
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub procs: usize,
     /// Operations per second over all connections, started on schedule (open loop); 0: closed loop
     #[arg(long, default_value_t = 0.0)]
     pub rate: f64,
+    /// Rates that follow each other in one window, as in 10@5000,5@20000: ten seconds at 5,000/s, then five at 20,000
+    #[arg(long, value_name = "SECS@RATE,...", value_delimiter = ',', conflicts_with_all = ["rate", "secs"])]
+    pub phases: Vec<Phase>,
     /// Open loop: exponentially distributed gaps instead of constant ones
     #[arg(long)]
     pub poisson: bool,

@@ -64,6 +64,7 @@ pub fn measure(plan: &Plan, secs: u64) -> Result<Option<Ceiling>, Trouble> {
         nodes: Vec::new(),
         fault: None,
         rate: 0.0,
+        phases: Vec::new(),
         poisson: false,
         preload: false,
         warmup: 0,

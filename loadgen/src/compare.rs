@@ -151,6 +151,7 @@ fn once(args: &Compare, side: &Side, name: &str, exit: &mut Exit) -> Result<Valu
         cluster: Some(cluster),
         servers: Vec::new(),
         pids: Vec::new(),
+        credentials: Default::default(),
     };
     let plan = Plan::of(&place, &args.load).map_err(|why| Failure::new(Exit::Usage, why))?;
     if plan.job.is_some() {

@@ -2,10 +2,13 @@
 //! ended to the book. Nothing here allocates per operation.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::access::Tls;
 use crate::book::{Book, Ended};
 use crate::clock::{Clock, MILLI, SECOND};
 use crate::driver::{Done, Driver, Kind, Op, Shape, Verdict};
@@ -20,6 +23,8 @@ const SLOTS_MIN: usize = 64;
 const LATE: u64 = MILLI;
 const BEAT_AFTER: u64 = 8 * SECOND;
 const BACKOFF_MAX: u64 = 100 * MILLI;
+/// How long a run that is to end waits for what is under way.
+const STOP_PATIENCE: u64 = SECOND;
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
@@ -58,13 +63,29 @@ struct Link<D> {
     last_send: u64,
 }
 
+impl<D> Link<D> {
+    fn is_first_greeting(&self) -> bool {
+        matches!(self.state, State::Greeting { .. }) && self.generation == 1
+    }
+}
+
 pub struct Settings {
     pub servers: Vec<SocketAddr>,
+    pub tls: Option<Tls>,
     /// Connections of this thread; their ids and servers begin at `first`.
     pub conns: usize,
     pub first: usize,
     pub depth: usize,
     pub timeout: u64,
+    /// Set by somebody who wants the run to end early.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Which server kept a run from beginning, and how.
+#[derive(Debug)]
+pub struct Refused {
+    pub server: SocketAddr,
+    pub why: String,
 }
 
 pub struct Engine<D> {
@@ -83,8 +104,10 @@ pub struct Engine<D> {
     next_retry: u64,
     ready: Vec<Ready>,
     done: Vec<Done>,
-    trouble: Option<String>,
+    trouble: Option<Refused>,
     wrong_protocol: bool,
+    /// Operations that have ended, however.
+    ended: u64,
     pub book: Book,
 }
 
@@ -125,12 +148,13 @@ impl<D: Driver> Engine<D> {
             done: Vec::new(),
             trouble: None,
             wrong_protocol: false,
+            ended: 0,
             book,
         })
     }
 
     /// Opens every connection; the error says which server refused and why.
-    pub fn connect(&mut self, patience: u64) -> Result<(), String> {
+    pub fn connect(&mut self, patience: u64) -> Result<(), Refused> {
         let deadline = self.clock.now() + patience;
         loop {
             let now = self.clock.now();
@@ -138,17 +162,19 @@ impl<D: Driver> Engine<D> {
             if self.links.iter().all(|link| link.state == State::Ready) {
                 return Ok(());
             }
-            if self.wrong_protocol || now >= deadline {
-                let why = self.trouble.take().unwrap_or_else(|| self.silent_server());
-                return Err(why);
+            if self.wrong_protocol || now >= deadline || self.settings.stop.load(Ordering::Relaxed) {
+                return Err(self.trouble.take().unwrap_or_else(|| self.silent_server()));
             }
-            self.turn(deadline).map_err(|error| format!("epoll: {error}"))?;
+            if let Err(error) = self.turn(deadline) {
+                return Err(Refused { server: self.settings.servers[0], why: format!("epoll: {error}") });
+            }
         }
     }
 
-    fn silent_server(&self) -> String {
+    fn silent_server(&self) -> Refused {
         let link = self.links.iter().find(|link| link.state != State::Ready).expect("one is not ready");
-        format!("{} accepts connections but does not answer", self.settings.servers[link.server])
+        let why = "it accepts connections but does not answer".into();
+        Refused { server: self.settings.servers[link.server], why }
     }
 
     /// How many operations each connection may have outstanding from now on.
@@ -161,10 +187,13 @@ impl<D: Driver> Engine<D> {
 
     /// Sends what the source gives until `issue_until`, then waits for answers until `give_up_at`.
     pub fn drive<S: Source>(&mut self, source: &mut S, issue_until: u64, give_up_at: u64) -> io::Result<()> {
-        let mut dry = false;
+        let (mut dry, mut give_up_at) = (false, give_up_at);
         loop {
             let now = self.clock.now();
             self.on_time(now);
+            if !dry && self.settings.stop.load(Ordering::Relaxed) {
+                (dry, give_up_at) = (true, give_up_at.min(now + STOP_PATIENCE));
+            }
             let mut wake = issue_until;
             if !dry {
                 dry = now >= issue_until;
@@ -337,6 +366,9 @@ impl<D: Driver> Engine<D> {
                 return Some(now);
             }
             Err(error) => {
+                // A certificate that is not trusted will not be better a second later.
+                let refused = error.kind() == io::ErrorKind::Other;
+                self.wrong_protocol |= refused && link.is_first_greeting();
                 self.complain(at, now, CODE_HANG_UP, error.to_string());
                 return Some(now);
             }
@@ -345,7 +377,7 @@ impl<D: Driver> Engine<D> {
         match link.driver.decode(input, out, &mut self.done) {
             Ok(taken) => pipe.consume(taken),
             Err(malformed) => {
-                self.wrong_protocol |= matches!(link.state, State::Greeting { .. }) && link.generation == 1;
+                self.wrong_protocol |= link.is_first_greeting();
                 self.done.clear();
                 self.complain(at, now, CODE_MALFORMED, malformed.0);
                 return Some(now);
@@ -372,6 +404,7 @@ impl<D: Driver> Engine<D> {
             return;
         }
         slot.busy = false;
+        self.ended += 1;
         link.busy -= 1;
         link.free.push(end.tag);
         self.outstanding -= 1;
@@ -400,7 +433,7 @@ impl<D: Driver> Engine<D> {
     }
 
     fn complain(&mut self, at: usize, now: u64, code: i32, why: String) {
-        self.trouble = Some(format!("{}: {why}", self.settings.servers[self.links[at].server]));
+        self.trouble = Some(Refused { server: self.settings.servers[self.links[at].server], why });
         self.lose(at, now, code);
     }
 
@@ -453,7 +486,8 @@ impl<D: Driver> Engine<D> {
                 continue;
             }
             link.generation = link.generation.wrapping_add(1);
-            let opened = Pipe::connect(self.settings.servers[link.server]).and_then(|pipe| {
+            let tls = self.settings.tls.as_ref();
+            let opened = Pipe::connect(self.settings.servers[link.server], tls).and_then(|pipe| {
                 self.poll.add(pipe.socket(), token(at, link.generation), true)?;
                 Ok(pipe)
             });
@@ -492,8 +526,18 @@ impl<D: Driver> Engine<D> {
     }
 
     /// The last thing that went wrong with a connection.
-    pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.as_ref().map(Refused::to_string)
+    }
+
+    pub fn ended(&self) -> u64 {
+        self.ended
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.server, self.why)
     }
 }
 

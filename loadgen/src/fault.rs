@@ -7,18 +7,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use quorate::tls::Socket;
 use rustix::process::{Pid, Signal, kill_process};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::access::Access;
 use crate::driver::Protocol;
+use crate::driver::consul::token_header;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const ELECTION: Duration = Duration::from_secs(20);
 const ANSWER_MAX: u64 = 4 << 20;
 
 /// Where the clients go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Spread {
     /// Evenly over all servers
@@ -30,7 +33,7 @@ pub enum Spread {
     Followers,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Harm {
     /// SIGKILL
@@ -49,7 +52,7 @@ pub struct Node {
     pub admin: Option<SocketAddr>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fault {
     pub harm: Option<Harm>,
     /// Seconds into the window.
@@ -69,7 +72,7 @@ pub struct Done {
 
 impl Fault {
     /// Does the harm now; returns what was done. A pause ends before this returns.
-    pub fn act(&self, target: Protocol, nodes: &[Node], at_s: f64) -> Result<Done, String> {
+    pub fn act(&self, target: Protocol, nodes: &[Node], access: &Access, at_s: f64) -> Result<Done, String> {
         if let Some(command) = &self.command {
             let status = Command::new("sh").args(["-c", command]).status();
             return match status {
@@ -79,7 +82,7 @@ impl Fault {
             };
         }
         let harm = self.harm.expect("a fault is a harm or a command");
-        let node = leader(target, nodes)?;
+        let node = leader(target, nodes, access)?;
         let signal = |signal| {
             let pid = Pid::from_raw(node.pid as i32).ok_or("a pid of 0")?;
             kill_process(pid, signal).map_err(|error| format!("pid {}: {error}", node.pid))
@@ -97,13 +100,13 @@ impl Fault {
 }
 
 /// The node that leads; waits for an election under way.
-pub fn leader(target: Protocol, nodes: &[Node]) -> Result<Node, String> {
+pub fn leader(target: Protocol, nodes: &[Node], access: &Access) -> Result<Node, String> {
     if let [only] = nodes {
         return Ok(only.clone());
     }
     let until = Instant::now() + ELECTION;
     loop {
-        if let Some(node) = nodes.iter().find(|node| leads(target, node)) {
+        if let Some(node) = nodes.iter().find(|node| leads(target, node, access)) {
             return Ok(node.clone());
         }
         if Instant::now() > until {
@@ -113,17 +116,18 @@ pub fn leader(target: Protocol, nodes: &[Node]) -> Result<Node, String> {
     }
 }
 
-fn leads(target: Protocol, node: &Node) -> bool {
+fn leads(target: Protocol, node: &Node, access: &Access) -> bool {
     if let Some(admin) = node.admin {
-        let status = http(admin, "/status").and_then(|text| serde_json::from_str::<Value>(&text).ok());
+        let status = http(admin, "/status", &Access::default())
+            .and_then(|text| serde_json::from_str::<Value>(&text).ok());
         return status.is_some_and(|status| status["leader"].as_u64() == Some(node.id));
     }
     let said = match target {
-        Protocol::Zk => exchange(node.address, b"srvr").map(|text| text.contains("Mode: leader")),
+        Protocol::Zk => exchange(node.address, b"srvr", access).map(|text| text.contains("Mode: leader")),
         Protocol::Etcd => {
-            http(node.address, "/metrics").map(|text| text.contains("\netcd_server_is_leader 1\n"))
+            http(node.address, "/metrics", access).map(|text| text.contains("\netcd_server_is_leader 1\n"))
         }
-        Protocol::Consul => http(node.address, "/v1/agent/self").map(|text| consul_leads(&text)),
+        Protocol::Consul => http(node.address, "/v1/agent/self", access).map(|text| consul_leads(&text)),
         Protocol::Native => None,
     };
     said.unwrap_or(false)
@@ -133,21 +137,30 @@ fn consul_leads(text: &str) -> bool {
     serde_json::from_str::<Value>(text).is_ok_and(|json| json["Stats"]["consul"]["leader"] == "true")
 }
 
-fn http(address: SocketAddr, path: &str) -> Option<String> {
-    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    let answer = exchange(address, request.as_bytes())?;
+fn http(address: SocketAddr, path: &str, access: &Access) -> Option<String> {
+    let request = format!(
+        "GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n{}\r\n",
+        token_header(access)
+    );
+    let answer = exchange(address, request.as_bytes(), access)?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     head.split(' ').nth(1).filter(|code| *code == "200")?;
     Some(body.to_string())
 }
 
 /// Says something and hears all of the answer.
-fn exchange(address: SocketAddr, request: &[u8]) -> Option<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+fn exchange(address: SocketAddr, request: &[u8], access: &Access) -> Option<String> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.write_all(request).ok()?;
+    let (name, tls) = match &access.tls {
+        Some(tls) => (tls.name(address).to_str().into_owned(), Some(&tls.plain)),
+        None => (String::new(), None),
+    };
+    let mut socket = Socket::new(stream, &name, tls).ok()?;
+    socket.write_all(request).ok()?;
+    socket.push().ok()?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_MAX).read_to_end(&mut answer).ok()?;
+    socket.take(ANSWER_MAX).read_to_end(&mut answer).ok()?;
     Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
@@ -186,10 +199,10 @@ mod tests {
             (Protocol::Consul, OK, consul),
         ] {
             let nodes = [node(1, follows), node(2, leads), node(3, follows)];
-            assert_eq!(leader(target, &nodes).expect("one leads").id, 2, "{target:?}");
+            assert_eq!(leader(target, &nodes, &Access::default()).expect("one leads").id, 2, "{target:?}");
         }
         let mut nodes = [node(1, OK), node(2, "HTTP/1.1 200 OK\r\n\r\n{\"leader\":2}")];
         nodes.iter_mut().for_each(|node| node.admin = Some(node.address));
-        assert_eq!(leader(Protocol::Native, &nodes).expect("one leads").id, 2);
+        assert_eq!(leader(Protocol::Native, &nodes, &Access::default()).expect("one leads").id, 2);
     }
 }

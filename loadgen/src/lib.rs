@@ -4,6 +4,7 @@
 //! a `driver` and writes what ended into its `book`. `jobs` have steps of their own, with a `crowd` of watching clients.
 //! `null` holds servers that answer from a constant; `report` makes tables and pages from what was stored.
 
+mod access;
 pub mod args;
 mod book;
 mod ceiling;
@@ -14,11 +15,14 @@ mod driver;
 mod engine;
 mod env;
 mod fault;
+mod fold;
 mod history;
 mod jobs;
 mod keys;
+mod ladder;
 mod null;
 pub mod output;
+mod part;
 mod pipe;
 pub mod plan;
 mod poll;
@@ -33,6 +37,8 @@ mod source;
 mod systems;
 mod verify;
 mod wgl;
+mod whois;
+mod worker;
 mod workload;
 
 use std::fs::File;
@@ -72,8 +78,8 @@ impl Failure {
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Failure {
         match trouble {
-            Trouble::Connect(why) => Failure::new(Exit::CannotConnect, why),
-            Trouble::Prepare(why) | Trouble::Local(why) => Failure::new(Exit::Partial, why),
+            Trouble::Connect(why) | Trouble::Prepare(why) => Failure::new(Exit::CannotConnect, why),
+            Trouble::Local(why) => Failure::new(Exit::Partial, why),
         }
     }
 }
@@ -99,6 +105,10 @@ pub fn main(command: Command) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Command::Null(args) => null_command(&args),
+        Command::Part => {
+            part::obey().map_err(|why| Failure::new(Exit::Usage, why))?;
+            Ok(Exit::Done)
+        }
     }
 }
 
@@ -117,10 +127,11 @@ fn run_command(args: &args::Run) -> Result<Exit, Failure> {
 
 fn run_there(args: &args::Run) -> Result<Exit, Failure> {
     let plan = Plan::from_args(args).map_err(|why| Failure::new(Exit::Usage, why))?;
-    if let Some(dir) = args.results.as_ref().filter(|dir| dir.join("result.json").exists()) {
-        let why =
-            format!("{} holds a result already, and results are never edited; pass another", dir.display());
-        return Err(Failure::new(Exit::Usage, why));
+    if let Some(dir) = &args.results {
+        results::claim(dir).map_err(|why| Failure::new(Exit::Usage, why))?;
+    }
+    if let Some(objective) = &args.ladder {
+        return ladder_command(args, &plan, objective);
     }
     let ceiling = ceiling::measure(&plan, args.ceiling).map_err(Failure::from)?;
     if let Some(job) = plan.job {
@@ -133,20 +144,19 @@ fn run_there(args: &args::Run) -> Result<Exit, Failure> {
     });
     let measured = run::run(&plan, history.as_ref(), &mut progress);
     progress.clear();
-    let measured = run::Measured { ceiling, ..measured.map_err(Failure::from)? };
-    let report = match &history {
-        Some(path) => Some(check_history(path, &measured.history, args.history.is_some())?),
-        None => None,
-    };
+    let mut measured = run::Measured { ceiling, ..measured.map_err(Failure::from)? };
+    let report = history.as_ref().and_then(|path| {
+        let checked = check_history(path, &measured.history, args.history.is_some());
+        // The figures stand, and say that nothing vouches for them.
+        checked.map_err(|why| measured.notes.push(format!("the history was not checked: {why}"))).ok()
+    });
     if let Some(dir) = &args.results {
         let json = output::json(&plan, &measured, report.as_ref());
-        results::write(dir, &plan, &measured, &json).map_err(|error| {
-            print!("{}", output::table(&plan, &measured, report.as_ref()));
-            Failure::new(
-                Exit::Partial,
-                format!("{}: {error}; the figures above are not stored", dir.display()),
-            )
-        })?;
+        if let Err(error) = results::write(dir, &plan, &measured, &json) {
+            let why = format!("{}: {error}; the figures printed here are not stored whole", dir.display());
+            eprintln!("loadgen: {why}");
+            measured.notes.push(why);
+        }
     }
     if args.json {
         println!("{}", output::json(&plan, &measured, report.as_ref()));
@@ -161,6 +171,32 @@ fn run_there(args: &args::Run) -> Result<Exit, Failure> {
         (false, _) => Exit::Partial,
         (true, false) => Exit::Invalid,
         (true, true) => Exit::Done,
+    })
+}
+
+fn ladder_command(args: &args::Run, plan: &Plan, objective: &ladder::Objective) -> Result<Exit, Failure> {
+    if plan.job.is_some() {
+        return Err(Failure::new(Exit::Usage, "--ladder is for loads of reads and writes"));
+    }
+    let mut progress = Progress::new();
+    let climbed = ladder::climb(plan, objective, args.results.as_deref(), &mut progress);
+    progress.clear();
+    let mut climbed = climbed.map_err(Failure::from)?;
+    if let Some(dir) = &args.results
+        && let Err(error) = results::write_ladder(dir, &climbed.json)
+    {
+        eprintln!("loadgen: {}: {error}; the figures printed here are not stored whole", dir.display());
+        climbed.partial = true;
+    }
+    if args.json {
+        println!("{}", climbed.json);
+    } else {
+        print!("{}", climbed.text);
+    }
+    Ok(match (climbed.partial, climbed.invalid) {
+        (true, _) => Exit::Partial,
+        (false, true) => Exit::Invalid,
+        (false, false) => Exit::Done,
     })
 }
 
@@ -182,16 +218,14 @@ fn job_command(
     }
     let json = jobs::json(plan, &ended);
     if let Some(dir) = &args.results {
-        results::write_job(dir, &json, &ended.latency).map_err(|error| {
-            print!("{}", jobs::text(plan, &ended));
-            Failure::new(
-                Exit::Partial,
-                format!("{}: {error}; the figures above are not stored", dir.display()),
-            )
-        })?;
+        if let Err(error) = results::write_job(dir, &json, &ended.latency) {
+            let why = format!("{}: {error}; the figures printed here are not stored whole", dir.display());
+            eprintln!("loadgen: {why}");
+            ended.partial.push(why);
+        }
     }
     if args.json {
-        println!("{json}")
+        println!("{}", jobs::json(plan, &ended))
     } else {
         print!("{}", jobs::text(plan, &ended))
     }
@@ -199,14 +233,14 @@ fn job_command(
 }
 
 /// Puts the threads' parts together and verifies the whole.
-fn check_history(path: &Path, parts: &[PathBuf], keep: bool) -> Result<verify::Report, Failure> {
-    let local = |error: std::io::Error| Failure::new(Exit::Partial, format!("{}: {error}", path.display()));
+fn check_history(path: &Path, parts: &[PathBuf], keep: bool) -> Result<verify::Report, String> {
+    let local = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut whole = File::create(path).map_err(local)?;
     for part in parts {
         std::io::copy(&mut File::open(part).map_err(local)?, &mut whole).map_err(local)?;
         std::fs::remove_file(part).map_err(local)?;
     }
-    let lines = verify::load(path).map_err(|why| Failure::new(Exit::Partial, why))?;
+    let lines = verify::load(path)?;
     if !keep {
         std::fs::remove_file(path).map_err(local)?;
     }

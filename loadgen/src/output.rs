@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::ceiling;
 use crate::clock::MILLI;
-use crate::plan::Plan;
+use crate::plan::{Phase, Plan};
 use crate::procfs::{Machine, Usage};
-use crate::record::{Lane, code_name};
+use crate::record::{Lane, Tally, code_name};
 use crate::run::Measured;
 use crate::verify::Report;
 
@@ -41,7 +41,7 @@ pub fn faults(plan: &Plan, measured: &Measured) -> Faults {
         faults.invalid.push(format!(
             "the client was the limit: it used {:.0} % of {}; add --threads",
             busy * 100.0,
-            if plan.threads == 1 { "its core".into() } else { format!("its {} cores", plan.threads) }
+            if plan.parts() == 1 { "its core".into() } else { format!("its {} cores", plan.parts()) }
         ));
     }
     if let Some(Err(why)) = &measured.fault {
@@ -49,11 +49,19 @@ pub fn faults(plan: &Plan, measured: &Measured) -> Faults {
     }
     if measured.total.ok() == 0 {
         faults.partial.push("no operation succeeded".into());
-    } else if measured.series.len() > 2 && measured.series.iter().rev().take(2).all(|second| second.ops == 0)
-    {
-        faults.partial.push("nothing succeeded in the last two seconds".into());
+    } else if measured.series.last().is_some_and(|second| second.ops == 0) && expects_every_second(plan) {
+        faults.partial.push("nothing succeeded in the last second".into());
     }
+    if let (Some(why), Some(trouble)) = (faults.partial.last_mut(), &measured.last_trouble) {
+        why.push_str(&format!("; last trouble: {trouble}"));
+    }
+    faults.partial.extend(measured.notes.iter().cloned());
     faults
+}
+
+/// A load that is slow on purpose has seconds without an answer.
+fn expects_every_second(plan: &Plan) -> bool {
+    !plan.is_open() || plan.rate >= 5.0 || plan.phases.iter().any(|phase| phase.rate >= 5.0)
 }
 
 fn late_share(measured: &Measured) -> f64 {
@@ -72,7 +80,7 @@ pub fn is_client_bound(plan: &Plan, measured: &Measured) -> Option<bool> {
 }
 
 fn client_share(plan: &Plan, measured: &Measured) -> f64 {
-    measured.client_cpu_us as f64 / (measured.secs * 1e6 * plan.threads as f64)
+    measured.client_cpu_us as f64 / (measured.secs * 1e6 * plan.parts() as f64)
 }
 
 pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value {
@@ -90,6 +98,9 @@ pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value 
     let mut object = lane_json(plan, measured, &total.all(), all, gap);
     object.insert("read".into(), lane_json(plan, measured, &total.read, pure(&total.read), None).into());
     object.insert("write".into(), lane_json(plan, measured, &total.write, pure(&total.write), gap).into());
+    if !plan.phases.is_empty() {
+        object.insert("phases".into(), phases_json(plan, measured));
+    }
     object.insert("gap_at_s".into(), round(measured.gap_at as f64 / 1e9));
     object.insert("sends".into(), total.sends.into());
     object.insert("late_sends".into(), total.late_sends.into());
@@ -120,7 +131,7 @@ pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value 
     object.insert("invalid".into(), faults.invalid.into());
     object.insert("partial".into(), faults.partial.into());
     let codes: Map<String, Value> =
-        total.codes.iter().map(|(&code, &count)| (code_name(code), count.into())).collect();
+        total.codes.iter().map(|(&code, &count)| (code_name(plan.target, code), count.into())).collect();
     object.insert("error_codes".into(), codes.into());
     object.insert("servers".into(), servers_json(measured));
     object.insert("series".into(), series_json(measured));
@@ -218,8 +229,25 @@ pub fn machine_json(plan: &Plan, machine: &Machine, secs: f64, into: &mut Map<St
     }
 }
 
+/// Operations belong to a phase by when they ended.
+fn phases_json(plan: &Plan, measured: &Measured) -> Value {
+    let mut from = 0;
+    let one = |(phase, tally): (&Phase, &Tally)| {
+        let all = tally.all();
+        let mut object = histogram_json(&all.latency);
+        object.insert("from_s".into(), from.into());
+        object.insert("secs".into(), phase.secs.into());
+        object.insert("rate".into(), phase.rate.into());
+        object.insert("ops_per_s".into(), round(all.ok as f64 / phase.secs as f64));
+        object.insert("errors".into(), all.errors.into());
+        from += phase.secs;
+        Value::Object(object)
+    };
+    plan.phases.iter().zip(&measured.phases).map(one).collect()
+}
+
 fn series_json(measured: &Measured) -> Value {
-    let one = |second: &crate::run::Second| {
+    let one = |second: &crate::fold::Second| {
         json!({
             "second": second.nth,
             "ops": second.ops,
@@ -240,7 +268,9 @@ pub fn table(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Strin
     let json = json(plan, measured, report);
     let mut text = String::new();
     let how = if plan.is_open() {
-        format!("open loop at {}/s{}", plan.rate, if plan.poisson { ", Poisson" } else { "" })
+        let rates: Vec<String> = plan.phases.iter().map(|phase| format!("{}/s", phase.rate)).collect();
+        let rate = if rates.is_empty() { format!("{}/s", plan.rate) } else { rates.join(", then ") };
+        format!("open loop at {rate}{}", if plan.poisson { ", Poisson" } else { "" })
     } else {
         "closed loop: latencies are service times".into()
     };
@@ -280,6 +310,19 @@ pub fn table(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Strin
             cell("max_us"),
             cell("service_p99_us"),
             cell("errors")
+        );
+    }
+    for phase in json["phases"].as_array().into_iter().flatten() {
+        let cell = |field: &str| phase[field].as_f64().unwrap_or(0.0);
+        let _ = writeln!(
+            text,
+            "{:>3.0} s at {:>9.0}/s: {:>9.0} ops/s, p50 {:.0} us, p99 {:.0} us, {} errors",
+            cell("secs"),
+            cell("rate"),
+            cell("ops_per_s"),
+            cell("p50_us"),
+            cell("p99_us"),
+            phase["errors"]
         );
     }
     let figure = |field: &str| json[field].as_f64().map_or("-".into(), |value| format!("{value:.2}"));

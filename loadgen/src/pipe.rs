@@ -3,7 +3,11 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use rustls::ClientConnection;
+
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+
+use crate::access::Tls;
 
 const FIRST_INPUT: usize = 32 << 10;
 const LEAST_SPACE: usize = 1 << 10;
@@ -11,6 +15,7 @@ const LEAST_SPACE: usize = 1 << 10;
 #[derive(Debug)]
 pub struct Pipe {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     input: Vec<u8>,
     from: usize,
     to: usize,
@@ -39,6 +44,7 @@ impl Pipe {
         stream.set_nodelay(true)?;
         Ok(Pipe {
             stream,
+            tls: None,
             input: vec![0; size],
             from: 0,
             to: 0,
@@ -50,18 +56,20 @@ impl Pipe {
     }
 
     /// Starts to connect and returns at once; when the socket is writable, `connected` tells how it went.
-    pub fn connect(to: SocketAddr) -> io::Result<Pipe> {
-        Pipe::connect_sized(to, FIRST_INPUT)
+    pub fn connect(to: SocketAddr, tls: Option<&Tls>) -> io::Result<Pipe> {
+        Pipe::connect_sized(to, tls, FIRST_INPUT)
     }
 
-    pub fn connect_sized(to: SocketAddr, size: usize) -> io::Result<Pipe> {
+    pub fn connect_sized(to: SocketAddr, tls: Option<&Tls>, size: usize) -> io::Result<Pipe> {
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-        match rustix::net::connect(&socket, &to) {
-            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Pipe::sized(TcpStream::from(socket), size),
-            Err(other) => Err(other.into()),
-        }
+        let mut pipe = match rustix::net::connect(&socket, &to) {
+            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Pipe::sized(TcpStream::from(socket), size)?,
+            Err(other) => return Err(other.into()),
+        };
+        pipe.tls = tls.map(|tls| tls.session(to)).transpose()?.map(Box::new);
+        Ok(pipe)
     }
 
     pub fn connected(&self) -> io::Result<()> {
@@ -85,6 +93,9 @@ impl Pipe {
                 self.input.resize(self.input.len() * 2, 0);
             }
         }
+        if self.tls.is_some() {
+            return self.fill_tls();
+        }
         match self.stream.read(&mut self.input[self.to..]) {
             Ok(0) => Ok(Filled::Closed),
             Ok(count) => {
@@ -92,10 +103,52 @@ impl Pipe {
                 self.bytes_in += count as u64;
                 Ok(Filled::Some)
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                Ok(Filled::Nothing)
-            }
+            Err(error) if is_wait(&error) => Ok(Filled::Nothing),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Takes out all that could be deciphered: epoll knows nothing of what a session holds back.
+    fn fill_tls(&mut self) -> io::Result<Filled> {
+        let tls = self.tls.as_mut().expect("the caller looked");
+        let mut closed = false;
+        match tls.read_tls(&mut self.stream) {
+            Ok(0) => closed = true,
+            Ok(count) => self.bytes_in += count as u64,
+            Err(error) if is_wait(&error) => return Ok(Filled::Nothing),
+            Err(error) => return Err(error),
+        }
+        let state = tls.process_new_packets();
+        // Handshakes are answered here; what finds no room goes out with the next request.
+        while tls.wants_write() {
+            match tls.write_tls(&mut self.stream) {
+                Ok(count) => self.bytes_out += count as u64,
+                Err(error) if is_wait(&error) => break,
+                Err(_) if state.is_err() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        state.map_err(|error| io::Error::other(format!("TLS: {}", quorate::tls::words(&error))))?;
+        let before = self.to;
+        loop {
+            if self.input.len() - self.to < LEAST_SPACE {
+                self.input.resize(self.input.len() * 2, 0);
+            }
+            match tls.reader().read(&mut self.input[self.to..]) {
+                Ok(0) => break,
+                Ok(count) => self.to += count,
+                Err(error) if is_wait(&error) => break,
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if closed && tls.is_handshaking() {
+            return Err(io::Error::other("it hung up during the TLS handshake"));
+        }
+        match self.to > before {
+            true => Ok(Filled::Some),
+            false if closed => Ok(Filled::Closed),
+            false => Ok(Filled::Nothing),
         }
     }
 
@@ -110,11 +163,24 @@ impl Pipe {
     }
 
     pub fn has_output(&self) -> bool {
-        self.sent < self.out.len()
+        self.sent < self.out.len() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
     /// Sends what it can; `false`: the socket is full, wait until it is writable.
     pub fn flush(&mut self) -> io::Result<bool> {
+        if let Some(tls) = &mut self.tls {
+            tls.writer().write_all(&self.out)?;
+            self.out.clear();
+            while tls.wants_write() {
+                match tls.write_tls(&mut self.stream) {
+                    Ok(count) => self.bytes_out += count as u64,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            return Ok(true);
+        }
         while self.sent < self.out.len() {
             match self.stream.write(&self.out[self.sent..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -131,4 +197,8 @@ impl Pipe {
         self.sent = 0;
         Ok(true)
     }
+}
+
+fn is_wait(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

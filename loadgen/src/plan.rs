@@ -3,26 +3,48 @@
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use quorate::base::Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::access::Access;
 use crate::args;
-use crate::clock::MILLI;
+use crate::clock::{MILLI, SECOND};
 use crate::driver::{Protocol, ReadMode, STAMPED, Shape};
 use crate::fault::{self, Fault, Node, Spread};
 use crate::jobs::Job;
 use crate::keys::Dist;
 use crate::procfs;
+use crate::source::Pace;
 use crate::workload::{self, How, Scale};
 
 const DIGITS: usize = 8;
 const CONNS_MAX: usize = 100_000;
 const DEPTH_MAX: usize = 1 << 20;
 
-#[derive(Clone, Debug, Serialize)]
+/// A part of the window with a rate of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    pub secs: u64,
+    pub rate: f64,
+}
+
+impl FromStr for Phase {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Phase, String> {
+        let wanted = || format!("{text:?} is no SECONDS@RATE, as 10@5000 is");
+        let (secs, rate) = text.split_once('@').ok_or_else(wanted)?;
+        let phase =
+            Phase { secs: secs.parse().map_err(|_| wanted())?, rate: rate.parse().map_err(|_| wanted())? };
+        if phase.secs > 0 && phase.rate > 0.0 && phase.rate.is_finite() { Ok(phase) } else { Err(wanted()) }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     pub workload: Option<String>,
     pub scale: Option<Scale>,
@@ -45,7 +67,9 @@ pub struct Plan {
     pub conns: usize,
     pub depth: usize,
     pub threads: usize,
+    pub procs: usize,
     pub rate: f64,
+    pub phases: Vec<Phase>,
     pub poisson: bool,
     pub keys: u64,
     pub prefix: String,
@@ -60,6 +84,15 @@ pub struct Plan {
     pub warmup: u64,
     pub timeout_ms: u64,
     pub seed: u64,
+    pub tls: bool,
+    pub authenticated: bool,
+    #[serde(skip)]
+    pub access: Access,
+    /// What `access` is made of, for other processes of this run.
+    #[serde(skip)]
+    pub credentials: args::Credentials,
+    #[serde(skip)]
+    pub names: Vec<(String, SocketAddr)>,
 }
 
 impl Plan {
@@ -130,6 +163,9 @@ impl Plan {
                 }
             }
         }
+        let names: Vec<(String, SocketAddr)> =
+            place.servers.iter().cloned().zip(servers.iter().copied()).collect();
+        let access = Access::read(&place.credentials, target, &names)?;
         let spread = args.spread.unwrap_or_default();
         if spread != Spread::All && servers.len() > 1 {
             if nodes.is_empty() {
@@ -141,7 +177,7 @@ impl Plan {
                 };
                 nodes = servers.iter().enumerate().map(unnamed).collect();
             }
-            let leader = fault::leader(target, &nodes)?.address;
+            let leader = fault::leader(target, &nodes, &access)?.address;
             servers.retain(|&address| (address == leader) == (spread == Spread::Leader));
         }
         let data = place.cluster.as_ref().and_then(|file| file.parent().filter(|dir| dir.is_dir()));
@@ -163,7 +199,9 @@ impl Plan {
             conns: args.conns,
             depth: args.depth,
             threads: args.threads,
+            procs: args.procs,
             rate: args.rate,
+            phases: args.phases.clone(),
             poisson: args.poisson,
             keys: args.keys,
             key_size,
@@ -173,10 +211,19 @@ impl Plan {
             read_mode: args.read_mode.unwrap_or(target.read_mode()),
             batch: args.batch,
             preload: !args.no_preload,
-            secs: args.secs,
+            secs: if args.phases.is_empty() {
+                args.secs
+            } else {
+                args.phases.iter().map(|one| one.secs).sum()
+            },
             warmup: args.warmup,
             timeout_ms: args.timeout_ms,
             seed: args.seed,
+            tls: access.tls.is_some(),
+            authenticated: access.user.is_some() || access.token.is_some(),
+            access,
+            credentials: place.credentials.clone(),
+            names,
             prefix,
         };
         plan.check(digits_least)?;
@@ -191,8 +238,14 @@ impl Plan {
         if self.depth == 0 || self.depth > DEPTH_MAX {
             return no(format!("--depth {} is not between 1 and {DEPTH_MAX}", self.depth));
         }
-        if self.threads == 0 || self.threads > self.conns {
-            return no(format!("--threads {} is not between 1 and --conns {}", self.threads, self.conns));
+        if self.threads == 0 || self.procs == 0 || self.parts() > self.conns {
+            return no(format!(
+                "--threads {} in --procs {} are not between 1 and --conns {}",
+                self.threads, self.procs, self.conns
+            ));
+        }
+        if self.job.is_some() && (self.parts() > 1 || self.is_open()) {
+            return no("this workload has steps of its own: no --threads, --procs, --rate or --phases".into());
         }
         if !(0.0..=100.0).contains(&self.reads) {
             return no(format!("--reads {} is a percentage: 0 to 100", self.reads));
@@ -200,7 +253,7 @@ impl Plan {
         if self.rate < 0.0 || !self.rate.is_finite() {
             return no(format!("--rate {} is not a number of operations per second", self.rate));
         }
-        if self.poisson && self.rate == 0.0 {
+        if self.poisson && !self.is_open() {
             return no("--poisson needs an open loop: pass --rate".into());
         }
         if self.keys == 0 || self.secs == 0 || self.timeout_ms == 0 {
@@ -225,7 +278,35 @@ impl Plan {
     }
 
     pub fn is_open(&self) -> bool {
-        self.rate > 0.0
+        self.rate > 0.0 || !self.phases.is_empty()
+    }
+
+    /// Threads of all processes.
+    pub fn parts(&self) -> usize {
+        self.threads * self.procs
+    }
+
+    /// Which phase a second of the window belongs to.
+    pub fn phase_at(&self, second: u64) -> Option<usize> {
+        let mut end = 0;
+        self.phases.iter().position(|phase| {
+            end += phase.secs;
+            second < end
+        })
+    }
+
+    /// One thread's share of the schedule. The warm-up has the pace of what comes first.
+    pub fn paces(&self, origin: u64) -> Vec<Pace> {
+        let gap = |rate: f64| 1e9 * self.parts() as f64 / rate;
+        let mut until = origin + self.warmup * SECOND;
+        if self.phases.is_empty() {
+            return vec![Pace { gap: gap(self.rate), until: until + self.secs * SECOND }];
+        }
+        let pace = |phase: &Phase| {
+            until += phase.secs * SECOND;
+            Pace { gap: gap(phase.rate), until }
+        };
+        self.phases.iter().map(pace).collect()
     }
 
     pub fn timeout(&self) -> u64 {
@@ -244,6 +325,7 @@ impl Plan {
             read_mode: self.read_mode,
             checked,
             batch: self.batch,
+            access: self.access.clone(),
         })
     }
 }
@@ -309,6 +391,10 @@ pub mod tests {
             ("--key-size 5", "--key-size"),
             ("--prefix a/b", "begins with one /"),
             ("--secs 0", "--secs"),
+            ("--procs 8 --conns 4", "--procs"),
+            ("--phases 5x100", "SECONDS@RATE"),
+            ("--phases 5@0", "SECONDS@RATE"),
+            ("--workload fanout --procs 2", "steps of its own"),
         ] {
             let error = plan(flags).expect_err(flags);
             assert!(error.contains(word), "{flags}: {error}");

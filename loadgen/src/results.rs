@@ -43,10 +43,36 @@ impl Packed {
     }
 }
 
+/// Before anything is measured: the folder must be there, empty of results, and take files.
+pub fn claim(dir: &Path) -> Result<(), String> {
+    let name = dir.display();
+    if dir.join("result.json").exists() {
+        return Err(format!("{name} holds a result already, and results are never edited; pass another"));
+    }
+    let probe = dir.join(".probe");
+    let take = || {
+        fs::create_dir_all(dir)?;
+        fs::write(&probe, [b'x'; 4096])?;
+        fs::remove_file(&probe)
+    };
+    take().map_err(|error| {
+        let _ = fs::remove_file(&probe);
+        format!("{name}: {error}; nothing was measured, pass another --results")
+    })
+}
+
+/// The last of a folder's files, and all of it or nothing: a folder that has it is whole.
+fn seal(dir: &Path, result: &Value) -> io::Result<()> {
+    let part = dir.join(".result.json");
+    let written = fs::write(&part, serde_json::to_string_pretty(result)? + "\n");
+    let sealed = written.and_then(|()| fs::rename(&part, dir.join("result.json")));
+    sealed.inspect_err(|_| {
+        let _ = fs::remove_file(&part);
+    })
+}
+
 pub fn write(dir: &Path, plan: &Plan, measured: &Measured, result: &Value) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    let json = serde_json::to_string_pretty(result)? + "\n";
-    fs::write(dir.join("result.json"), json)?;
     fs::write(dir.join("series.csv"), series(measured))?;
     let total = &measured.total;
     type Choose = fn(&Packed) -> &Vec<u8>;
@@ -64,17 +90,22 @@ pub fn write(dir: &Path, plan: &Plan, measured: &Measured, result: &Value) -> io
         fs::write(dir.join(format!("{name}.hlog")), log(intervals, plan)?)?;
         fs::write(dir.join(format!("{name}.hgrm")), percentiles(histogram))?;
     }
-    Ok(())
+    seal(dir, result)
+}
+
+/// The folder of a ladder: its steps have theirs below it.
+pub fn write_ladder(dir: &Path, result: &Value) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    seal(dir, result)
 }
 
 /// The folder of a job: its figures, and how its latencies were spread.
 pub fn write_job(dir: &Path, result: &Value, latency: &Histogram<u64>) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    fs::write(dir.join("result.json"), serde_json::to_string_pretty(result)? + "\n")?;
     if !latency.is_empty() {
         fs::write(dir.join("lat-job.hgrm"), percentiles(latency))?;
     }
-    Ok(())
+    seal(dir, result)
 }
 
 fn series(measured: &Measured) -> String {

@@ -1,13 +1,13 @@
 //! One run: connect, prepare the keys, warm up, measure, wait for what is late.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread;
 
-use quorate::base::Rng;
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::book::{Book, Tick};
 use crate::ceiling::Ceiling;
@@ -16,24 +16,20 @@ use crate::driver::consul::Consul;
 use crate::driver::etcd::Etcd;
 use crate::driver::native::Native;
 use crate::driver::zk::Zk;
-use crate::driver::{Driver, Kind, Op, Protocol, Shape, Verdict};
+use crate::driver::{Driver, Kind, Op, Protocol};
 use crate::engine::{Engine, Settings};
 use crate::fault;
+use crate::fold::{Fold, Second};
 use crate::history::Scribe;
-use crate::keys::Picker;
+use crate::part::Crew;
 use crate::plan::Plan;
 use crate::procfs::{self, Machine, Usage};
 use crate::record::{Gap, Tally};
 use crate::results::Packed;
-use crate::source::{Closed, List, Mix, Next, Open, Source, Stamps};
+use crate::source::List;
+use crate::worker::{STEPS, Worker};
 
-const CONNECT_PATIENCE: u64 = 5 * SECOND;
-/// An operation that was due but found no slot may still be sent for so long after the window.
-const UNSENT_GRACE: u64 = SECOND;
-/// How often a key that could not be prepared is tried again.
-const PREPARE_TRIES: usize = 5;
-
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Trouble {
     Connect(String),
     Prepare(String),
@@ -41,15 +37,35 @@ pub enum Trouble {
     Local(String),
 }
 
-/// One second of the window.
-#[derive(Clone, Debug)]
-pub struct Second {
-    pub nth: u64,
-    pub ops: u64,
-    pub errors: u64,
-    pub p50: u64,
-    pub p99: u64,
-    pub max: u64,
+impl Trouble {
+    pub fn why(self) -> String {
+        match self {
+            Trouble::Connect(why) | Trouble::Prepare(why) | Trouble::Local(why) => why,
+        }
+    }
+}
+
+/// Set by an interrupt from the keyboard or a kind kill: the run ends early, and what it has measured is kept. A
+/// second one ends it at once.
+pub fn stop_flag() -> Arc<AtomicBool> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let make = || {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // Where signals cannot be caught they end the program, as they always did.
+            let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone());
+            let _ = signal_hook::flag::register(signal, flag.clone());
+        }
+        flag
+    };
+    FLAG.get_or_init(make).clone()
+}
+
+/// Until then, or until somebody wants to stop.
+fn sleep(clock: Clock, until: u64, stopped: &impl Fn() -> bool) {
+    while clock.now() < until && !stopped() {
+        clock.sleep_until(until.min(clock.now() + 50 * MILLI));
+    }
 }
 
 #[derive(Debug)]
@@ -57,6 +73,8 @@ pub struct Measured {
     /// Length of the window.
     pub secs: f64,
     pub total: Tally,
+    /// One for each phase of the plan.
+    pub phases: Vec<Tally>,
     pub series: Vec<Second>,
     /// Each second's histograms; what ended after the window is the last.
     pub packed: Vec<(u64, Packed)>,
@@ -76,27 +94,66 @@ pub struct Measured {
     pub ceiling: Option<Ceiling>,
     /// Parts of the history, one for each thread.
     pub history: Vec<PathBuf>,
+    /// What the servers did last that they should not have.
+    pub last_trouble: Option<String>,
+    /// Why this is less than was asked for.
+    pub notes: Vec<String>,
 }
 
-struct Shared {
+/// What the threads of a run have in common.
+pub struct Shared {
     barrier: Barrier,
     failed: AtomicBool,
-    trouble: Mutex<Option<Trouble>>,
+    pub trouble: Mutex<Option<Trouble>>,
     /// When the warm-up begins.
-    origin: AtomicU64,
+    pub origin: AtomicU64,
+    pub stop: Arc<AtomicBool>,
+    pub last_trouble: Mutex<Option<String>>,
+    pub notes: Mutex<Vec<String>>,
 }
 
 impl Shared {
-    /// Everybody has come to the end of a step. `false`: somebody failed, and all give up.
-    fn meet(&self, step: Result<(), Trouble>) -> bool {
-        if let Err(trouble) = step {
-            self.trouble.lock().expect("no thread panics with it").get_or_insert(trouble);
-            self.failed.store(true, Ordering::SeqCst);
+    pub fn new(members: usize) -> Shared {
+        Shared {
+            barrier: Barrier::new(members),
+            failed: AtomicBool::new(false),
+            trouble: Mutex::new(None),
+            origin: AtomicU64::new(0),
+            stop: stop_flag(),
+            last_trouble: Mutex::new(None),
+            notes: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Everybody has come to the end of a step. `false`: somebody failed, and all give up.
+    pub fn meet(&self, step: Result<(), Trouble>) -> bool {
+        self.meet_and(step, |_| Ok(()))
+    }
+
+    /// As `meet`, and one member has the last word when all have come: whoever speaks for this process elsewhere.
+    pub fn meet_and(
+        &self,
+        step: Result<(), Trouble>,
+        last_word: impl FnOnce(bool) -> Result<(), Trouble>,
+    ) -> bool {
+        self.fail_if(step);
+        self.barrier.wait();
+        self.fail_if(last_word(!self.failed.load(Ordering::SeqCst)));
         self.barrier.wait();
         let go = !self.failed.load(Ordering::SeqCst);
         self.barrier.wait(); // Nobody may fail the next step before all have looked.
         go
+    }
+
+    fn fail_if(&self, step: Result<(), Trouble>) {
+        if let Err(trouble) = step {
+            self.trouble.lock().expect("no thread panics with it").get_or_insert(trouble);
+            self.failed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    pub fn note(&self, note: String) {
+        self.notes.lock().expect("no thread panics with it").push(note);
     }
 }
 
@@ -128,8 +185,15 @@ pub fn answers(plan: &Plan) -> bool {
 
 fn answers_with<D: Driver>(plan: &Plan) -> Option<()> {
     let clock = Clock::start();
-    let settings =
-        Settings { servers: plan.servers.clone(), conns: 1, first: 0, depth: 1, timeout: plan.timeout() };
+    let settings = Settings {
+        servers: plan.servers.clone(),
+        tls: plan.access.tls.clone(),
+        conns: 1,
+        first: 0,
+        depth: 1,
+        timeout: plan.timeout(),
+        stop: Arc::default(),
+    };
     let (send, _ticks) = channel();
     let book = Book::new(false, send, Arc::default(), None);
     let mut engine = Engine::<D>::new(clock, settings, &plan.shape(false), book).ok()?;
@@ -148,43 +212,60 @@ fn run_with<D: Driver>(
     watch: &mut dyn Watch,
 ) -> Result<Measured, Trouble> {
     let clock = Clock::start();
-    let shape = plan.shape(history.is_some());
-    let shared = Shared {
-        barrier: Barrier::new(plan.threads + 1),
-        failed: AtomicBool::new(false),
-        trouble: Mutex::new(None),
-        origin: AtomicU64::new(0),
-    };
     let gap = Arc::new(Gap::default());
     let (send, ticks) = channel();
-    let parts: Vec<PathBuf> = (0..plan.threads)
+    let parts: Vec<PathBuf> = (0..plan.parts())
         .filter_map(|thread| history.map(|path| path.with_extension(format!("part{thread}"))))
         .collect();
+    let crew = match plan.procs {
+        1 => None,
+        _ => Some(Crew::hire(plan, history, clock).map_err(Trouble::Local)?),
+    };
+    let shared = Shared::new(1 + if crew.is_some() { plan.procs } else { plan.threads });
     thread::scope(|scope| {
-        for thread in 0..plan.threads {
-            let (shape, gap, send) = (shape.clone(), gap.clone(), send.clone());
-            let (shared, part) = (&shared, parts.get(thread).cloned());
-            scope.spawn(move || {
-                let scribe = part.map(|path| {
-                    Scribe::create(&path, plan.read_mode)
-                        .map_err(|error| Trouble::Local(format!("{}: {error}", path.display())))
-                });
-                let (scribe, made) = match scribe.transpose() {
-                    Ok(scribe) => (scribe, Ok(())),
-                    Err(trouble) => (None, Err(trouble)),
-                };
-                let book = Book::new(plan.is_open(), send, gap, scribe);
-                Worker::<D> { plan, shape, clock, thread, shared, engine: None }.work(book, made);
-            });
+        match &crew {
+            Some(crew) => crew.lead(scope, &shared, &send),
+            None => {
+                for thread in 0..plan.threads {
+                    let (gap, send, shared) = (gap.clone(), send.clone(), &shared);
+                    scope.spawn(move || labour::<D>(plan, history, clock, thread, gap, send, shared));
+                }
+            }
         }
         drop(send);
-        let measured = conduct(plan, clock, &shared, &gap, &ticks, watch);
+        let measured = conduct(plan, clock, &shared, &gap, &ticks, crew.as_ref(), watch);
+        if let (None, Some(crew)) = (&measured, &crew) {
+            crew.dismiss();
+        }
         measured.map(|measured| Measured { history: parts.clone(), ..measured })
     })
     .ok_or_else(|| {
         let trouble = shared.trouble.lock().expect("no thread panics with it").take();
         trouble.unwrap_or_else(|| Trouble::Local("a thread ended early".into()))
     })
+}
+
+/// One thread of load, from the first connection to the last answer. `thread` counts over all processes.
+pub fn labour<D: Driver>(
+    plan: &Plan,
+    history: Option<&PathBuf>,
+    clock: Clock,
+    thread: usize,
+    gap: Arc<Gap>,
+    send: Sender<Tick>,
+    shared: &Shared,
+) {
+    let scribe = history.map(|path| path.with_extension(format!("part{thread}"))).map(|path| {
+        Scribe::create(&path, plan.read_mode)
+            .map_err(|error| Trouble::Local(format!("{}: {error}", path.display())))
+    });
+    let (scribe, made) = match scribe.transpose() {
+        Ok(scribe) => (scribe, Ok(())),
+        Err(trouble) => (None, Err(trouble)),
+    };
+    let book = Book::new(plan.is_open(), send, gap, scribe);
+    let shape = plan.shape(history.is_some());
+    Worker::<D> { plan, shape, clock, thread, shared, engine: None }.work(book, made);
 }
 
 /// The main thread's part. `None`: a thread failed, its trouble is in `shared`.
@@ -194,6 +275,7 @@ fn conduct(
     shared: &Shared,
     gap: &Gap,
     ticks: &Receiver<Tick>,
+    crew: Option<&Crew>,
     watch: &mut dyn Watch,
 ) -> Option<Measured> {
     for _ in 0..STEPS {
@@ -207,58 +289,72 @@ fn conduct(
     shared.origin.store(origin, Ordering::SeqCst);
     shared.meet(Ok(()));
 
-    let mut fold = Fold {
-        plan,
-        start,
-        pending: BTreeMap::new(),
-        total: Tally::default(),
-        series: Vec::new(),
-        packed: Vec::new(),
-    };
+    let mut fold = Fold::new(plan, plan.parts(), origin);
+    let stopped = || shared.stop.load(Ordering::Relaxed);
     for second in 1..=plan.warmup {
-        clock.sleep_until(origin + second * SECOND);
-        fold.take(ticks, watch, origin);
+        sleep(clock, origin + second * SECOND, &stopped);
+        fold.take(ticks, watch);
     }
-    clock.sleep_until(start);
+    sleep(clock, start, &stopped);
     let before: Vec<Option<Usage>> = plan.pids.iter().map(|&pid| procfs::usage(pid)).collect();
-    let client_before = procfs::own_cpu_us();
+    let client_cpu = || procfs::own_cpu_us() + crew.map_or(0, Crew::cpu_us);
+    let client_before = client_cpu();
     let machine_before = Machine::now(plan.disk.as_deref());
     let fault = plan.fault.clone().map(|fault| {
-        let (nodes, target) = (plan.nodes.clone(), plan.target);
+        let (nodes, target, access) = (plan.nodes.clone(), plan.target, plan.access.clone());
         thread::spawn(move || {
             clock.sleep_until(start + (fault.at * 1e9) as u64);
-            fault.act(target, &nodes, (clock.now() - start) as f64 / 1e9)
+            fault.act(target, &nodes, &access, (clock.now() - start) as f64 / 1e9)
         })
     });
     let mut server_series = Vec::new();
     let mut last = before.clone();
     for second in 1..=plan.secs {
-        clock.sleep_until(start + second * SECOND);
+        sleep(clock, start + second * SECOND, &stopped);
         for (seen, &pid) in last.iter_mut().zip(&plan.pids) {
             // A server that died keeps what it had used.
             *seen = procfs::usage(pid).or(*seen);
         }
         server_series.push(sum(&last));
+        if stopped() {
+            break;
+        }
         if second < plan.secs {
-            fold.take(ticks, watch, origin);
+            fold.take(ticks, watch);
         }
     }
-    let client_cpu_us = procfs::own_cpu_us() - client_before;
+    let client_cpu_us = client_cpu() - client_before;
     let machine = Machine::now(plan.disk.as_deref()).since(&machine_before);
+    let now = clock.now();
+    if stopped() && now < end {
+        if now < start + MILLI {
+            let nothing = Trouble::Local("it was ended before anything was measured".into());
+            shared.trouble.lock().expect("no thread panics with it").get_or_insert(nothing);
+            return None;
+        }
+        shared.note(format!("it was ended after {:.1} of {} s", (now - start) as f64 / 1e9, plan.secs));
+        if let Some(crew) = crew {
+            crew.interrupt();
+        }
+    }
+    let end = end.min(now);
     gap.on_write(end);
     // The threads hang up when they have waited for what is late.
     while let Ok(tick) = ticks.recv() {
-        fold.add(tick, watch, origin);
+        fold.add(tick, watch);
     }
-    fold.finish(watch, origin);
+    fold.finish(watch);
+    let (longest, since) = crew.map_or((gap.longest(), gap.since()), Crew::longest_gap);
+    let notes = std::mem::take(&mut *shared.notes.lock().expect("no thread panics with it"));
     let servers = plan.pids.iter().zip(before).zip(last);
     Some(Measured {
-        secs: plan.secs as f64,
+        secs: (end - start) as f64 / 1e9,
         total: fold.total,
+        phases: fold.phases,
         series: fold.series,
         packed: fold.packed,
-        max_gap: (plan.reads < 100.0).then(|| gap.longest()),
-        gap_at: gap.since().saturating_sub(start),
+        max_gap: (plan.reads < 100.0).then_some(longest),
+        gap_at: since.saturating_sub(start),
         servers: servers.filter_map(|((&pid, before), after)| Some((pid, before?, after?))).collect(),
         server_series,
         client_cpu_us,
@@ -266,6 +362,8 @@ fn conduct(
         fault: fault.map(|thread| thread.join().unwrap_or_else(|_| Err("the fault's thread died".into()))),
         ceiling: None,
         history: Vec::new(),
+        last_trouble: shared.last_trouble.lock().expect("no thread panics with it").take(),
+        notes,
     })
 }
 
@@ -276,227 +374,4 @@ fn sum(all: &[Option<Usage>]) -> Usage {
         disk_write_bytes: sum.disk_write_bytes + one.disk_write_bytes,
         context_switches: sum.context_switches + one.context_switches,
     })
-}
-
-/// Puts the threads' ticks together, second by second.
-struct Fold<'a> {
-    plan: &'a Plan,
-    start: u64,
-    pending: BTreeMap<u64, (usize, Tally)>,
-    total: Tally,
-    series: Vec<Second>,
-    packed: Vec<(u64, Packed)>,
-}
-
-impl Fold<'_> {
-    fn take(&mut self, ticks: &Receiver<Tick>, watch: &mut dyn Watch, origin: u64) {
-        while let Ok(tick) = ticks.try_recv() {
-            self.add(tick, watch, origin);
-        }
-    }
-
-    fn add(&mut self, tick: Tick, watch: &mut dyn Watch, origin: u64) {
-        let entry = self.pending.entry(tick.from).or_default();
-        entry.0 += 1;
-        entry.1.merge(&tick.tally);
-        while let Some(first) = self.pending.first_entry()
-            && first.get().0 == self.plan.threads
-        {
-            let (from, (_, tally)) = first.remove_entry();
-            self.close(from, tally, watch, origin);
-        }
-    }
-
-    fn finish(&mut self, watch: &mut dyn Watch, origin: u64) {
-        while let Some((from, (_, tally))) = self.pending.pop_first() {
-            self.close(from, tally, watch, origin);
-        }
-    }
-
-    fn close(&mut self, from: u64, tally: Tally, watch: &mut dyn Watch, origin: u64) {
-        let end = self.start + self.plan.secs * SECOND;
-        watch.on_second(self.plan, from.saturating_sub(origin) / SECOND + 1, &tally);
-        if from + SECOND / 2 < self.start {
-            return; // The warm-up's.
-        }
-        let nth = (from + SECOND / 2 - self.start) / SECOND;
-        self.packed.push((nth, Packed::of(&tally)));
-        if from + SECOND / 2 < end {
-            self.total.merge(&tally);
-            let all = tally.all();
-            self.series.push(Second {
-                nth,
-                ops: all.ok,
-                errors: all.errors,
-                p50: all.latency.value_at_quantile(0.5),
-                p99: all.latency.value_at_quantile(0.99),
-                max: all.latency.max(),
-            });
-        } else {
-            // What ended after the window counts in latencies and errors, not in throughput.
-            let mut late = tally;
-            (late.read.ok, late.write.ok) = (0, 0);
-            self.total.merge(&late);
-        }
-    }
-}
-
-/// Meetings before the load: connected, roots made, keys made.
-const STEPS: usize = 3;
-
-struct Worker<'a, D> {
-    plan: &'a Plan,
-    shape: Arc<Shape>,
-    clock: Clock,
-    thread: usize,
-    shared: &'a Shared,
-    engine: Option<Engine<D>>,
-}
-
-impl<D: Driver> Worker<'_, D> {
-    fn work(mut self, book: Book, made: Result<(), Trouble>) {
-        let connected = made.and_then(|()| self.connect(book));
-        if !self.shared.meet(connected) {
-            return;
-        }
-        let roots = self.prepare_roots();
-        if !self.shared.meet(roots) {
-            return;
-        }
-        let keys = self.prepare_keys();
-        if !self.shared.meet(keys) {
-            return;
-        }
-        self.shared.meet(Ok(())); // The main thread has chosen the time.
-        let done = self.measure();
-        if let Err(trouble) = done {
-            self.shared.trouble.lock().expect("no thread panics with it").get_or_insert(trouble);
-        }
-    }
-
-    fn engine(&mut self) -> &mut Engine<D> {
-        self.engine.as_mut().expect("made by `connect`, the first step")
-    }
-
-    fn connect(&mut self, book: Book) -> Result<(), Trouble> {
-        let (plan, thread) = (self.plan, self.thread);
-        let share = |nth: usize| plan.conns * nth / plan.threads;
-        let settings = Settings {
-            servers: plan.servers.clone(),
-            conns: share(thread + 1) - share(thread),
-            first: share(thread),
-            depth: plan.depth,
-            timeout: plan.timeout(),
-        };
-        let mut engine = Engine::new(self.clock, settings, &self.shape, book)
-            .map_err(|error| Trouble::Local(format!("epoll: {error}")))?;
-        engine.connect(CONNECT_PATIENCE).map_err(Trouble::Connect)?;
-        self.engine = Some(engine);
-        Ok(())
-    }
-
-    fn prepare_roots(&mut self) -> Result<(), Trouble> {
-        if !self.plan.preload || self.thread > 0 {
-            return Ok(());
-        }
-        for key in 0..D::roots(&self.shape) {
-            self.work_off(vec![Op { kind: Kind::Root, key, stamp: 0 }])?;
-        }
-        Ok(())
-    }
-
-    /// Creates this thread's share of the keys. With a history each is also written, so that whatever a read
-    /// finds was written within that history.
-    fn prepare_keys(&mut self) -> Result<(), Trouble> {
-        if !self.plan.preload {
-            return Ok(());
-        }
-        let mine = (self.thread as u64..self.plan.keys).step_by(self.plan.threads);
-        self.work_off(mine.clone().map(|key| Op { kind: Kind::Create, key, stamp: 0 }).collect())?;
-        if self.shape.checked {
-            let mut stamps = Stamps::new(self.thread + self.plan.threads);
-            self.work_off(mine.map(|key| Op { kind: Kind::Write, key, stamp: stamps.next() }).collect())?;
-        }
-        Ok(())
-    }
-
-    fn work_off(&mut self, mut list: Vec<Op>) -> Result<(), Trouble> {
-        self.engine().set_depth(None);
-        self.engine().book.failures = Some(Vec::new());
-        for _ in 0..PREPARE_TRIES {
-            let engine = self.engine();
-            engine
-                .drive(&mut List(list.drain(..)), u64::MAX, u64::MAX)
-                .map_err(|error| Trouble::Local(format!("epoll: {error}")))?;
-            let failures = std::mem::take(engine.book.failures.as_mut().expect("set above"));
-            let Some(first) = failures.first() else {
-                engine.book.failures = None;
-                return Ok(());
-            };
-            if let Verdict::Failed(code) = first.verdict {
-                return Err(Trouble::Prepare(format!(
-                    "the server refuses to {} with code {code}",
-                    match first.op.kind {
-                        Kind::Root => "make the directory of the keys".into(),
-                        _ => format!("write key {}", first.op.key),
-                    }
-                )));
-            }
-            list = failures.iter().map(|failure| failure.op).collect();
-        }
-        let why = self.engine().trouble().unwrap_or("no answer").to_string();
-        Err(Trouble::Prepare(format!("keys could not be made in {PREPARE_TRIES} attempts; last: {why}")))
-    }
-
-    fn measure(&mut self) -> Result<(), Trouble> {
-        let plan = self.plan;
-        let origin = self.shared.origin.load(Ordering::SeqCst);
-        let start = origin + plan.warmup * SECOND;
-        let end = start + plan.secs * SECOND;
-        let mut seeds = Rng::new(plan.seed);
-        let mut rng = (0..=self.thread).map(|_| seeds.fork()).last().expect("at least one");
-        let pacer = rng.fork();
-        let picker = Picker::new(plan.dist, plan.keys, self.thread as u64, plan.threads as u64);
-        let mix = Mix::new(rng, picker, plan.reads, Stamps::new(self.thread));
-        let engine = self.engine();
-        engine.set_depth(Some(plan.depth));
-        engine.book.begin(origin, (start, end));
-        self.clock.sleep_until(origin);
-        let driven = if plan.is_open() {
-            let rate = plan.rate / plan.threads as f64;
-            let mut open = Open::new(mix, pacer, rate, plan.poisson, origin, end);
-            self.drive(&mut open, end + UNSENT_GRACE.min(plan.timeout()), end)
-        } else {
-            self.drive(&mut Closed { mix, until: end }, end, end)
-        };
-        driven?;
-        let checked = self.shape.checked;
-        self.engine().book.end();
-        if checked {
-            self.read_all()?;
-        }
-        match self.engine().book.scribe.take().map(Scribe::finish) {
-            Some(Err(error)) => Err(Trouble::Local(format!("the history could not be written: {error}"))),
-            _ => Ok(()),
-        }
-    }
-
-    fn drive<S: Source>(&mut self, source: &mut S, issue_until: u64, end: u64) -> Result<(), Trouble> {
-        let (clock, timeout) = (self.clock, self.plan.timeout());
-        let engine = self.engine();
-        engine
-            .drive(source, issue_until, end + timeout)
-            .map_err(|error| Trouble::Local(format!("epoll: {error}")))?;
-        engine.abandon();
-        while let Next::Op(op, intended) = source.next(u64::MAX) {
-            engine.book.on_unsent(&op, intended, clock.now());
-        }
-        Ok(())
-    }
-
-    /// After the load: what is there now? An acknowledged write that is missing shows here.
-    fn read_all(&mut self) -> Result<(), Trouble> {
-        let mine = (self.thread as u64..self.plan.keys).step_by(self.plan.threads);
-        self.work_off(mine.map(|key| Op { kind: Kind::Audit, key, stamp: 0 }).collect())
-    }
 }

@@ -81,20 +81,26 @@ impl Source for Closed {
 pub struct Open {
     mix: Mix,
     pacer: Rng,
-    /// Nanoseconds between two starts, on average.
-    gap: f64,
+    /// The schedule's parts that are not over yet, last first.
+    paces: Vec<Pace>,
     poisson: bool,
     next: f64,
-    until: u64,
+}
+
+/// A part of the schedule: so much between two starts, on average, until then.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub gap: f64,
+    pub until: u64,
 }
 
 impl Open {
-    /// `rate` is this source's share; `from` and `until` bound the intended starts.
-    pub fn new(mix: Mix, mut pacer: Rng, rate: f64, poisson: bool, from: u64, until: u64) -> Open {
-        let gap = 1e9 / rate;
+    /// `paces`: this source's share; starts lie between `from` and the end of the last.
+    pub fn new(mix: Mix, mut pacer: Rng, mut paces: Vec<Pace>, poisson: bool, from: u64) -> Open {
         // Threads begin at different points of the period, or they would all send at once.
-        let next = from as f64 + pacer.unit() * gap;
-        Open { mix, pacer, gap, poisson, next, until }
+        let next = from as f64 + pacer.unit() * paces.first().map_or(0.0, |pace| pace.gap);
+        paces.reverse();
+        Open { mix, pacer, paces, poisson, next }
     }
 }
 
@@ -102,14 +108,22 @@ impl Source for Open {
     const OPEN: bool = true;
 
     fn next(&mut self, now: u64) -> Next {
-        let intended = self.next as u64;
-        if intended >= self.until {
-            return Next::Dry;
-        }
+        let mut intended = self.next as u64;
+        let gap = loop {
+            let Some(pace) = self.paces.last() else { return Next::Dry };
+            if intended < pace.until {
+                break pace.gap;
+            }
+            // What a slow pace had laid beyond its end begins with the next one.
+            intended =
+                intended.min(pace.until + self.paces.iter().rev().nth(1).map_or(0, |next| next.gap as u64));
+            self.next = self.next.min(intended as f64);
+            self.paces.pop();
+        };
         if intended > now {
             return Next::At(intended);
         }
-        self.next += if self.poisson { -(1.0 - self.pacer.unit()).ln() * self.gap } else { self.gap };
+        self.next += if self.poisson { -(1.0 - self.pacer.unit()).ln() * gap } else { gap };
         Next::Op(self.mix.draw(), intended)
     }
 }
@@ -137,8 +151,25 @@ mod tests {
         Mix::new(Rng::new(1), Picker::new(Dist::Uniform, 10, 0, 1), reads, Stamps::new(0))
     }
 
+    fn pace(rate: f64, until: u64) -> Vec<Pace> {
+        vec![Pace { gap: 1e9 / rate, until }]
+    }
+
+    #[test]
+    fn each_phase_has_its_rate() {
+        let paces =
+            [pace(1000.0, 1_000_000_000), pace(10.0, 2_000_000_000), pace(500.0, 3_000_000_000)].concat();
+        let mut open = Open::new(mix(0.0), Rng::new(9), paces, false, 0);
+        let mut counts = [0; 3];
+        while let Next::Op(_, at) = open.next(u64::MAX) {
+            counts[(at / 1_000_000_000) as usize] += 1;
+        }
+        assert!((999..=1000).contains(&counts[0]) && (9..=10).contains(&counts[1]), "{counts:?}");
+        assert!((498..=500).contains(&counts[2]), "{counts:?}");
+    }
+
     fn starts(poisson: bool) -> Vec<u64> {
-        let mut open = Open::new(mix(0.0), Rng::new(9), 1000.0, poisson, 5_000_000_000, 15_000_000_000);
+        let mut open = Open::new(mix(0.0), Rng::new(9), pace(1000.0, 15_000_000_000), poisson, 5_000_000_000);
         let mut all = Vec::new();
         while let Next::Op(_, at) = open.next(u64::MAX) {
             all.push(at);
@@ -166,7 +197,7 @@ mod tests {
 
     #[test]
     fn an_early_caller_is_told_when() {
-        let mut open = Open::new(mix(0.0), Rng::new(9), 10.0, false, 1_000, 1_000_000_000);
+        let mut open = Open::new(mix(0.0), Rng::new(9), pace(10.0, 1_000_000_000), false, 1_000);
         let Next::At(at) = open.next(0) else { panic!("too early for an operation") };
         assert!(matches!(open.next(at), Next::Op(_, intended) if intended == at));
     }

@@ -4,14 +4,14 @@
 use std::fmt::Write;
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::driver::ReadMode;
 use crate::fault::Spread;
 use crate::jobs::Job;
 use crate::keys::Dist;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
     /// A tenth of the connections and keys: three servers and loadgen on one small host

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Ask, Manner, Said, Talk};
 use crate::driver::Malformed;
-use crate::driver::consul::Head;
+use crate::driver::consul::{Head, token_header};
 
 #[derive(Clone, Debug)]
 enum Kind {
@@ -16,6 +16,7 @@ enum Kind {
 
 pub struct Consul {
     value: Vec<u8>,
+    token: String,
     greeted: bool,
     asked: VecDeque<(u32, Kind)>,
 }
@@ -24,7 +25,8 @@ impl Talk for Consul {
     const ONE_SHOT: bool = false;
 
     fn new(manner: &Manner) -> Consul {
-        Consul { value: manner.value.clone(), greeted: false, asked: VecDeque::new() }
+        let token = token_header(&manner.access);
+        Consul { value: manner.value.clone(), token, greeted: false, asked: VecDeque::new() }
     }
 
     fn hello(&mut self, _out: &mut Vec<u8>) {}
@@ -37,16 +39,16 @@ impl Talk for Consul {
                     *first ^= 1;
                 }
                 let length = self.value.len();
-                put_request(out, "PUT", key, &format!("Content-Length: {length}\r\n"));
+                put_request(out, "PUT", key, &format!("{}Content-Length: {length}\r\n", self.token));
                 out.extend_from_slice(&self.value);
                 Kind::Plain
             }
             Ask::Drop(key) => {
-                put_request(out, "DELETE", key, "");
+                put_request(out, "DELETE", key, &self.token);
                 Kind::Plain
             }
             Ask::Watch(key) => {
-                put_request(out, "GET", key, "");
+                put_request(out, "GET", key, &self.token);
                 Kind::Look(key.into())
             }
             Ask::Count(_) | Ask::Bye => return,
@@ -89,7 +91,7 @@ impl Talk for Consul {
 
 impl Consul {
     fn wait(&mut self, tag: u32, key: String, index: u64, out: &mut Vec<u8>) {
-        put_request(out, "GET", &format!("{key}?index={index}&wait=10m"), "");
+        put_request(out, "GET", &format!("{key}?index={index}&wait=10m"), &self.token);
         self.asked.push_back((tag, Kind::Wait(key)));
     }
 }

@@ -5,20 +5,25 @@ use std::collections::HashMap;
 
 use super::{Ask, Manner, Said, Talk};
 use crate::driver::Malformed;
+use crate::driver::etcd::{credentials, token_of};
 use crate::driver::http2::{
-    PREFACE, WINDOW_FIRST, WINDOW_MAX, frame, grpc_status, put_head, put_settings, put_window_update,
-    setting, take_frame,
+    PREFACE, WINDOW_FIRST, WINDOW_MAX, frame, grpc_status, put_head, put_settings, put_string,
+    put_window_update, setting, take_frame,
 };
 use crate::driver::protobuf::{Value, fields, put_varint};
 
 const PUT: &str = "/etcdserverpb.KV/Put";
 const DELETE: &str = "/etcdserverpb.KV/DeleteRange";
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
+const AUTHENTICATE: &str = "/etcdserverpb.Auth/Authenticate";
 const REFILL_AT: u32 = 1 << 29;
 
 pub struct Etcd {
-    value: Vec<u8>,
+    manner: Manner,
     greeted: bool,
+    /// The call that asks for a token, and what it gave.
+    proof: Option<(u32, Vec<u8>)>,
+    token: String,
     next_stream: u32,
     calls: HashMap<u32, u32>,
     /// The watch's stream and tag, and the bytes of a message that is not whole yet.
@@ -32,8 +37,10 @@ impl Talk for Etcd {
 
     fn new(manner: &Manner) -> Etcd {
         Etcd {
-            value: manner.value.clone(),
+            manner: manner.clone(),
             greeted: false,
+            proof: None,
+            token: String::new(),
             next_stream: 1,
             calls: HashMap::new(),
             watch: None,
@@ -58,7 +65,7 @@ impl Talk for Etcd {
         let path = match ask {
             Ask::Make { key, .. } | Ask::Put(key) => {
                 put_field(&mut message, 1, key.as_bytes());
-                put_field(&mut message, 2, &self.value);
+                put_field(&mut message, 2, &self.manner.value);
                 PUT
             }
             Ask::Drop(key) => {
@@ -73,32 +80,13 @@ impl Talk for Etcd {
             }
             Ask::Count(_) | Ask::Bye => return,
         };
-        let stream = self.next_stream;
-        self.next_stream += 2;
-        let last = if path == WATCH {
+        let last = if path == WATCH { 0 } else { frame::END_STREAM };
+        let stream = self.call(path, &message, last, out);
+        if path == WATCH {
             self.watch = Some((stream, tag));
-            0
         } else {
             self.calls.insert(stream, tag);
-            frame::END_STREAM
-        };
-        let mut block = vec![0x83, 0x86]; // :method POST, :scheme http
-        for (name, value) in [
-            (&[0x04][..], path),
-            (&[0x01], "loadgen"),
-            (&[0x0f, 0x10], "application/grpc"),
-            (b"\x00\x02te", "trailers"),
-        ] {
-            block.extend_from_slice(name);
-            block.push(value.len() as u8);
-            block.extend_from_slice(value.as_bytes());
         }
-        put_head(out, block.len(), frame::HEADERS, frame::END_HEADERS, stream);
-        out.extend_from_slice(&block);
-        put_head(out, message.len() + 5, frame::DATA, last, stream);
-        out.push(0);
-        out.extend_from_slice(&(message.len() as u32).to_be_bytes());
-        out.extend_from_slice(&message);
     }
 
     fn hear(&mut self, input: &[u8], out: &mut Vec<u8>, said: &mut Vec<Said>) -> Result<usize, Malformed> {
@@ -108,10 +96,16 @@ impl Talk for Etcd {
             match one.kind {
                 frame::SETTINGS if one.flags & frame::ACK == 0 => {
                     put_head(out, 0, frame::SETTINGS, frame::ACK, 0);
-                    if !self.greeted {
-                        self.greeted = true;
-                        said.push(Said::Ready);
+                    match self.manner.access.user.clone() {
+                        _ if self.greeted => {}
+                        Some((name, password)) => {
+                            let message = credentials(&name, &password);
+                            let stream = self.call(AUTHENTICATE, &message, frame::END_STREAM, out);
+                            self.proof = Some((stream, Vec::new()));
+                        }
+                        None => said.push(Said::Ready),
                     }
+                    self.greeted = true;
                 }
                 frame::PING if one.flags & frame::ACK == 0 => {
                     put_head(out, one.body.len(), frame::PING, frame::ACK, 0);
@@ -122,6 +116,11 @@ impl Talk for Etcd {
                     if self.received >= REFILL_AT {
                         put_window_update(out, 0, self.received);
                         self.received = 0;
+                    }
+                    if let Some((stream, answer)) = &mut self.proof
+                        && *stream == one.stream
+                    {
+                        answer.extend_from_slice(one.content()?);
                     }
                     if let Some((stream, tag)) = self.watch
                         && stream == one.stream
@@ -135,6 +134,14 @@ impl Talk for Etcd {
                         return Err(Malformed("the server ended a watch".into()));
                     }
                     let code = grpc_status(one.content()?)?;
+                    if let Some((_, answer)) = self.proof.take_if(|(stream, _)| *stream == one.stream) {
+                        let token = token_of(&answer).filter(|_| code == 0);
+                        let token = token.ok_or_else(|| {
+                            Malformed(format!("the server refuses --user with code {code}"))
+                        })?;
+                        self.token = String::from_utf8_lossy(token).into_owned();
+                        said.push(Said::Ready);
+                    }
                     if let Some(tag) = self.calls.remove(&one.stream) {
                         said.push(Said::Done { tag, code, value: 0 });
                     }
@@ -155,6 +162,33 @@ impl Talk for Etcd {
 }
 
 impl Etcd {
+    /// Opens a stream with one message; `last`: whether it is the only one.
+    fn call(&mut self, path: &str, message: &[u8], last: u8, out: &mut Vec<u8>) -> u32 {
+        let stream = self.next_stream;
+        self.next_stream += 2;
+        // :method POST, :scheme http or https
+        let mut block = vec![0x83, if self.manner.access.tls.is_some() { 0x87 } else { 0x86 }];
+        for (name, value) in [
+            (&[0x04][..], path),
+            (&[0x01], "loadgen"),
+            (&[0x0f, 0x10], "application/grpc"),
+            (b"\x00\x02te", "trailers"),
+            (b"\x00\x05token", &self.token),
+        ] {
+            if !value.is_empty() {
+                block.extend_from_slice(name);
+                put_string(&mut block, value.as_bytes());
+            }
+        }
+        put_head(out, block.len(), frame::HEADERS, frame::END_HEADERS, stream);
+        out.extend_from_slice(&block);
+        put_head(out, message.len() + 5, frame::DATA, last, stream);
+        out.push(0);
+        out.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        out.extend_from_slice(message);
+        stream
+    }
+
     fn hear_watch(&mut self, tag: u32, said: &mut Vec<Said>) {
         while let Some((head, rest)) = self.partial.split_first_chunk::<5>() {
             let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;

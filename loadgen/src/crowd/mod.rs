@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::access::Access;
 use crate::clock::{Clock, MILLI, SECOND};
 use crate::driver::Malformed;
 use crate::pipe::{Filled, Pipe};
@@ -52,6 +53,7 @@ pub enum Said {
 pub struct Manner {
     pub value: Vec<u8>,
     pub session_ms: u32,
+    pub access: Access,
 }
 
 /// One connection's side of a protocol, for coordination instead of throughput.
@@ -198,7 +200,8 @@ impl<T: Talk> Crowd<T> {
             && let Some(at) = self.waiting.pop_front()
         {
             let member = &mut self.members[at];
-            let opened = Pipe::connect_sized(member.server, BUFFER).and_then(|pipe| {
+            let tls = self.manner.access.tls.as_ref();
+            let opened = Pipe::connect_sized(member.server, tls, BUFFER).and_then(|pipe| {
                 self.poll.add(pipe.socket(), at, true)?;
                 Ok(pipe)
             });

@@ -5,16 +5,15 @@ use std::collections::VecDeque;
 use super::{Ask, Manner, Said, Talk};
 use crate::driver::Malformed;
 use crate::driver::zk::{
-    CLOSE, CREATE, DELETE, EPHEMERAL, EXISTS, GET_DATA, PERSISTENT, PING, SET_DATA, XID_NOTICE, XID_PING,
-    begin, end, i32_at, put_bytes, put_i32, put_i64, put_open_acl, take_frame,
+    CLOSE, CREATE, DELETE, EPHEMERAL, EXISTS, GET_DATA, PERSISTENT, PING, SET_DATA, XID_AUTH, XID_NOTICE,
+    XID_PING, begin, end, i32_at, put_acl, put_auth, put_bytes, put_i32, put_i64, take_frame,
 };
 
 /// `numChildren` within a Stat.
 const CHILDREN_AT: usize = 56;
 
 pub struct Zk {
-    value: Vec<u8>,
-    session_ms: u32,
+    manner: Manner,
     greeted: bool,
     asked: VecDeque<(u32, i32)>,
 }
@@ -23,18 +22,18 @@ impl Talk for Zk {
     const ONE_SHOT: bool = true;
 
     fn new(manner: &Manner) -> Zk {
-        let (value, session_ms) = (manner.value.clone(), manner.session_ms);
-        Zk { value, session_ms, greeted: false, asked: VecDeque::new() }
+        Zk { manner: manner.clone(), greeted: false, asked: VecDeque::new() }
     }
 
     fn hello(&mut self, out: &mut Vec<u8>) {
         put_i32(out, 45);
         put_i32(out, 0);
         put_i64(out, 0);
-        put_i32(out, self.session_ms as i32);
+        put_i32(out, self.manner.session_ms as i32);
         put_i64(out, 0);
         put_bytes(out, &[0; 16]);
         out.push(0);
+        put_auth(out, &self.manner.access);
     }
 
     fn ask(&mut self, ask: Ask<'_>, tag: u32, out: &mut Vec<u8>) {
@@ -51,12 +50,12 @@ impl Talk for Zk {
         match ask {
             Ask::Make { key, ephemeral } => {
                 put_bytes(out, key.as_bytes());
-                put_bytes(out, &self.value);
-                put_open_acl(out, if ephemeral { EPHEMERAL } else { PERSISTENT });
+                put_bytes(out, &self.manner.value);
+                put_acl(out, &self.manner.access, if ephemeral { EPHEMERAL } else { PERSISTENT });
             }
             Ask::Put(key) => {
                 put_bytes(out, key.as_bytes());
-                put_bytes(out, &self.value);
+                put_bytes(out, &self.manner.value);
                 put_i32(out, -1);
             }
             Ask::Drop(key) => {
@@ -81,7 +80,9 @@ impl Talk for Zk {
                     return Err(Malformed("the server does not grant a session".into()));
                 }
                 self.greeted = true;
-                said.push(Said::Ready);
+                if self.manner.access.user.is_none() {
+                    said.push(Said::Ready);
+                }
                 continue;
             }
             if frame.len() < 16 {
@@ -90,6 +91,8 @@ impl Talk for Zk {
             match i32_at(frame, 0) {
                 XID_PING => {}
                 XID_NOTICE => said.push(Said::Fired),
+                XID_AUTH if i32_at(frame, 12) == 0 => said.push(Said::Ready),
+                XID_AUTH => return Err(Malformed("the server refuses --user: authentication failed".into())),
                 _ => {
                     let stray = || Malformed("a reply that nobody asked for".into());
                     let (tag, kind) = self.asked.pop_front().ok_or_else(stray)?;
@@ -125,7 +128,7 @@ mod tests {
 
     #[test]
     fn answers_notices_and_counts_are_told_apart() {
-        let mut zk = Zk::new(&Manner { value: vec![b'v'; 3], session_ms: 9000 });
+        let mut zk = Zk::new(&Manner { value: vec![b'v'; 3], session_ms: 9000, access: Default::default() });
         let (mut out, mut said) = (Vec::new(), Vec::new());
         zk.hello(&mut out);
         let mut input = Vec::new();

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Done, Driver, Kind, Malformed, Op, ReadMode, STAMPED, Shape, Verdict, stamp_of};
+use crate::access::Access;
 
 const HEAD_MAX: usize = 64 << 10;
 const BODY_MAX: usize = 16 << 20;
@@ -14,19 +15,23 @@ pub struct Consul {
     /// What is under way, oldest first.
     asked: VecDeque<(u32, Kind)>,
     put_tail: Vec<u8>,
+    get_tail: Vec<u8>,
     body: Vec<u8>,
-    started: bool,
+    ready: bool,
 }
 
 impl Driver for Consul {
     fn new(shape: &Arc<Shape>, depth: usize) -> Consul {
         let length = shape.value.len();
+        let token = token_header(&shape.access);
+        let tail = format!(" HTTP/1.1\r\nHost: loadgen\r\n{token}");
         Consul {
             shape: shape.clone(),
             asked: VecDeque::with_capacity(depth),
-            put_tail: format!(" HTTP/1.1\r\nHost: loadgen\r\nContent-Length: {length}\r\n\r\n").into_bytes(),
+            put_tail: format!("{tail}Content-Length: {length}\r\n\r\n").into_bytes(),
+            get_tail: format!("{tail}\r\n").into_bytes(),
             body: Vec::new(),
-            started: false,
+            ready: false,
         }
     }
 
@@ -34,13 +39,16 @@ impl Driver for Consul {
         0
     }
 
-    fn hello(&mut self, _out: &mut Vec<u8>) {
+    /// HTTP has no greeting; a question that every agent answers shows that this is one.
+    fn hello(&mut self, out: &mut Vec<u8>) {
         self.asked.clear();
-        self.started = true;
+        self.ready = false;
+        out.extend_from_slice(b"GET /v1/status/leader");
+        out.extend_from_slice(&self.get_tail);
     }
 
     fn ready(&self) -> bool {
-        self.started
+        self.ready
     }
 
     fn encode(&mut self, op: &Op, tag: u32, out: &mut Vec<u8>) {
@@ -53,7 +61,7 @@ impl Driver for Consul {
                 (_, ReadMode::Local) => b"?stale",
                 (_, ReadMode::Leased) => b"",
             });
-            out.extend_from_slice(b" HTTP/1.1\r\nHost: loadgen\r\n\r\n");
+            out.extend_from_slice(&self.get_tail);
         } else {
             out.extend_from_slice(b"PUT /v1/kv/");
             self.shape.push_key(op.key, out);
@@ -86,6 +94,16 @@ impl Driver for Consul {
                 }
             };
             taken += head.length + length;
+            if !self.ready {
+                if head.status != 200 {
+                    return Err(Malformed(format!(
+                        "status {} to /v1/status/leader: no Consul agent",
+                        head.status
+                    )));
+                }
+                self.ready = true;
+                continue;
+            }
             let Some((tag, kind)) = self.asked.pop_front() else {
                 return Err(Malformed("an answer that nobody asked for".into()));
             };
@@ -123,6 +141,10 @@ impl Consul {
         }
         end
     }
+}
+
+pub fn token_header(access: &Access) -> String {
+    access.token.as_ref().map(|token| format!("X-Consul-Token: {token}\r\n")).unwrap_or_default()
 }
 
 enum Body {
@@ -272,8 +294,22 @@ mod tests {
             read_mode: ReadMode::Leased,
             checked: true,
             batch: 1,
+            access: Access::default(),
         };
-        Consul::new(&Arc::new(shape), 4)
+        let mut consul = Consul::new(&Arc::new(shape), 4);
+        consul.ready = true;
+        consul
+    }
+
+    #[test]
+    fn an_agent_is_told_from_another_http_server() {
+        let mut consul = driver();
+        consul.hello(&mut Vec::new());
+        assert!(!consul.ready());
+        let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+        assert!(consul.decode(answer, &mut Vec::new(), &mut Vec::new()).unwrap_err().0.contains("no Consul"));
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\"\"";
+        assert!(consul.decode(answer, &mut Vec::new(), &mut Vec::new()).is_ok() && consul.ready());
     }
 
     #[test]

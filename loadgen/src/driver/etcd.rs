@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::http2::{
     Frame, NO_STATUS, PREFACE, WINDOW_FIRST, WINDOW_MAX, frame, grpc_status, put_head, put_settings,
-    put_window_update, setting, take_frame,
+    put_string, put_window_update, setting, take_frame,
 };
 use super::protobuf::{Value, fields, put_varint};
-use super::{Done, Driver, Kind, Malformed, Op, ReadMode, Shape, Verdict, stamp_of};
+use super::{Done, Driver, Kind, Malformed, Op, Protocol, ReadMode, Shape, Verdict, codes, stamp_of};
 
 /// Of what the server sent us, before we say that it may send more.
 const REFILL_AT: u32 = 1 << 29;
@@ -36,9 +36,15 @@ enum Field {
     Te,
     Put,
     Range,
+    Authenticate,
+    Token,
 }
 
-const FIELDS: usize = 5;
+const FIELDS: usize = 7;
+/// The call that proves who we are has no tag of the loop's.
+const NO_TAG: u32 = u32::MAX;
+/// A longer token would push other fields out of a small table.
+const TOKEN_KEPT: usize = 128;
 
 pub struct Etcd {
     shape: Arc<Shape>,
@@ -52,6 +58,10 @@ pub struct Etcd {
     /// All fields together take less than half a kilobyte.
     server_keeps_table: bool,
     ready: bool,
+    /// What the server gave us for user and password; it stands in every request.
+    token: Vec<u8>,
+    /// The answer that carries it, so far.
+    welcome: Vec<u8>,
     /// Bytes that we may still send.
     window: i64,
     stream_window: u32,
@@ -75,6 +85,8 @@ impl Driver for Etcd {
             insertions: 0,
             server_keeps_table: true,
             ready: false,
+            token: Vec::new(),
+            welcome: Vec::new(),
             window: i64::from(WINDOW_FIRST),
             stream_window: WINDOW_FIRST,
             received: 0,
@@ -97,6 +109,8 @@ impl Driver for Etcd {
         self.insertions = 0;
         self.server_keeps_table = true;
         self.ready = false;
+        self.token.clear();
+        self.welcome.clear();
         self.window = i64::from(WINDOW_FIRST);
         self.received = 0;
         self.waiting.clear();
@@ -187,10 +201,12 @@ impl Etcd {
 
     fn write_block(&mut self, path: Field) {
         self.block.clear();
-        self.block.extend_from_slice(&[0x83, 0x86]); // :method POST, :scheme http
-        for field in [path, Field::Authority, Field::ContentType, Field::Te] {
+        // :method POST, :scheme http or https
+        self.block.extend_from_slice(&[0x83, if self.shape.access.tls.is_some() { 0x87 } else { 0x86 }]);
+        let all = [path, Field::Authority, Field::ContentType, Field::Te, Field::Token];
+        for &field in if self.token.is_empty() { &all[..4] } else { &all } {
             if !self.server_keeps_table {
-                field.write(false, &mut self.block);
+                field.write(false, &self.token, &mut self.block);
                 continue;
             }
             match self.inserted[field as usize] {
@@ -199,10 +215,34 @@ impl Etcd {
                 None => {
                     self.inserted[field as usize] = Some(self.insertions);
                     self.insertions += 1;
-                    field.write(true, &mut self.block);
+                    field.write(true, &self.token, &mut self.block);
                 }
             }
         }
+    }
+
+    /// Asks for a token. Requests follow when it is there.
+    fn prove(&mut self, name: &str, password: &str, out: &mut Vec<u8>) {
+        let stream = self.open_stream(NO_TAG);
+        self.write_block(Field::Authenticate);
+        let message = credentials(name, password);
+        let mut framed = vec![0];
+        framed.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        framed.extend_from_slice(&message);
+        self.window -= framed.len() as i64;
+        put_request(out, stream, &self.block, &framed);
+    }
+
+    fn on_proven(&mut self, code: i32) -> Result<(), Malformed> {
+        if code != 0 {
+            let word = codes::word(Protocol::Etcd, code).unwrap_or_default();
+            return Err(Malformed(format!("the server refuses --user with code {code} ({word})")));
+        }
+        let token = token_of(&self.welcome).ok_or_else(|| Malformed("a token that does not parse".into()))?;
+        self.token = token.to_vec();
+        self.server_keeps_table &= self.token.len() <= TOKEN_KEPT;
+        self.ready = true;
+        Ok(())
     }
 
     fn on_frame(
@@ -267,7 +307,10 @@ impl Etcd {
             )));
         }
         put_head(out, 0, frame::SETTINGS, frame::ACK, 0);
-        self.ready = true;
+        match self.shape.access.user.clone() {
+            Some((name, password)) if !self.ready => self.prove(&name, &password, out),
+            _ => self.ready = true,
+        }
         Ok(())
     }
 
@@ -277,10 +320,12 @@ impl Etcd {
             put_window_update(out, 0, self.received);
             self.received = 0;
         }
-        if self.shape.checked
-            && let Some((_, tag)) = self.call_of(frame.stream)
-        {
-            self.calls[tag as usize].message.extend_from_slice(frame.content()?);
+        match self.call_of(frame.stream) {
+            Some((_, NO_TAG)) => self.welcome.extend_from_slice(frame.content()?),
+            Some((_, tag)) if self.shape.checked => {
+                self.calls[tag as usize].message.extend_from_slice(frame.content()?);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -296,6 +341,10 @@ impl Etcd {
         let code = if block == self.success { 0 } else { grpc_status(block)? };
         if code == 0 && self.success.is_empty() {
             self.success.extend_from_slice(block);
+        }
+        if let Some((at, NO_TAG)) = self.call_of(frame.stream) {
+            self.streams[at] = (0, 0);
+            return self.on_proven(code);
         }
         let verdict = match code {
             0 => Verdict::Ok,
@@ -323,19 +372,39 @@ impl Etcd {
 
 impl Field {
     /// As a literal, to be kept in the server's table or not.
-    fn write(self, keep: bool, block: &mut Vec<u8>) {
+    fn write(self, keep: bool, token: &[u8], block: &mut Vec<u8>) {
         let (kept, plain, value): (&[u8], &[u8], &[u8]) = match self {
             Field::Authority => (&[0x41], &[0x01], b"loadgen"),
             Field::ContentType => (&[0x5f], &[0x0f, 0x10], b"application/grpc"),
             Field::Te => (b"\x40\x02te", b"\x00\x02te", b"trailers"),
             Field::Put => (&[0x44], &[0x04], b"/etcdserverpb.KV/Put"),
             Field::Range => (&[0x44], &[0x04], b"/etcdserverpb.KV/Range"),
+            Field::Authenticate => (&[0x44], &[0x04], b"/etcdserverpb.Auth/Authenticate"),
+            Field::Token => (b"\x40\x05token", b"\x00\x05token", token),
         };
         let name = if keep { kept } else { plain };
         block.extend_from_slice(name);
-        block.push(value.len() as u8);
-        block.extend_from_slice(value);
+        put_string(block, value);
     }
+}
+
+/// The message that asks for a token.
+pub fn credentials(name: &str, password: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    for (field, text) in [(0x0a, name), (0x12, password)] {
+        message.push(field);
+        put_varint(&mut message, text.len() as u64);
+        message.extend_from_slice(text.as_bytes());
+    }
+    message
+}
+
+/// The token in the answer, behind its five bytes of head.
+pub fn token_of(answer: &[u8]) -> Option<&[u8]> {
+    fields(answer.get(5..)?).find_map(|(field, value)| match value {
+        Value::Bytes(token) if field == 2 => Some(token),
+        _ => None,
+    })
 }
 
 /// The revision written or of what was read, and the stamp read.
@@ -376,7 +445,7 @@ fn put_request(out: &mut Vec<u8>, stream: u32, block: &[u8], message: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::Protocol;
+    use crate::access::Access;
     use crate::driver::http2::GRPC_STATUS_HUFFMAN;
 
     fn driver() -> Etcd {
@@ -389,6 +458,7 @@ mod tests {
             read_mode: ReadMode::Linearizable,
             checked: true,
             batch: 1,
+            access: Access::default(),
         };
         let mut etcd = Etcd::new(&Arc::new(shape), 4);
         let mut out = Vec::new();

@@ -2,7 +2,7 @@
 //! asks the server not to keep a header table.
 
 use super::Malformed;
-use super::protobuf::take_varint;
+use super::protobuf::{put_varint, take_varint};
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -102,6 +102,17 @@ fn take_string<'a>(input: &mut &'a [u8]) -> Option<(bool, &'a [u8])> {
     let (bytes, rest) = input.split_at_checked(length)?;
     *input = rest;
     Some((huffman, bytes))
+}
+
+/// A string of a header block, without Huffman's code.
+pub fn put_string(block: &mut Vec<u8>, text: &[u8]) {
+    if text.len() < 127 {
+        block.push(text.len() as u8);
+    } else {
+        block.push(127);
+        put_varint(block, text.len() as u64 - 127);
+    }
+    block.extend_from_slice(text);
 }
 
 #[derive(Debug)]

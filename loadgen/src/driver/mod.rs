@@ -1,6 +1,7 @@
 //! The contract between the event loop and a protocol. A driver is one connection's protocol state: it
 //! writes requests into a buffer and finds completions in what arrives. It owns no socket and no clock.
 
+pub mod codes;
 pub mod consul;
 pub mod etcd;
 pub mod http2;
@@ -11,9 +12,11 @@ pub mod zk;
 use std::fmt;
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+use crate::access::Access;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// ZooKeeper and whatever speaks its protocol
@@ -55,7 +58,7 @@ impl Protocol {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadMode {
     /// Whatever the asked server has.
@@ -136,6 +139,7 @@ pub struct Shape {
     pub checked: bool,
     /// Writes in one request, to neighbouring keys, where the protocol has such requests.
     pub batch: usize,
+    pub access: Access,
 }
 
 /// A value this long carries its stamp.
@@ -211,6 +215,7 @@ mod tests {
             read_mode: ReadMode::Local,
             checked: false,
             batch: 1,
+            access: Access::default(),
         };
         let mut out = Vec::new();
         shape.push_key(0, &mut out);

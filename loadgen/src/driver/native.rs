@@ -183,6 +183,7 @@ mod tests {
     use quorate::realms::reply;
 
     use super::*;
+    use crate::access::Access;
     use crate::driver::Protocol;
 
     fn driver(batch: usize, value: usize) -> Native {
@@ -195,6 +196,7 @@ mod tests {
             read_mode: ReadMode::Local,
             checked: true,
             batch,
+            access: Access::default(),
         };
         Native::new(&Arc::new(shape), 8)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Done, Driver, Kind, Malformed, Op, ReadMode, Shape, Verdict, stamp_of};
+use crate::access::Access;
 
 pub const CREATE: i32 = 1;
 pub const DELETE: i32 = 2;
@@ -12,10 +13,12 @@ pub const SET_DATA: i32 = 5;
 pub const SYNC: i32 = 9;
 pub const PING: i32 = 11;
 pub const CREATE2: i32 = 15;
+const AUTH: i32 = 100;
 pub const CLOSE: i32 = -11;
 
 pub const XID_NOTICE: i32 = -1;
 pub const XID_PING: i32 = -2;
+pub const XID_AUTH: i32 = -4;
 /// The xid of the `sync` that goes before a linearizable read: the read's own with this bit.
 const SYNC_BIT: i32 = 1 << 30;
 
@@ -34,6 +37,7 @@ pub struct Zk {
     kinds: Vec<Kind>,
     /// Reads whose `sync` failed before their own answer came.
     unsynced: Vec<i32>,
+    greeted: bool,
     ready: bool,
     session: i64,
     password: [u8; 16],
@@ -47,6 +51,7 @@ impl Driver for Zk {
             shape: shape.clone(),
             kinds: vec![Kind::Read; depth],
             unsynced: Vec::new(),
+            greeted: false,
             ready: false,
             session: 0,
             password: [0; 16],
@@ -60,7 +65,7 @@ impl Driver for Zk {
     }
 
     fn hello(&mut self, out: &mut Vec<u8>) {
-        self.ready = false;
+        (self.greeted, self.ready) = (false, false);
         self.unsynced.clear();
         put_i32(out, 45);
         put_i32(out, 0);
@@ -69,6 +74,7 @@ impl Driver for Zk {
         put_i64(out, self.session);
         put_bytes(out, &self.password);
         out.push(0);
+        put_auth(out, &self.shape.access);
     }
 
     fn ready(&self) -> bool {
@@ -83,14 +89,14 @@ impl Driver for Zk {
                 let frame = begin(out, xid, CREATE);
                 put_bytes(out, nth_parent(&self.shape.prefix, op.key));
                 put_bytes(out, b"");
-                put_open_acl(out, PERSISTENT);
+                put_acl(out, &self.shape.access, PERSISTENT);
                 frame
             }
             Kind::Create => {
                 let frame = begin(out, xid, CREATE2);
                 self.put_path(op.key, out);
                 self.put_value(op.stamp, out);
-                put_open_acl(out, PERSISTENT);
+                put_acl(out, &self.shape.access, PERSISTENT);
                 frame
             }
             Kind::Write => {
@@ -119,7 +125,7 @@ impl Driver for Zk {
         let mut taken = 0;
         while let Some(frame) = take_frame(&input[taken..])? {
             taken += 4 + frame.len();
-            if self.ready {
+            if self.greeted {
                 self.on_reply(frame, done)?;
             } else {
                 self.on_connect(frame)?;
@@ -157,7 +163,8 @@ impl Zk {
         }
         self.session = i64_at(frame, 8);
         self.password.copy_from_slice(&frame[20..36]);
-        self.ready = true;
+        self.greeted = true;
+        self.ready = self.shape.access.user.is_none();
         Ok(())
     }
 
@@ -172,6 +179,11 @@ impl Zk {
         if xid < 0 {
             return match xid {
                 XID_PING | XID_NOTICE => Ok(()),
+                XID_AUTH if err == 0 => {
+                    self.ready = true;
+                    Ok(())
+                }
+                XID_AUTH => Err(Malformed("the server refuses --user: authentication failed".into())),
                 other => Err(Malformed(format!("a reply to xid {other}, which was never sent"))),
             };
         }
@@ -261,11 +273,24 @@ pub fn end(out: &mut [u8], from: usize) {
     out[from..from + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-pub fn put_open_acl(out: &mut Vec<u8>, flags: i32) {
+/// Digest authentication, where a user was given. It may follow the greeting at once.
+pub fn put_auth(out: &mut Vec<u8>, access: &Access) {
+    let Some((name, password)) = &access.user else { return };
+    let frame = begin(out, XID_AUTH, AUTH);
+    put_i32(out, 0);
+    put_bytes(out, b"digest");
+    put_bytes(out, format!("{name}:{password}").as_bytes());
+    end(out, frame);
+}
+
+/// Open to everybody, or to the authenticated user alone; then the flags of a create.
+pub fn put_acl(out: &mut Vec<u8>, access: &Access, flags: i32) {
+    let (scheme, id): (&[u8], &[u8]) =
+        if access.user.is_some() { (b"auth", b"") } else { (b"world", b"anyone") };
     put_i32(out, 1);
     put_i32(out, 31);
-    put_bytes(out, b"world");
-    put_bytes(out, b"anyone");
+    put_bytes(out, scheme);
+    put_bytes(out, id);
     put_i32(out, flags);
 }
 
@@ -305,6 +330,7 @@ mod tests {
             read_mode,
             checked: true,
             batch: 1,
+            access: Access::default(),
         };
         Zk::new(&Arc::new(shape), 4)
     }
@@ -341,6 +367,29 @@ mod tests {
         want.extend_from_slice(&[0, 0, 0, 16]);
         want.extend_from_slice(&[0; 17]);
         assert_eq!(out, want);
+    }
+
+    #[test]
+    fn a_user_is_proven_before_anything_is_asked() {
+        let mut zk = driver(ReadMode::Local);
+        let user = Some(("bob".to_string(), "secret".to_string()));
+        Arc::make_mut(&mut zk.shape).access.user = user;
+        let mut out = Vec::new();
+        zk.hello(&mut out);
+        let auth = [
+            &[0, 0, 0, 36, 0xff, 0xff, 0xff, 0xfc, 0, 0, 0, 100, 0, 0, 0, 0][..],
+            b"\0\0\0\x06digest",
+            b"\0\0\0\x0abob:secret",
+        ];
+        assert!(out.ends_with(&auth.concat()), "{out:?}");
+        let mut answer = vec![0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0x75, 0x30, 0, 0, 0, 0, 0, 0, 0, 5];
+        put_bytes(&mut answer, &[9; 16]);
+        assert!(zk.decode(&answer, &mut out, &mut Vec::new()).is_ok() && !zk.ready());
+        assert!(zk.decode(&reply(XID_AUTH, -115, &[]), &mut out, &mut Vec::new()).is_err());
+        assert!(zk.decode(&reply(XID_AUTH, 0, &[]), &mut out, &mut Vec::new()).is_ok() && zk.ready());
+        out.clear();
+        zk.encode(&Op { kind: Kind::Create, key: 1, stamp: 1 }, 0, &mut out);
+        assert!(out.windows(4).any(|four| four == b"auth"), "only that user may touch it");
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod restart;
 use std::io;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::clock::{Clock, MILLI, SECOND};
@@ -28,7 +28,7 @@ const SESSION_MS: u32 = 30_000;
 /// A key that is there already is as good as made.
 const NODE_EXISTS: i32 = -110;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Job {
     Create,
@@ -127,7 +127,7 @@ struct Party<'a, T> {
 impl<'a, T: Talk> Party<'a, T> {
     fn new(plan: &'a Plan, session_ms: u32) -> Result<Party<'a, T>, Trouble> {
         let clock = Clock::start();
-        let manner = Manner { value: vec![b'v'; plan.value_size], session_ms };
+        let manner = Manner { value: vec![b'v'; plan.value_size], session_ms, access: plan.access.clone() };
         let crowd = Crowd::new(clock, manner).map_err(local)?;
         Ok(Party { plan, clock, crowd, heard: Vec::new() })
     }

@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use super::Files;
+use super::Made;
 use super::folder::Folder;
 use super::tables;
 
 const BEGIN: &str = "<!-- figures: made by `loadgen report --claims results` -->";
 const END: &str = "<!-- end of figures -->";
 
-pub fn make(dir: &Path) -> Result<Files, String> {
+pub fn make(dir: &Path) -> Result<Made, String> {
     let mut folders: Vec<Folder> = Vec::new();
     let list = fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let mut paths: Vec<_> = list.flatten().map(|entry| entry.path()).collect();
@@ -33,7 +33,8 @@ pub fn make(dir: &Path) -> Result<Files, String> {
     for folder in &folders {
         files.push((folder.path.join("README.md"), tables::readme(folder)));
     }
-    Ok(files)
+    let broken = folders.into_iter().flat_map(|folder| folder.broken).collect();
+    Ok(Made { files, broken })
 }
 
 fn name(folder: &Folder) -> String {

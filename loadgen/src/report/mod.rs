@@ -8,13 +8,13 @@ mod plot;
 mod tables;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Exit, Failure, args};
 
 pub fn command(args: &args::Report) -> Result<Exit, Failure> {
     let made = if args.claims { index::make(&args.dir) } else { make(&args.dir) };
-    let files = made.map_err(|why| Failure::new(Exit::Usage, why))?;
+    let Made { files, broken } = made.map_err(|why| Failure::new(Exit::Usage, why))?;
     let mut differ = Vec::new();
     for (path, text) in files {
         if args.check {
@@ -27,16 +27,25 @@ pub fn command(args: &args::Report) -> Result<Exit, Failure> {
             println!("{}", path.display());
         }
     }
+    broken.iter().for_each(|why| eprintln!("loadgen: {why}"));
     if differ.is_empty() {
-        return Ok(Exit::Done);
+        return Ok(if broken.is_empty() { Exit::Done } else { Exit::Partial });
     }
     eprintln!("loadgen: not what the raw files say: {}; run `loadgen report` again", differ.join(", "));
     Ok(Exit::CheckFailed)
 }
 
-type Files = Vec<(std::path::PathBuf, String)>;
+/// Files and what goes into them, and which raw files could not be read.
+struct Made {
+    files: Vec<(PathBuf, String)>,
+    broken: Vec<String>,
+}
 
-fn make(dir: &Path) -> Result<Files, String> {
+fn make(dir: &Path) -> Result<Made, String> {
     let folder = folder::Folder::read(dir)?;
-    Ok(vec![(dir.join("README.md"), tables::readme(&folder)), (dir.join("report.html"), page::html(&folder))])
+    let files = vec![
+        (dir.join("README.md"), tables::readme(&folder)),
+        (dir.join("report.html"), page::html(&folder)),
+    ];
+    Ok(Made { files, broken: folder.broken })
 }

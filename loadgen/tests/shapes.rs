@@ -1,0 +1,105 @@
+//! Load shapes against a null server: several processes, phases, the ladder.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
+
+struct Null(Child, String);
+
+impl Null {
+    fn start(protocol: &str) -> Null {
+        let mut child = Command::new(LOADGEN)
+            .args(["null", "--protocol", protocol, "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("loadgen starts");
+        let mut line = String::new();
+        let out = child.stdout.take().expect("piped");
+        BufReader::new(out).read_line(&mut line).expect("it says where it listens");
+        let address = line.trim().strip_prefix("listening on ").expect("the promised line").to_string();
+        Null(child, address)
+    }
+}
+
+impl Drop for Null {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn run(target: &str, server: &str, flags: &str) -> Output {
+    let words = ["run", "--json", "--warmup", "0", "--keys", "100", "--target", target, "--servers", server];
+    Command::new(LOADGEN).args(words).args(flags.split_whitespace()).output().expect("loadgen runs")
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+#[test]
+fn processes_share_the_load_and_their_figures_add_up() {
+    let null = Null::start("zk");
+    let open = json(&run("zk", &null.1, "--procs 2 --threads 2 --conns 6 --depth 8 --rate 2000 --secs 2"));
+    assert_eq!((&open["samples"], &open["errors"]), (&4000.into(), &0.into()), "{open}");
+    assert_eq!(open["series"].as_array().map(Vec::len), Some(2));
+    let gap = open["max_gap_ms"].as_f64().expect("a number");
+    assert!((0.2..1000.0).contains(&gap), "{gap}");
+
+    let folder = tempfile::tempdir().expect("scratch");
+    let history = folder.path().join("h.jsonl");
+    let flags = format!("--procs 3 --conns 3 --depth 1 --secs 1 --check --history {}", history.display());
+    let closed = json(&run("zk", &null.1, &flags));
+    assert!(closed["client_cores"].as_f64() > Some(0.0), "{closed}");
+    let lines = std::fs::read_to_string(&history).expect("kept");
+    for client in 0..3 {
+        assert!(lines.contains(&format!("{{\"client\":{client},")), "no line of client {client}");
+    }
+    let writes = lines.lines().filter(|line| line.contains("\"op\":\"write\"")).count() as u64;
+    assert!(writes >= closed["write"]["ops"].as_u64().expect("a number"), "{writes}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 1, "the parts are gone");
+}
+
+#[test]
+fn processes_tell_their_parent_what_is_wrong() {
+    let output = run("zk", "127.0.0.1:1", "--procs 2 --secs 1");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && said.contains("refused"), "{said}");
+}
+
+#[test]
+fn phases_follow_each_other_each_with_its_figures() {
+    let null = Null::start("etcd");
+    let found = json(&run("etcd", &null.1, "--conns 2 --depth 16 --phases 1@500,2@2000,1@100"));
+    assert_eq!((&found["secs"], &found["errors"]), (&4.0.into(), &0.into()));
+    let samples: Vec<u64> = found["phases"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["samples"].as_u64())
+        .collect();
+    // What ends in the next phase counts there: a few do.
+    assert!((480..=500).contains(&samples[0]) && (3980..=4020).contains(&samples[1]), "{samples:?}");
+    assert!((98..=130).contains(&samples[2]), "{samples:?}");
+    assert_eq!(samples.iter().sum::<u64>(), found["samples"].as_u64().expect("a number"));
+}
+
+#[test]
+fn a_ladder_ends_at_a_rate_that_keeps_its_objective_or_says_that_none_does() {
+    let null = Null::start("consul");
+    let folder = tempfile::tempdir().expect("scratch");
+    let dir = folder.path().join("ladder");
+    let flags = format!("--conns 4 --depth 4 --secs 1 --ladder p99<=5s --results {}", dir.display());
+    let found = json(&run("consul", &null.1, &flags));
+    let (most, within) = (found["closed_ops_per_s"].as_f64(), found["within_per_s"].as_f64());
+    assert!(within > Some(0.0) && within < most, "{within:?} of {most:?}");
+    let steps = found["steps"].as_array().expect("a list");
+    assert!(steps.iter().any(|step| step["rate"].as_f64() == within && step["kept"] == true));
+    assert!(dir.join("result.json").exists());
+    assert_eq!(std::fs::read_dir(dir.join("steps")).expect("there").count(), steps.len() + 1);
+
+    let found = json(&run("consul", &null.1, "--conns 4 --depth 4 --secs 1 --ladder max<=1us"));
+    assert!(found["within_per_s"].is_null(), "{}", found["within_per_s"]);
+}
