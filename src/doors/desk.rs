@@ -59,6 +59,8 @@ pub struct ReadItem {
     pub realm: u8,
     /// Where its query ends; it begins where the one before it ends.
     pub end: u32,
+    /// The write of this lane that the state must have; 0: none.
+    pub after: u64,
 }
 
 /// How much `Door::on_bytes` has taken, and why it stopped.
@@ -177,7 +179,14 @@ impl<'a> Cx<'a> {
     /// Asks the state. `query` appends the realm's form of the question; `token` comes back with the answer.
     pub fn read(&mut self, realm: RealmId, level: Level, token: u64, query: impl FnOnce(&mut Vec<u8>)) {
         let who = Who { seat: self.seat, token, since: self.now, level };
-        self.desk.read(realm, who, query);
+        self.desk.read(realm, who, 0, query);
+    }
+
+    /// Asks the state of this node as it is between this write and the lane's next one; 0: as it is now. Either way
+    /// the answer shows no write of this lane that is issued later.
+    pub fn read_after(&mut self, realm: RealmId, write: u64, token: u64, query: impl FnOnce(&mut Vec<u8>)) {
+        let who = Who { seat: self.seat, token, since: self.now, level: Level::Local };
+        self.desk.read(realm, who, write, query);
     }
 
     /// Says that the client behind this session or lease was heard from. Softly: it reaches the leader a moment
@@ -325,14 +334,14 @@ impl Desk {
         sequence
     }
 
-    fn read(&mut self, realm: RealmId, who: Who, query: impl FnOnce(&mut Vec<u8>)) {
+    fn read(&mut self, realm: RealmId, who: Who, after: u64, query: impl FnOnce(&mut Vec<u8>)) {
         let tag = self.ask(who);
         let queries = match who.level {
             Level::Local => &mut self.local,
             Level::Linearizable => &mut self.linear,
         };
         query(&mut queries.bytes);
-        queries.items.push(ReadItem { tag, realm: realm as u8, end: queries.bytes.len() as u32 });
+        queries.items.push(ReadItem { tag, realm: realm as u8, end: queries.bytes.len() as u32, after });
     }
 
     fn ask(&mut self, who: Who) -> u64 {

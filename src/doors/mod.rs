@@ -10,8 +10,9 @@
 //!   came before it was announced through `on_changes`.
 //! - **Reads** are queries in the realm's own form. Local ones are answered from this node's state as it is then,
 //!   linearizable ones after a quorum check. Answers of one level come in order; between levels nothing is
-//!   promised, and a read does not wait for the connection's own writes. A session that owes its client FIFO
-//!   (zk) keeps a queue of its own and issues the read when the writes before it have their outcomes.
+//!   promised. A local read shows no write that its lane issued later, but does not wait for those before it, unless
+//!   it names one (`Cx::read_after`): then its answer comes behind that write's outcome and in front of the next.
+//!   So a session that owes its client FIFO (zk) issues reads and writes as they come.
 //! - **Replies** are bytes appended to `Cx::out`; they go out in one send at the end of the turn.
 //! - **Back-pressure**: `Cx::admits` says whether another request may enter. If not, `on_bytes` leaves the frame
 //!   and says `Stop::Permits`; it is offered again, oldest connection first, when permits come back. A request

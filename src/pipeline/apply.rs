@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::planted::{self, Bug};
 use crate::base::{Index, Life, Nanos, NodeId, Origin};
 use crate::journal::{Batch, flag};
+use crate::pipeline::behind::Behind;
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{Answers, ApplyIn, ApplyOut, Base, Changes, EdgeOut, Outcomes, Reads};
 use crate::pipeline::ports::Turn;
@@ -18,8 +19,6 @@ use crate::state::{Command, Envelope};
 
 /// Commands applied in one turn. A turn of this many small writes takes about a millisecond.
 const COMMANDS_PER_TURN: usize = 2048;
-/// Reads answered in one turn.
-const READS_PER_TURN: usize = 4096;
 /// Bytes of changes that weigh as much as one more command: ending a session with many ephemerals is long work.
 const CHANGES_PER_COMMAND: usize = 128;
 /// Timers' commands that may be in the log at a time. Clients' commands queue behind them: when ten thousand
@@ -46,6 +45,10 @@ pub struct Apply {
     /// How far the first batch of the queue is applied.
     at: Cursor,
     applied: Index,
+    /// By lane: local reads behind writes that are not applied yet.
+    behind: Vec<Behind>,
+    /// A batch was handed out in the middle: it has taken room of the edges' lanes.
+    parted: bool,
     /// Confirmed reads that wait for their index.
     waiting: BTreeMap<Index, Vec<Reads>>,
     leading: bool,
@@ -83,6 +86,7 @@ impl Apply {
     /// Where there is a base the state is that of a snapshot, which is to be loaded.
     pub fn new(machine: Machine, me: NodeId, life: Life, base: Base, lanes: ApplyLanes) -> Apply {
         let outcomes = lanes.edges.iter().map(|_| Outcomes::default()).collect();
+        let behind = lanes.edges.iter().map(|_| Behind::default()).collect();
         Apply {
             machine,
             me,
@@ -91,6 +95,8 @@ impl Apply {
             queue: VecDeque::new(),
             at: Cursor::default(),
             applied: base.index,
+            behind,
+            parted: false,
             waiting: BTreeMap::new(),
             leading: false,
             ticks: base.ticks,
@@ -154,11 +160,13 @@ impl Apply {
         self.take_order();
         self.tell_jump();
         if self.serves() {
-            self.apply_some();
+            // Reads that were asked before a write are here before it is, and must not see it.
+            if self.answer_local() {
+                self.apply_some();
+            }
             if self.queue.is_empty() && self.lanes.order.0.room() > 4 + self.strangers.len() {
                 std::mem::take(&mut self.strangers).into_iter().for_each(|(from, ids)| self.touch(from, ids));
             }
-            self.answer_local();
             self.answer_waiting();
             self.propose_due();
         }
@@ -264,7 +272,8 @@ impl Apply {
         self.ticks = self.ticks.max(head.ticks);
         let body = batch.body();
         while self.at.offset < body.len() {
-            if *budget == 0 {
+            let full = std::mem::take(&mut self.parted) && !self.edges_have_room();
+            if *budget == 0 || full {
                 return Ok(false);
             }
             *budget -= 1;
@@ -315,6 +324,12 @@ impl Apply {
             match self.own.iter_mut().find(|own| usize::from(own.0) == lane) {
                 Some(own) => own.1 = sequence,
                 None => self.own.push((lane as u8, sequence)),
+            }
+            self.behind[lane].reach(sequence);
+            if self.behind[lane].is_ripe() {
+                self.hand_out(stamp.index);
+                self.answer_ripe(lane);
+                self.parted = true;
             }
         }
         Ok(true)
@@ -369,16 +384,29 @@ impl Apply {
 
     // Reads.
 
-    fn answer_local(&mut self) {
+    /// All that is here and need not wait. The edges' permits bound how much that is. False: a lane has no room.
+    fn answer_local(&mut self) -> bool {
         for lane in 0..self.lanes.edges.len() {
-            let mut budget = READS_PER_TURN;
-            while budget > 0
-                && self.lanes.edges[lane].0.room() > 1
-                && let Some(reads) = self.lanes.edges[lane].1.take()
-            {
-                budget = budget.saturating_sub(reads.items.len());
-                self.answer(&reads);
+            self.answer_ripe(lane);
+            for _ in 0..self.lanes.edges[lane].1.len() {
+                if self.behind[lane].is_ripe() || self.lanes.edges[lane].0.room() <= 1 {
+                    return false;
+                }
+                let Some(reads) = self.lanes.edges[lane].1.take() else { break };
+                let reads = self.behind[lane].sift(reads);
+                if !reads.items.is_empty() {
+                    self.answer(&reads);
+                }
             }
+        }
+        true
+    }
+
+    fn answer_ripe(&mut self, lane: usize) {
+        while self.lanes.edges[lane].0.room() > 1
+            && let Some(reads) = self.behind[lane].ripe()
+        {
+            self.answer(&reads);
         }
     }
 
@@ -497,6 +525,7 @@ impl Apply {
             let origin = Origin::new(self.me, lane, self.life);
             let upto = self.machine.core().applied_of(origin);
             self.own.push((lane, upto));
+            self.behind[usize::from(lane)].reach(upto);
             self.jumped.push((lane, upto + 1));
         }
         self.lanes.order.0.send(ApplyOut::Loaded { base, applied: base.index });

@@ -7,6 +7,7 @@
 mod counters;
 mod doors;
 mod floor;
+pub mod rig;
 
 use std::sync::Arc;
 
@@ -282,10 +283,17 @@ impl Edge {
         self.floor.with(seat, |seated, cx| doors.on_answer(seated, cx, token, answer));
     }
 
-    /// Touches go before reads: whoever reads a lease right after touching it must not overtake the touch.
+    /// Local reads go first: apply then has them before it has a write that was issued later. Touches go before
+    /// linearizable reads: whoever reads a lease right after touching it must not overtake the touch.
     fn send_parcels(&mut self) {
         let desk = &mut self.floor.desk;
         self.held_back = true;
+        if !desk.local.items.is_empty() {
+            if self.lanes.to_apply.room() == 0 {
+                return;
+            }
+            self.lanes.to_apply.send(desk.local.take(self.lane));
+        }
         if desk.count > 0 {
             if self.lanes.to_order.room() == 0 {
                 return;
@@ -310,12 +318,6 @@ impl Edge {
                 return;
             }
             self.lanes.to_order.send(EdgeIn::Reads(desk.linear.take(self.lane)));
-        }
-        if !desk.local.items.is_empty() {
-            if self.lanes.to_apply.room() == 0 {
-                return;
-            }
-            self.lanes.to_apply.send(desk.local.take(self.lane));
         }
         self.held_back = false;
     }

@@ -113,6 +113,11 @@ impl<T> Rx<T> {
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
+
+    /// Parcels that are here now.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
 }
 
 #[cfg(test)]

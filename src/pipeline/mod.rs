@@ -4,6 +4,7 @@
 //! socket and no file: `drive` gives them the real world, `sim` a virtual one, through the same `ports`.
 
 pub mod apply;
+pub mod behind;
 pub mod edge;
 pub mod lane;
 pub mod layout;

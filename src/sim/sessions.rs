@@ -40,6 +40,8 @@ pub enum Flaw {
     RepliesFirst,
     /// Now and then a change is not told.
     ChangeLost,
+    /// A write is applied in front of reads that were asked before it.
+    ReadsLate,
     /// An edge does not hear that the state was replaced.
     JumpUntold,
     /// A node that is cut off does not know it.
@@ -365,6 +367,7 @@ mod tests {
         let flaws = [
             (Flaw::RepliesFirst, "before its event"),
             (Flaw::ChangeLost, ""),
+            (Flaw::ReadsLate, ""),
             (Flaw::JumpUntold, ""),
             (Flaw::DeafToCuts, "is cut off and speaks"),
             (Flaw::EarlyExpiry, "after a server heard it"),

@@ -1,20 +1,18 @@
 //! The ZooKeeper door: frames of a captured conversation, broken, through an edge with a state behind it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use quorate::base::{Index, Life, Nanos, NodeId, Origin, Rng};
 use quorate::doors::Bounds;
 use quorate::doors::zk::{Board, Config, Zk, wire};
-use quorate::pipeline::edge::{Doors, Edge, Lanes, Limits};
-use quorate::pipeline::lane::{Rx, Tx, lane};
-use quorate::pipeline::parcel::{Answers, Changes, EdgeIn, EdgeOut, Outcomes, Reads};
-use quorate::pipeline::ports::{Conn, Door, Net, NetEvent};
-use quorate::realms::machine::{Applied, Machine};
+use quorate::pipeline::edge::rig::{Rig, conn};
+use quorate::pipeline::edge::{Doors, Limits};
+use quorate::pipeline::parcel::{EdgeIn, EdgeOut};
+use quorate::pipeline::ports::{Door, Ended};
+use quorate::realms::Stamp;
+use quorate::realms::machine::Machine;
 use quorate::realms::tree::import::{log::Log, snapshot};
-use quorate::realms::{Effects, Stamp};
-use quorate::state::Command;
 
 use super::{number, spoil};
 
@@ -30,33 +28,8 @@ fn requests() -> &'static Vec<Vec<u8>> {
     })
 }
 
-#[derive(Default)]
-struct Notes {
-    under_way: BTreeMap<u32, Vec<u8>>,
-    closed: Vec<u32>,
-}
-
-impl Net for Notes {
-    fn send(&mut self, conn: Conn, buffer: Vec<u8>) {
-        assert!(!buffer.is_empty() && self.under_way.insert(conn.slot, buffer).is_none());
-    }
-    fn pause(&mut self, _: Conn, _: bool) {}
-    fn close(&mut self, conn: Conn) {
-        self.closed.push(conn.slot);
-    }
-    fn dial(&mut self, _: u64, _: SocketAddr) {
-        panic!("edges dial nobody");
-    }
-}
-
 struct World {
-    edge: Edge,
-    net: Notes,
-    now: Nanos,
-    order: Rx<EdgeIn>,
-    apply: Rx<Reads>,
-    to_edge: Tx<EdgeOut>,
-    _news: Tx<EdgeOut>,
+    rig: Rig,
     machine: Machine,
     index: Index,
     board: Arc<Board>,
@@ -66,69 +39,41 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let (to_order, order) = lane(64);
-        let (to_apply, apply) = lane(64);
-        let (mut news, order_in) = lane(64);
-        let (to_edge, apply_in) = lane(256);
-        let lanes = Lanes { to_order, to_apply, from_order: order_in, from_apply: apply_in };
         let origin = Origin::new(NodeId(1), 0, Life(7));
         let board = Arc::new(Board::new(1));
         let config = Config { words: vec!["*".into()], ..Config::default() };
         let doors = Doors { zk: Some(Zk::new(origin, Arc::new(config), board.clone())), ..Doors::default() };
-        news.send(EdgeOut::Serving(true));
-        let edge = Edge::new(origin, Bounds::default(), Limits::default(), doors, lanes);
-        let mut world = World {
-            edge,
-            net: Notes::default(),
-            now: Nanos(1),
-            order,
-            apply,
-            to_edge,
-            _news: news,
-            machine: Machine::new(),
-            index: Index(0),
-            board,
-            heard: BTreeMap::new(),
-        };
+        let mut rig = Rig::new(origin, Bounds::default(), Limits::default(), doors, 64);
+        rig.from_order.send(EdgeOut::Serving(true));
+        let mut world =
+            World { rig, machine: Machine::new(), index: Index(0), board, heard: BTreeMap::new() };
         world.settle(); // It serves from here on.
         world
     }
 
-    fn connect(&mut self, slot: u32) {
-        let from = "127.0.0.1:9".parse().expect("an address");
-        let event = NetEvent::Accepted { conn: conn(slot), door: Door::Zk, from, by: None };
-        self.edge.on_net(self.now, event, &mut self.net);
-    }
-
     fn bytes(&mut self, slot: u32, bytes: &[u8]) {
-        if !self.net.closed.contains(&slot) && !bytes.is_empty() {
-            self.edge.on_net(self.now, NetEvent::Bytes { conn: conn(slot), bytes }, &mut self.net);
+        if !self.rig.net.closed.contains(&slot) && !bytes.is_empty() {
+            self.rig.bytes(slot, bytes);
         }
     }
 
     /// Log, state and network until nobody wants anything.
     fn settle(&mut self) {
         loop {
-            self.now = Nanos(self.now.0 + 1_000_000);
-            self.edge.turn(self.now, &mut self.net);
-            let mut busy = false;
-            while let Some(parcel) = self.order.take() {
+            self.rig.now = Nanos(self.rig.now.0 + 1_000_000);
+            self.rig.turn();
+            let mut busy = self.rig.answer_local(&self.machine);
+            while let Some(parcel) = self.rig.order.take() {
                 busy = true;
                 match parcel {
                     EdgeIn::Intake(intake) => self.run(intake.first, &intake.commands),
-                    EdgeIn::Reads(reads) => self.answer(&reads),
+                    EdgeIn::Reads(reads) => self.rig.answer(&self.machine, &reads),
                     EdgeIn::Touches(_) => {}
                 }
             }
-            while let Some(reads) = self.apply.take() {
+            for (slot, bytes) in self.rig.deliver_all() {
                 busy = true;
-                self.answer(&reads);
-            }
-            for (slot, mut buffer) in std::mem::take(&mut self.net.under_way) {
-                busy = true;
-                self.heard.entry(slot).or_default().extend_from_slice(&buffer);
-                buffer.clear();
-                self.edge.on_net(self.now, NetEvent::Sent { conn: conn(slot), buffer }, &mut self.net);
+                self.heard.entry(slot).or_default().extend_from_slice(&bytes);
             }
             if !busy {
                 return;
@@ -138,34 +83,11 @@ impl World {
 
     fn run(&mut self, first: u64, commands: &[u8]) {
         self.index = self.index.next();
-        let stamp = Stamp { index: self.index, wall_ms: self.index.0, ticks: self.now };
-        let mut outcomes = Outcomes { index: self.index, ..Outcomes::default() };
-        let mut changes = Changes::default();
-        for (sequence, command) in (first..).zip(Command::all(commands)) {
-            let mut effects = Effects { wanted: true, ..Effects::default() };
-            let done = self.machine.apply(&stamp, &command, &mut effects).expect("a command that it knows");
-            assert_eq!(done, Applied::Done);
-            if !effects.changes.is_empty() {
-                changes.bytes.extend_from_slice(&effects.changes);
-                changes.items.push((command.envelope.realm, changes.bytes.len() as u32));
-            }
-            outcomes.replies.extend_from_slice(&effects.reply);
-            outcomes.items.push((sequence, outcomes.replies.len() as u32));
+        let stamp = Stamp { index: self.index, wall_ms: self.index.0, ticks: self.rig.now };
+        let origin = self.rig.edge.origin();
+        for parcel in self.rig.apply(&mut self.machine, &stamp, origin, first, commands) {
+            self.rig.from_apply.send(parcel);
         }
-        outcomes.changes = Arc::new(changes);
-        self.to_edge.send(EdgeOut::Outcomes(outcomes));
-    }
-
-    fn answer(&mut self, reads: &Reads) {
-        let mut answers = Answers::default();
-        let mut start = 0;
-        for item in &reads.items {
-            let query = &reads.queries[start..item.end as usize];
-            start = item.end as usize;
-            self.machine.read(item.realm, query, &mut answers.bytes);
-            answers.items.push((item.tag, answers.bytes.len() as u32));
-        }
-        self.to_edge.send(EdgeOut::Answers(answers));
     }
 
     /// Frames of at least a head each, and nothing half. Words are text.
@@ -182,17 +104,13 @@ impl World {
     }
 }
 
-fn conn(slot: u32) -> Conn {
-    Conn { slot, generation: 1 }
-}
-
 /// One connection says what it likes, in any pieces; the other is served as if nothing were.
 pub fn session(rng: &mut Rng) -> bool {
     let all = requests();
     let mut world = World::new();
-    world.connect(0);
+    world.rig.connect(conn(0), Door::Zk);
     world.bytes(0, &all[0]);
-    world.connect(1);
+    world.rig.connect(conn(1), Door::Zk);
     let mut stream = if rng.chance(0.9) { all[0].clone() } else { Vec::new() };
     for _ in 0..rng.below(8) {
         let mut frame = rng.pick(&all[1..]).clone();
@@ -218,7 +136,7 @@ pub fn session(rng: &mut Rng) -> bool {
         }
     }
     world.settle();
-    let lives = !world.net.closed.contains(&1);
+    let lives = !world.rig.net.closed.contains(&1);
     if !is_word {
         world.frames(1);
     }
@@ -229,9 +147,8 @@ pub fn session(rng: &mut Rng) -> bool {
     world.settle();
     assert_eq!(world.frames(0), 2, "the other connection is served");
     for slot in [0, 1] {
-        if !world.net.closed.contains(&slot) {
-            let why = quorate::pipeline::ports::Ended::Closed;
-            world.edge.on_net(world.now, NetEvent::Ended { conn: conn(slot), why }, &mut world.net);
+        if !world.rig.net.closed.contains(&slot) {
+            world.rig.end(slot, Ended::Closed);
         }
     }
     world.settle();

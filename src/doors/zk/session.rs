@@ -1,9 +1,8 @@
 //! One connection: its handshake, and its requests in their order.
 //!
-//! Replies leave in the order in which requests came. What goes to the log or the state at the same time must be
-//! of one kind: writes keep their order among themselves, reads theirs, but a read must see the writes before it
-//! and none behind it. So a request of another kind waits until those before it are answered; after a `sync`,
-//! reads go along with it, as reads of its kind.
+//! Replies leave in the order in which requests came, and a read sees the writes before it and none behind it: it is
+//! asked for as the state is between them, so all may be under way at once. A `sync` waits until what came before it is
+//! answered, and a write behind a `sync` until that is; reads go along with it, as reads of its kind.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -76,9 +75,14 @@ pub struct Session {
     queue: VecDeque<Item>,
     /// Items at the front of the queue that wait for nothing but their answer.
     issued: usize,
-    /// What is asked now, and how many of it.
-    class: Class,
+    /// A quorum is asked now: for a `sync`, and for the reads behind it.
+    is_syncing: bool,
+    /// How much is asked now.
     asked: usize,
+    /// The last write, by its number in this lane; 0: none.
+    written: u64,
+    /// What the last reply showed.
+    shown: u64,
     held_bytes: usize,
     /// What the handshake said, until it is answered.
     pub(super) last_zxid: i64,
@@ -101,8 +105,10 @@ impl Session {
             heard: cx.now,
             queue: VecDeque::new(),
             issued: 0,
-            class: Class::Write,
+            is_syncing: false,
             asked: 0,
+            written: 0,
+            shown: 0,
             held_bytes: 0,
             last_zxid: 0,
             wants_flag: false,
@@ -305,16 +311,16 @@ impl Session {
     fn may_ask(&self, code: i32) -> bool {
         self.asked == 0
             || match class_of(code) {
-                Class::Write => self.class == Class::Write,
-                Class::Read => self.class != Class::Write,
-                Class::Quorum => self.class == Class::Quorum,
+                Class::Write => !self.is_syncing,
+                Class::Read => true,
+                Class::Quorum => self.is_syncing,
             }
     }
 
     fn ask(&mut self, cx: &mut Cx<'_>, code: i32, record: &[u8]) -> Step {
         let class = class_of(code);
         if self.asked == 0 {
-            self.class = class;
+            self.is_syncing = class == Class::Quorum;
         }
         self.asked += 1;
         if class == Class::Write {
@@ -325,15 +331,17 @@ impl Session {
                 self.phase = Phase::Leaving;
             }
             let ids = self.ids.bytes();
-            cx.write(&write, 0, |out| {
+            self.written = cx.write(&write, 0, |out| {
                 out.extend_from_slice(ids);
                 out.extend_from_slice(record);
             });
             return Step::Asked(None);
         }
-        let level = if self.class == Class::Quorum { Level::Linearizable } else { Level::Local };
         let query = Query { session: self.id, ids: self.ids.bytes(), code, record };
-        cx.read(RealmId::Tree, level, 0, |out| query.write(out));
+        match self.is_syncing {
+            true => cx.read(RealmId::Tree, Level::Linearizable, 0, |out| query.write(out)),
+            false => cx.read_after(RealmId::Tree, self.written, 0, |out| query.write(out)),
+        }
         Step::Asked(match code {
             op::EXISTS | op::GET_DATA | op::GET_CHILDREN | op::GET_CHILDREN2 => watched_path(record),
             op::SET_WATCHES | op::SET_WATCHES2 => Some(record.into()),
@@ -348,7 +356,7 @@ impl Session {
         if self.phase == Phase::Opening {
             return self.on_connected(door, cx, reply);
         }
-        door.saw(reply);
+        self.shown = door.saw(reply);
         let item = self.answered(door, cx.now);
         let err = reply.get(8..12).map_or(0, |err| i32::from_be_bytes(err.try_into().expect("four bytes")));
         if err == code::SESSION_MOVED {
@@ -370,6 +378,7 @@ impl Session {
             words::answer(word, door, zxid, &reply[12..], cx.out());
             return cx.hang_up("a four-letter word");
         }
+        self.shown = zxid;
         let item = self.answered(door, cx.now);
         let err = reply.get(8..12).map_or(0, |err| i32::from_be_bytes(err.try_into().expect("four bytes")));
         let Step::Asked(note) = item.step else { unreachable!("the first item was asked") };
@@ -464,6 +473,8 @@ impl Session {
             op::AUTH | op::SASL => 0,
             // What the reference says of a request that never reached its state.
             _ if err == code::UNIMPLEMENTED => -1,
+            // The door may have been told of changes that what is asked already will not show.
+            _ if self.asked > 0 => self.shown as i64,
             _ => door.zxid as i64,
         };
         wire::framed(cx.out(), |out| {

@@ -1,75 +1,44 @@
 //! The stage against a network that only takes notes, and lanes whose other ends the test holds.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 
+use super::rig::{Rig, conn as at};
 use super::*;
 use crate::base::{Index, Life, NodeId};
 use crate::doors::native::wire::{self, Ask, Front, Hello, Say};
 use crate::doors::zk;
-use crate::pipeline::lane::lane;
 use crate::pipeline::ports::{Door, Ended};
 use crate::realms::kv::ops::{Op, Put, Query, Range};
 use crate::state::Command;
 
-/// What the stage asked of the network.
-#[derive(Default)]
-struct Notes {
-    /// Sends that have not been answered with `Sent`.
-    under_way: BTreeMap<u32, Vec<u8>>,
-    sent: BTreeMap<u32, Vec<u8>>,
-    sends: usize,
-    paused: BTreeMap<u32, bool>,
-    closed: Vec<u32>,
-}
-
-impl Net for Notes {
-    fn send(&mut self, conn: Conn, buffer: Vec<u8>) {
-        assert!(!buffer.is_empty());
-        self.sends += 1;
-        assert!(self.under_way.insert(conn.slot, buffer).is_none(), "two sends at once");
-    }
-    fn pause(&mut self, conn: Conn, paused: bool) {
-        self.paused.insert(conn.slot, paused);
-    }
-    fn close(&mut self, conn: Conn) {
-        self.closed.push(conn.slot);
-    }
-    fn dial(&mut self, _token: u64, _to: SocketAddr) {
-        panic!("edges dial nobody");
-    }
-}
-
+/// What its clients were sent and nobody has looked at, and the rig itself.
 struct World {
-    edge: Edge,
-    net: Notes,
-    now: Nanos,
-    order: Rx<EdgeIn>,
-    apply: Rx<Reads>,
-    from_order: Tx<EdgeOut>,
-    from_apply: Tx<EdgeOut>,
+    rig: Rig,
+    heard: BTreeMap<u32, Vec<u8>>,
+}
+
+impl Deref for World {
+    type Target = Rig;
+    fn deref(&self) -> &Rig {
+        &self.rig
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Rig {
+        &mut self.rig
+    }
 }
 
 impl World {
     fn new(bounds: Bounds, limits: Limits) -> World {
-        let (to_order, order) = lane(4);
-        let (to_apply, apply) = lane(4);
-        let (from_order, order_in) = lane(16);
-        let (from_apply, apply_in) = lane(16);
-        let lanes = Lanes { to_order, to_apply, from_order: order_in, from_apply: apply_in };
         let origin = Origin::new(NodeId(1), 2, Life(7));
-        let edge = Edge::new(origin, bounds, limits, Doors::default(), lanes);
-        World { edge, net: Notes::default(), now: Nanos(1), order, apply, from_order, from_apply }
+        World { rig: Rig::new(origin, bounds, limits, Doors::default(), 4), heard: BTreeMap::new() }
     }
 
     fn connect(&mut self, slot: u32) {
-        let event = NetEvent::Accepted {
-            conn: at(slot),
-            door: Door::Native,
-            from: "127.0.0.1:9".parse().unwrap(),
-            by: None,
-        };
-        self.edge.on_net(self.now, event, &mut self.net);
+        self.rig.connect(at(slot), Door::Native);
     }
 
     /// Connected and greeted.
@@ -78,30 +47,20 @@ impl World {
         self.bytes(slot, &frame(Ask::Hello, 0, &Hello::default().encode()));
         self.turn();
         self.deliver();
-        self.net.sent.clear();
+        self.heard.clear();
         self.net.sends = 0;
-    }
-
-    fn bytes(&mut self, slot: u32, bytes: &[u8]) {
-        self.edge.on_net(self.now, NetEvent::Bytes { conn: at(slot), bytes }, &mut self.net);
-    }
-
-    fn turn(&mut self) -> Turn {
-        self.edge.turn(self.now, &mut self.net)
     }
 
     /// The network sends everything.
     fn deliver(&mut self) {
-        for (slot, mut buffer) in std::mem::take(&mut self.net.under_way) {
-            self.net.sent.entry(slot).or_default().extend_from_slice(&buffer);
-            buffer.clear();
-            self.edge.on_net(self.now, NetEvent::Sent { conn: at(slot), buffer }, &mut self.net);
+        for (slot, bytes) in self.rig.deliver_all() {
+            self.heard.entry(slot).or_default().extend_from_slice(&bytes);
         }
     }
 
     fn frames(&mut self, slot: u32) -> Vec<(u8, u64, Vec<u8>)> {
         self.deliver();
-        let bytes = self.net.sent.remove(&slot).unwrap_or_default();
+        let bytes = self.heard.remove(&slot).unwrap_or_default();
         let mut rest = &bytes[..];
         let mut frames = Vec::new();
         while let Ok(Front::Frame(head, body)) = wire::take_frame(&mut rest, u32::MAX) {
@@ -137,9 +96,6 @@ impl World {
     }
 }
 
-fn at(slot: u32) -> Conn {
-    Conn { slot, generation: 1 }
-}
 
 fn frame(ask: Ask, request: u64, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -234,15 +190,9 @@ fn outcomes_for_the_gone_give_their_permits_back() {
     w.client(0);
     w.bytes(0, &frame(Ask::Write, 1, &put(b"x")));
     w.turn();
-    w.edge.on_net(w.now, NetEvent::Ended { conn: at(0), why: Ended::Closed }, &mut w.net);
+    w.end(0, Ended::Closed);
     // The slot's next owner must not get the reply.
-    let event = NetEvent::Accepted {
-        conn: Conn { slot: 0, generation: 2 },
-        door: Door::Native,
-        from: "127.0.0.1:9".parse().unwrap(),
-        by: None,
-    };
-    w.edge.on_net(w.now, event, &mut w.net);
+    w.rig.connect(Conn { slot: 0, generation: 2 }, Door::Native);
     w.outcomes(&[(1, b"reply")]);
     w.turn();
     assert_eq!(w.gauges(), (1, 0, 0, 0, 0));
@@ -396,12 +346,7 @@ fn whom_the_door_refuses_at_once_is_hung_up_on() {
     let config = zk::Config { per_address_max: 1, ..zk::Config::default() };
     w.edge.doors.zk = Some(zk::Zk::new(origin, config.into(), zk::Board::new(1).into()));
     for slot in 0..2 {
-        let from = "127.0.0.1:9".parse().unwrap();
-        w.edge.on_net(
-            w.now,
-            NetEvent::Accepted { conn: at(slot), door: Door::Zk, from, by: None },
-            &mut w.net,
-        );
+        w.rig.connect(at(slot), Door::Zk);
     }
     w.turn();
     assert_eq!(w.net.closed, [1]);

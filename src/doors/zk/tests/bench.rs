@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::base::{Index, Life, Nanos, NodeId, Origin};
 use crate::doors::zk::{Board, Config, Session, Zk};
-use crate::doors::{Answer, Bounds, Crowd, Cx, Desk, Door, Link, Outcome, Seat, Who};
+use crate::doors::{Answer, Bounds, Crowd, Cx, Desk, Door, Link, Outcome, ReadItem, Seat, Who};
+use crate::pipeline::behind::Behind;
+use crate::pipeline::parcel::Reads;
 use crate::realms::tree::Tree;
 use crate::realms::{Effects, Flow, Realm, Stamp};
 use crate::state::{Command, RealmId};
@@ -32,6 +34,7 @@ pub struct Bench {
     pub at: Stamp,
     floor: Floor,
     desk: Desk,
+    behind: Behind,
     next: u32,
 }
 
@@ -69,6 +72,7 @@ impl Bench {
             at,
             floor: Floor { serving: true, ..Floor::default() },
             desk: Desk::new(origin, Bounds::default()),
+            behind: Behind::default(),
             next: 0,
         }
     }
@@ -129,27 +133,38 @@ impl Bench {
         if count == 0 {
             return false;
         }
+        self.answer_local();
         self.at.index = self.at.index.next();
         self.at.wall_ms += 1;
         let mut outcomes = Vec::new();
-        for command in Command::all(&commands) {
+        for (sequence, command) in (first..).zip(Command::all(&commands)) {
             let mut effects = Effects { wanted: true, ..Effects::default() };
             assert_eq!(self.tree.apply(&self.at, &command, &mut effects), Flow::Done);
-            outcomes.push(effects);
+            outcomes.push((sequence, effects));
+            self.behind.reach(sequence);
+            if let Some(reads) = self.behind.ripe() {
+                self.hand_out(&mut outcomes);
+                self.answer_all(&reads.items, &reads.queries);
+            }
         }
+        self.hand_out(&mut outcomes);
+        self.offer_all();
+        true
+    }
+
+    /// Changes first, then outcomes.
+    fn hand_out(&mut self, outcomes: &mut Vec<(u64, Effects)>) {
         let mut room = Room { floor: &mut self.floor, desk: &mut self.desk };
-        for effects in outcomes.iter().filter(|effects| !effects.changes.is_empty()) {
+        for (_, effects) in outcomes.iter().filter(|(_, effects)| !effects.changes.is_empty()) {
             self.door.on_changes(self.at.index, &effects.changes, &mut room);
         }
-        for (sequence, effects) in (first..).zip(&outcomes) {
+        for (sequence, effects) in outcomes.drain(..) {
             let (seat, token, _) = room.desk.settle(sequence);
             let (door, at) = (&mut self.door, self.at.index);
             room.with(seat, |session, cx| {
                 door.on_outcome(session, cx, token, Outcome::Done { at, reply: &effects.reply });
             });
         }
-        self.offer_all();
-        true
     }
 
     /// A command from elsewhere: the leader's, or another edge's.
@@ -163,25 +178,34 @@ impl Bench {
         }
     }
 
-    /// Everything asked so far is answered. True if there was anything.
+    /// Everything asked so far is answered, but for what waits for a write. True if there was anything.
     pub fn answer(&mut self) -> bool {
         let linear = std::mem::take(&mut self.desk.linear);
-        let local = std::mem::take(&mut self.desk.local);
-        for queries in [&linear, &local] {
-            let mut start = 0;
-            for item in &queries.items {
-                assert_eq!(item.realm, RealmId::Tree as u8);
-                let mut reply = Vec::new();
-                self.tree.read(&queries.bytes[start..item.end as usize], &mut reply);
-                start = item.end as usize;
-                let Some(Who { seat, token, .. }) = self.desk.answered(item.tag) else { continue };
-                let (door, mut room) =
-                    (&mut self.door, Room { floor: &mut self.floor, desk: &mut self.desk });
-                room.with(seat, |session, cx| door.on_answer(session, cx, token, Answer::Found(&reply)));
-            }
-        }
+        self.answer_all(&linear.items, &linear.bytes);
+        let any = self.answer_local();
         self.offer_all();
-        !linear.items.is_empty() || !local.items.is_empty()
+        any || !linear.items.is_empty()
+    }
+
+    fn answer_local(&mut self) -> bool {
+        let local = std::mem::take(&mut self.desk.local);
+        let any = !local.items.is_empty();
+        let reads = self.behind.sift(Reads { lane: 0, items: local.items, queries: local.bytes });
+        self.answer_all(&reads.items, &reads.queries);
+        any
+    }
+
+    fn answer_all(&mut self, items: &[ReadItem], queries: &[u8]) {
+        let mut start = 0;
+        for item in items {
+            assert_eq!(item.realm, RealmId::Tree as u8);
+            let mut reply = Vec::new();
+            self.tree.read(&queries[start..item.end as usize], &mut reply);
+            start = item.end as usize;
+            let Some(Who { seat, token, .. }) = self.desk.answered(item.tag) else { continue };
+            let (door, mut room) = (&mut self.door, Room { floor: &mut self.floor, desk: &mut self.desk });
+            room.with(seat, |session, cx| door.on_answer(session, cx, token, Answer::Found(&reply)));
+        }
     }
 
     fn offer_all(&mut self) {

@@ -178,6 +178,25 @@ fn replies_leave_in_the_order_of_requests_whatever_they_wait_for() {
     assert!(heard.windows(2).all(|two| two[0].zxid <= two[1].zxid));
 }
 
+/// A session once waited for each write before it asked to read behind it: a commit for every change of kind.
+#[test]
+fn reads_between_writes_go_out_with_them() {
+    let mut bench = bench();
+    let mut client = Client::new(&mut bench);
+    client.call(&mut bench, op::CREATE, &create("/x"));
+    for _ in 0..3 {
+        client.send(&mut bench, op::GET_DATA, &read("/x", true));
+        client.send(&mut bench, op::SET_DATA, &set("/x"));
+    }
+    assert!(bench.apply(), "all three writes are in the log at once");
+    let heard = client.hear(&mut bench);
+    let shown: Vec<_> = heard.iter().map(|frame| frame.xid).collect();
+    assert_eq!(shown, [2, -1, 3, 4, -1, 5, 6, -1, 7], "each watch is set before the next write fires it");
+    let version = |at: usize| Stat::read(&mut Reader::new(&heard[at].body[5..])).unwrap().version;
+    assert_eq!([version(0), version(3), version(6)], [0, 1, 2]);
+    assert!(!bench.apply() && !bench.answer());
+}
+
 #[test]
 fn an_event_comes_before_the_reply_that_caused_it() {
     let mut bench = bench();
