@@ -209,7 +209,8 @@ impl Process {
                 desk.next_tag += 1;
                 desk.reads.insert(tag, ticket);
                 let queries = register::query(request.register);
-                let item = ReadItem { tag, realm: RealmId::Register as u8, end: queries.len() as u32, after: 0 };
+                let item =
+                    ReadItem { tag, realm: RealmId::Register as u8, end: queries.len() as u32, after: 0 };
                 let reads = Reads { lane: desk.lane, items: vec![item], queries };
                 match request.local {
                     true => lanes.to_apply.send(reads),

@@ -96,7 +96,6 @@ impl World {
     }
 }
 
-
 fn frame(ask: Ask, request: u64, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     wire::put_frame(&mut out, ask as u8, request, body);

@@ -161,7 +161,10 @@ impl Client {
         match self.seen.insert(path.to_owned(), mzxid) {
             Some(before) if mzxid < before + i64::from(is_write) => {
                 let what = if is_write { "written at" } else { "read at" };
-                Err(format!("client {}: {path} was {what} {mzxid}, and shown at {before} before that", self.at))
+                Err(format!(
+                    "client {}: {path} was {what} {mzxid}, and shown at {before} before that",
+                    self.at
+                ))
             }
             _ => Ok(()),
         }
