@@ -8,8 +8,8 @@ use quorate::base::{Index, Nanos, Rng};
 use quorate::realms::kv::Kv;
 use quorate::realms::kv::ops::{self, Op, Put, Query, Range};
 use quorate::realms::{Effects, Flow, Realm, Stamp};
-use quorate::state::snapshot::{Loader, Slice, View};
-use quorate::state::{Command, Envelope, Table};
+use quorate::state::snapshot::{Loaded, Loader, Slice, View};
+use quorate::state::{Command, Envelope, Table, Trail};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -83,7 +83,7 @@ fn table(args: &Args) {
     });
     println!("{:44} {worst:8} us", "  the longest of them");
     drop(frozen);
-    let mut view = View::new(Index(1), vec![(1, 0, table.freeze())]);
+    let mut view = View::new(Index(1), vec![(1, 0, table.freeze().into())]);
     let (mut loader, mut chunks) = (Loader::new(Index(1)), Vec::new());
     timed("snapshot: write, per record", keys, || {
         loop {
@@ -99,7 +99,8 @@ fn table(args: &Args) {
             loader.feed(block.padded()).expect("just written");
         }
     });
-    assert_eq!(loader.finish().expect("complete")[0].2.digest(), table.digest());
+    let Loaded::Table(loaded) = &loader.finish().expect("complete")[0].2 else { unreachable!("a table") };
+    assert_eq!(loaded.digest(), table.digest());
     let mut ascending = Table::new();
     timed("table: put, new, ascending keys", keys, || {
         (0..keys).for_each(|n| {
@@ -168,7 +169,7 @@ fn kv(args: &Args) {
         assert_eq!(kv.apply(&Stamp::default(), &command, effects), Flow::Done);
     };
     apply(&mut kv, ops::WRITE, &compact, &mut effects);
-    let entries = kv.tables()[1].len();
+    let entries = kv.trail().map_or(0, Trail::len);
     timed("kv: free one superseded version", entries, || {
         for _ in 0..entries / 250 + 1 {
             apply(&mut kv, ops::SLICE, &[], &mut effects);
@@ -183,7 +184,7 @@ fn memory(args: &Args) -> Result<(), String> {
     let before = resident()?;
     let mut kv = Kv::new();
     puts(&mut kv, "kv: apply put, new keys", &value, 0..args.keys, false);
-    let bytes: u64 = kv.tables().iter().map(Table::bytes).sum();
+    let bytes = kv.tables().iter().map(Table::bytes).sum::<u64>() + kv.trail().map_or(0, Trail::bytes);
     let used = resident()? - before;
     let per_key = |bytes: u64| bytes as f64 / args.keys as f64;
     println!("{:44} {:8.1} bytes per key", "records in the tables", per_key(bytes));

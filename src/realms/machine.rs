@@ -8,9 +8,9 @@ use super::{Broken, Effects, Flow, Member, Realm, Stamp, reply};
 use crate::base::planted::{self, Bug};
 use crate::base::sum::hash128;
 use crate::base::{Index, Nanos};
-use crate::state::snapshot::View;
+use crate::state::snapshot::{Loaded, Part, TRAIL, View};
 use crate::state::table::KEYS_AHEAD;
-use crate::state::{Command, Envelope, RealmId, Table};
+use crate::state::{Command, Envelope, RealmId};
 
 /// The newest feature level whose commands this build can apply.
 pub const FEATURE: u16 = 1;
@@ -223,38 +223,52 @@ impl Machine {
                 joint.extend_from_slice(&[id as u8, at as u8]);
                 joint.extend_from_slice(&table.digest().to_le_bytes());
             }
+            if let Some(trail) = realm.trail() {
+                joint.extend_from_slice(&[id as u8, TRAIL]);
+                joint.extend_from_slice(&trail.digest().to_le_bytes());
+            }
         }
         hash128(&joint)
     }
 
     /// All state as it is now, for a snapshot at `index`. The next command does not wait for it.
     pub fn freeze(&mut self, index: Index) -> View {
-        let mut tables = Vec::new();
+        let mut parts = Vec::new();
         for (id, realm) in self.all_mut() {
             realm.settle();
-            let frozen =
-                realm.tables().iter().enumerate().map(|(at, table)| (id as u8, at as u8, table.freeze()));
-            tables.extend(frozen);
+            for (at, table) in realm.tables().iter().enumerate() {
+                parts.push((id as u8, at as u8, table.freeze().into()));
+            }
+            if let Some(trail) = realm.trail() {
+                parts.push((id as u8, TRAIL, Part::Trail(trail.freeze())));
+            }
         }
-        View::new(index, tables)
+        View::new(index, parts)
     }
 
     /// Records and their bytes, over all realms.
     pub fn size(&self) -> (u64, u64) {
-        let tables = self.all().into_iter().flat_map(|(_, realm)| realm.tables());
-        tables.fold((0, 0), |(count, bytes), table| (count + table.len(), bytes + table.bytes()))
+        let realms = self.all();
+        let tables = realms.iter().flat_map(|(_, realm)| realm.tables()).map(|t| (t.len(), t.bytes()));
+        let trails = realms.iter().filter_map(|(_, realm)| realm.trail()).map(|t| (t.len(), t.bytes()));
+        tables.chain(trails).fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
     }
 
-    /// Replaces all state: tables by realm and place, as a snapshot holds them. Those it does not name are empty.
-    pub fn install(&mut self, tables: Vec<(u8, u8, Table)>) -> Result<(), Broken> {
+    /// Replaces all state: parts by realm and place, as a snapshot holds them. Those it does not name are empty.
+    pub fn install(&mut self, parts: Vec<(u8, u8, Loaded)>) -> Result<(), Broken> {
         let mut fresh = Machine::new();
-        for (realm, at, table) in tables {
-            let place = fresh.realm_mut(realm).and_then(|found| found.tables_mut().get_mut(usize::from(at)));
-            let Some(place) = place else {
+        for (realm, at, part) in parts {
+            let found = fresh.realm_mut(realm);
+            let placed = found.and_then(|found| match part {
+                Loaded::Table(table) => {
+                    found.tables_mut().get_mut(usize::from(at)).map(|place| *place = table)
+                }
+                Loaded::Trail(trail) => found.trail_mut().map(|place| *place = trail),
+            });
+            if placed.is_none() {
                 let what = format!("it has a table {at} of realm {realm}, which this build does not know");
                 return Err(Broken { realm: "machine", what });
-            };
-            *place = table;
+            }
         }
         for (_, realm) in fresh.all_mut() {
             realm.rebuild()?;

@@ -8,7 +8,7 @@ pub mod reply;
 pub mod tree;
 
 use crate::base::{Index, Nanos, NodeId};
-use crate::state::{Command, Table};
+use crate::state::{Command, Table, Trail};
 
 pub use machine::{Applied, Halt, Machine};
 pub use reply::Status;
@@ -64,7 +64,7 @@ pub struct Broken {
 
 /// A state machine. Same commands in the same order: same tables, same digest, same replies, on every machine.
 ///
-/// All that is replicated lies in its tables, so that freezing, loading and digests are the same code for all.
+/// All that is replicated lies in its tables and its trail, so that freezing, loading and digests are the same code for all.
 pub trait Realm {
     /// Whether this build can apply commands of this kind. One that it cannot halts the node.
     fn knows(&self, kind: u8) -> bool;
@@ -86,6 +86,15 @@ pub trait Realm {
     fn tables(&self) -> &[Table];
 
     fn tables_mut(&mut self) -> &mut [Table];
+
+    /// What its records were before, where it keeps that.
+    fn trail(&self) -> Option<&Trail> {
+        None
+    }
+
+    fn trail_mut(&mut self) -> Option<&mut Trail> {
+        None
+    }
 
     /// Writes what `apply` keeps beside the tables for speed (counters) into them. Costs at most microseconds.
     fn settle(&mut self) {}

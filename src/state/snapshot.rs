@@ -6,11 +6,12 @@
 //! record  0 realm u8 | 1 table u8 | 2 key length u16 | 4 value length u32 | key | value
 //! closing record, the last chunk's: 0 realm u8 | 1 table u8 | 2 zero u16 | 4 zero u32 | records u64 | digest u128
 //! ```
-//! Records come by realm, table and key; a chunk ends after `CHUNK_RECORDS` of them, or with the one that fills
+//! A realm's trail counts as its table `TRAIL`: keys are its entries' numbers, u64 BE. Records come by realm, table and key; a chunk ends after `CHUNK_RECORDS` of them, or with the one that fills
 //! `CHUNK_BYTES`, whatever the slices in which it was gathered: the same state gives the same bytes on every
 //! replica. The closing chunk names every table with its count and digest, and a loader checks them.
 
-use super::table::{Builder, Frozen, OutOfOrder, Table};
+use super::table::{Builder, Frozen, Key, OutOfOrder, Table};
+use super::trail::{FrozenTrail, Trail};
 use crate::base::{Block, BlockMut, Index, PAGE, sum};
 
 pub const CHUNK_RECORDS: u32 = 4096;
@@ -21,15 +22,31 @@ const HEAD: usize = 40;
 const RECORD: usize = 8;
 const CLOSING: usize = 32;
 const MAGIC: u32 = u32::from_le_bytes(*b"QSNP");
-const VERSION: u16 = 1;
+/// 2: versions of keys in a trail.
+const VERSION: u16 = 2;
 const RECORDS: u16 = 1;
 const CLOSE: u16 = 2;
+
+/// Stands for a realm's trail where others name a table.
+pub const TRAIL: u8 = 0x80;
+
+/// What a snapshot is made of.
+pub enum Part {
+    Table(Frozen),
+    Trail(FrozenTrail),
+}
+
+/// What comes of loading one.
+pub enum Loaded {
+    Table(Table),
+    Trail(Trail),
+}
 
 /// Every table of every realm as it was at one index; hands itself out in chunks.
 pub struct View {
     index: Index,
     /// By realm and place, in that order; the next one last.
-    tables: Vec<(u8, u8, Frozen)>,
+    parts: Vec<(u8, u8, Part)>,
     closing: Vec<u8>,
     closing_count: u32,
     number: u64,
@@ -54,7 +71,9 @@ pub enum Slice {
 pub enum Damaged {
     #[error("no chunk of a snapshot starts at byte {at}")]
     Magic { at: u64 },
-    #[error("snapshot format {version}, this build reads {VERSION}; start a newer release")]
+    #[error(
+        "snapshot format {version}, this build reads {VERSION}; start the release that wrote it, or a newer one"
+    )]
     Version { version: u16 },
     #[error("chunk {number} of the snapshot fails its checksum")]
     Sum { number: u64 },
@@ -70,20 +89,56 @@ pub enum Damaged {
     Short,
 }
 
-impl View {
-    /// `tables` by realm and place, ascending.
-    pub fn new(index: Index, mut tables: Vec<(u8, u8, Frozen)>) -> View {
-        assert!(tables.is_sorted_by_key(|(realm, table, _)| (*realm, *table)));
-        let mut closing = Vec::new();
-        for (realm, table, frozen) in &tables {
-            closing.extend_from_slice(&[*realm, *table, 0, 0, 0, 0, 0, 0]);
-            closing.extend_from_slice(&frozen.len().to_le_bytes());
-            closing.extend_from_slice(&frozen.digest().to_le_bytes());
+impl From<Frozen> for Part {
+    fn from(table: Frozen) -> Part {
+        Part::Table(table)
+    }
+}
+
+impl Part {
+    fn next(&mut self) -> Option<(Key<'_>, &[u8])> {
+        match self {
+            Part::Table(table) => table.next(),
+            Part::Trail(trail) => trail.next().map(|(key, entry)| (Key::whole(key), entry)),
         }
-        let closing_count = tables.len() as u32;
-        tables.reverse();
+    }
+
+    fn sum(&self) -> (u64, u128) {
+        match self {
+            Part::Table(table) => (table.len(), table.digest()),
+            Part::Trail(trail) => (trail.len(), trail.digest()),
+        }
+    }
+}
+
+impl Loaded {
+    fn sum(&self) -> (u64, u128) {
+        match self {
+            Loaded::Table(table) => (table.len(), table.digest()),
+            Loaded::Trail(trail) => (trail.len(), trail.digest()),
+        }
+    }
+
+    fn empty(place: u8) -> Loaded {
+        if place == TRAIL { Loaded::Trail(Trail::default()) } else { Loaded::Table(Table::new()) }
+    }
+}
+
+impl View {
+    /// `parts` by realm and place, ascending.
+    pub fn new(index: Index, mut parts: Vec<(u8, u8, Part)>) -> View {
+        assert!(parts.is_sorted_by_key(|(realm, place, _)| (*realm, *place)));
+        let mut closing = Vec::new();
+        for (realm, place, part) in &parts {
+            let (count, digest) = part.sum();
+            closing.extend_from_slice(&[*realm, *place, 0, 0, 0, 0, 0, 0]);
+            closing.extend_from_slice(&count.to_le_bytes());
+            closing.extend_from_slice(&digest.to_le_bytes());
+        }
+        let closing_count = parts.len() as u32;
+        parts.reverse();
         let chunk = BlockMut::with_capacity(0);
-        View { index, tables, closing, closing_count, number: 0, chunk, records: 0, done: false }
+        View { index, parts, closing, closing_count, number: 0, chunk, records: 0, done: false }
     }
 
     pub fn index(&self) -> Index {
@@ -93,7 +148,7 @@ impl View {
     /// Goes on for at most `visits` records.
     pub fn advance(&mut self, visits: usize) -> Slice {
         for _ in 0..visits {
-            let Some((realm, place, frozen)) = self.tables.last_mut() else {
+            let Some((realm, place, part)) = self.parts.last_mut() else {
                 if self.records > 0 {
                     return Slice::Chunk(self.seal(RECORDS));
                 }
@@ -106,8 +161,8 @@ impl View {
                 self.chunk.extend(&self.closing);
                 return Slice::Chunk(self.seal(CLOSE));
             };
-            let Some((key, value)) = frozen.next() else {
-                self.tables.pop();
+            let Some((key, value)) = part.next() else {
+                self.parts.pop();
                 continue;
             };
             if self.records == 0 {
@@ -162,9 +217,30 @@ pub struct Loader {
     /// Where it begins in the snapshot.
     at: u64,
     number: u64,
-    tables: Vec<(u8, u8, Table)>,
-    open: Option<(u8, u8, Builder)>,
+    parts: Vec<(u8, u8, Loaded)>,
+    open: Option<(u8, u8, Growing)>,
     complete: bool,
+}
+
+enum Growing {
+    Table(Builder),
+    Trail(Trail),
+}
+
+impl Growing {
+    fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), OutOfOrder> {
+        match self {
+            Growing::Table(builder) => builder.push(key, value),
+            Growing::Trail(trail) => trail.load(key, value),
+        }
+    }
+
+    fn finish(self) -> Loaded {
+        match self {
+            Growing::Table(builder) => Loaded::Table(builder.finish()),
+            Growing::Trail(trail) => Loaded::Trail(trail),
+        }
+    }
 }
 
 struct ChunkHead {
@@ -202,8 +278,8 @@ impl ChunkHead {
 impl Loader {
     /// For the snapshot at `index`.
     pub fn new(index: Index) -> Loader {
-        let (waiting, tables) = (Vec::new(), Vec::new());
-        Loader { index, waiting, at: 0, number: 0, tables, open: None, complete: false }
+        let (waiting, parts) = (Vec::new(), Vec::new());
+        Loader { index, waiting, at: 0, number: 0, parts, open: None, complete: false }
     }
 
     /// Takes the next bytes, however they are cut. True: the closing chunk has come and all is as it says.
@@ -253,29 +329,33 @@ impl Loader {
                 return Err(Damaged::Shape { number });
             };
             body = rest;
-            let builder = self.table(realm, place).ok_or(Damaged::Misplaced { number })?;
-            let pushed = builder.push(&record[..key], &record[key..]);
+            let part = self.part(realm, place).ok_or(Damaged::Misplaced { number })?;
+            let pushed = part.push(&record[..key], &record[key..]);
             pushed.map_err(|source| Damaged::Order { number, source })?;
         }
         if body.is_empty() { Ok(()) } else { Err(Damaged::Shape { number }) }
     }
 
-    /// The builder of a table; `None` if that table's turn is over.
-    fn table(&mut self, realm: u8, place: u8) -> Option<&mut Builder> {
+    /// The part under way; `None` if that one's turn is over.
+    fn part(&mut self, realm: u8, place: u8) -> Option<&mut Growing> {
         let current = self.open.as_ref().map(|(r, p, _)| (*r, *p));
         if current != Some((realm, place)) {
             if current.is_some_and(|current| current > (realm, place)) {
                 return None;
             }
             self.shut();
-            self.open = Some((realm, place, Builder::new()));
+            let part = match place {
+                TRAIL => Growing::Trail(Trail::default()),
+                _ => Growing::Table(Builder::new()),
+            };
+            self.open = Some((realm, place, part));
         }
-        self.open.as_mut().map(|(_, _, builder)| builder)
+        self.open.as_mut().map(|(_, _, part)| part)
     }
 
     fn shut(&mut self) {
-        if let Some((realm, place, builder)) = self.open.take() {
-            self.tables.push((realm, place, builder.finish()));
+        if let Some((realm, place, part)) = self.open.take() {
+            self.parts.push((realm, place, part.finish()));
         }
     }
 
@@ -285,29 +365,29 @@ impl Loader {
             return Err(Damaged::Shape { number });
         }
         let mut named = Vec::new();
-        let mut loaded = std::mem::take(&mut self.tables).into_iter().peekable();
+        let mut loaded = std::mem::take(&mut self.parts).into_iter().peekable();
         for said in body.as_chunks::<CLOSING>().0 {
             let (realm, place) = (said[0], said[1]);
             let count = u64::from_le_bytes(said[8..16].try_into().unwrap());
             let digest = u128::from_le_bytes(said[16..32].try_into().unwrap());
             let found = loaded.next_if(|(r, p, _)| (*r, *p) == (realm, place));
-            let (_, _, table) = found.unwrap_or((realm, place, Table::new()));
-            if table.len() != count || table.digest() != digest {
+            let (_, _, part) = found.unwrap_or((realm, place, Loaded::empty(place)));
+            if part.sum() != (count, digest) {
                 return Err(Damaged::Digest { realm, table: place });
             }
-            named.push((realm, place, table));
+            named.push((realm, place, part));
         }
         if let Some((realm, table, _)) = loaded.next() {
             return Err(Damaged::Digest { realm, table });
         }
-        self.tables = named;
+        self.parts = named;
         self.complete = true;
         Ok(())
     }
 
-    /// The tables, by realm and place.
-    pub fn finish(self) -> Result<Vec<(u8, u8, Table)>, Damaged> {
-        if self.complete { Ok(self.tables) } else { Err(Damaged::Short) }
+    /// Tables and trails, by realm and place.
+    pub fn finish(self) -> Result<Vec<(u8, u8, Loaded)>, Damaged> {
+        if self.complete { Ok(self.parts) } else { Err(Damaged::Short) }
     }
 }
 
@@ -333,13 +413,16 @@ mod tests {
     }
 
     fn view(tables: &[Table]) -> View {
-        let frozen =
-            tables.iter().enumerate().map(|(at, table)| (at as u8 / 2, at as u8 % 2, table.freeze()));
-        View::new(Index(7), frozen.collect())
+        let part = |(at, table): (usize, &Table)| (at as u8 / 2, at as u8 % 2, table.freeze().into());
+        View::new(Index(7), tables.iter().enumerate().map(part).collect())
     }
 
     fn written(tables: &[Table], slice: usize) -> Vec<u8> {
-        let (mut view, mut out) = (view(tables), Vec::new());
+        chunks(view(tables), slice)
+    }
+
+    fn chunks(mut view: View, slice: usize) -> Vec<u8> {
+        let mut out = Vec::new();
         loop {
             match view.advance(slice) {
                 Slice::More => {}
@@ -350,11 +433,47 @@ mod tests {
     }
 
     fn load(bytes: &[u8]) -> Result<Vec<(u8, u8, Table)>, Damaged> {
+        let table = |(realm, place, part)| match part {
+            Loaded::Table(table) => (realm, place, table),
+            Loaded::Trail(_) => panic!("a trail"),
+        };
+        Ok(parts(bytes)?.into_iter().map(table).collect())
+    }
+
+    fn parts(bytes: &[u8]) -> Result<Vec<(u8, u8, Loaded)>, Damaged> {
         let mut loader = Loader::new(Index(7));
         for piece in bytes.chunks(10_000) {
             loader.feed(piece)?;
         }
         loader.finish()
+    }
+
+    #[test]
+    fn a_trail_comes_back_with_its_numbers_and_chains() {
+        let mut rng = Rng::new(9);
+        for start in [0, 77] {
+            let mut trail = Trail::default();
+            trail.start_at(start);
+            for n in 0..40_000u64 {
+                let follows = rng.chance(0.7).then(|| rng.below(n + 1).min(n.saturating_sub(1)) + start);
+                let follows = follows.filter(|_| n > 0);
+                trail.push(follows, &[&vec![n as u8; rng.below(60) as usize]]);
+            }
+            trail.let_go(start + 20_000);
+            let part = || vec![(1, 3, Table::new().freeze().into()), (1, TRAIL, Part::Trail(trail.freeze()))];
+            let bytes = chunks(View::new(Index(7), part()), 1_000);
+            assert_eq!(bytes, chunks(View::new(Index(7), part()), 33));
+            let Some((1, TRAIL, Loaded::Trail(loaded))) = parts(&bytes).unwrap().pop() else { panic!() };
+            assert!(loaded.first() > start && loaded.first() == trail.first() && loaded.end() == trail.end());
+            assert!(loaded.from(0).eq(trail.from(0)));
+            for n in trail.first()..trail.end() {
+                let next = |trail: &Trail| (trail.next(n), trail.back(n, 0, &mut 0));
+                assert_eq!(next(&loaded), next(&trail));
+            }
+            let mut bent = bytes.clone();
+            bent[5_000] ^= 1;
+            assert!(parts(&bent).is_err());
+        }
     }
 
     #[test]

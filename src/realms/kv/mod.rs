@@ -1,9 +1,8 @@
 //! Ordered keys with revisions, transactions, leases and a history: etcd's semantics, for two doors.
 //!
-//! Every changing transaction adds one to the revision. All versions of a key are kept until compaction; a read
-//! at a revision sees the newest version not above it. What a client can ask, and every layout, is in `ops`.
+//! Every changing transaction adds one to the revision. All versions of a key are kept until compaction (see
+//! `store`); a read at a revision sees the newest version not above it. What a client can ask, and every layout, is in `ops`.
 
-mod keys;
 mod lease;
 pub mod ops;
 mod peek;
@@ -20,14 +19,15 @@ use std::ops::Bound;
 use super::reply::{self, Status};
 use super::{Broken, Effects, Flow, Realm, Stamp};
 use crate::base::Nanos;
-use crate::state::{Command, Table, Timers};
-use store::{LEASES, META, Store, VERSIONS};
+use crate::state::table::KEYS_AHEAD;
+use crate::state::{Command, Table, Timers, Trail};
+use store::{KEYS, LEASES, META, Store};
 
 /// Records that one turn may visit.
 pub const VISITS: usize = 1_000;
 /// Keys that one turn may delete; each costs a look-up and two writes.
 const SLICE_DELETES: usize = 250;
-/// Entries of the log that one `SLICE` command frees.
+/// Changes that one `SLICE` command frees.
 const SLICE_FREES: usize = 250;
 /// Slices under way at a time: enough to keep freeing while one of them is replicated.
 const SLICES: u32 = 4;
@@ -39,8 +39,8 @@ pub struct Kv {
     timers: Timers,
     /// Bytes that the history may have.
     budget: u64,
-    /// Where freeing what was compacted has got to; `None`: nothing is left to free.
-    freeing: Option<(u64, u32)>,
+    /// Something that was compacted is not freed yet.
+    freeing: bool,
     /// Leases that the realm has named.
     granted: u64,
     run: Option<write::Run>,
@@ -50,8 +50,6 @@ pub struct Kv {
     /// that changes are told from before their answer on; until somebody does, nobody makes any.
     watched: Cell<Detail>,
     leader: Leader,
-    /// Stems of keys that will be looked up next.
-    ahead: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,13 +83,12 @@ impl Kv {
             store: Store::new(),
             timers: Timers::default(),
             budget: BUDGET_DEFAULT,
-            freeing: None,
+            freeing: false,
             granted: 0,
             run: None,
             heard_of: Nanos(0),
             watched: Cell::new(Detail::Nothing),
             leader: Leader { compacts: true, ..Leader::default() },
-            ahead: Vec::new(),
         }
     }
 
@@ -117,18 +114,12 @@ impl Kv {
         (self.store.history_bytes(), self.budget)
     }
 
-    fn look_ahead<'a>(&mut self, all: &[&'a [u8]], key: impl Fn(&'a [u8]) -> Option<&'a [u8]>) {
-        if !self.store.tables[VERSIONS].is_far() {
-            return;
+    fn look_ahead<'a>(&self, all: &[&'a [u8]], key: impl Fn(&'a [u8]) -> Option<&'a [u8]>) {
+        if self.store.tables[KEYS].is_far() {
+            let mut keys = [&[][..]; KEYS_AHEAD];
+            keys.iter_mut().zip(all).for_each(|(to, bytes)| *to = key(bytes).unwrap_or_default());
+            self.store.tables[KEYS].foresee(&keys[..all.len().min(KEYS_AHEAD)]);
         }
-        self.ahead.resize_with(all.len(), Vec::new);
-        for (bytes, stem) in all.iter().zip(&mut self.ahead) {
-            match key(bytes).filter(|key| key.len() <= ops::KEY_MAX) {
-                Some(key) => keys::stem(key, stem),
-                None => stem.clear(),
-            }
-        }
-        self.store.tables[VERSIONS].foresee(&self.ahead);
     }
 
     fn compact(&mut self, revision: u64) -> Result<(), Status> {
@@ -139,20 +130,17 @@ impl Kv {
             return Err(Status::FutureRevision);
         }
         self.store.compacted = revision;
-        self.freeing = Some((0, 0));
+        self.freeing = true;
         Ok(())
     }
 
-    fn free(&mut self, entries: usize) {
-        if let Some(place) = self.freeing {
-            self.freeing = self.store.free(place, entries);
-        }
+    fn free(&mut self, changes: usize) {
+        self.freeing = self.freeing && !self.store.free(changes);
     }
 
     /// Above three quarters of the budget a leader asks for half of the revisions back.
     fn wants_compaction(&self) -> Option<u64> {
-        if !self.leader.compacts || self.freeing.is_some() || self.store.history_bytes() < self.budget / 4 * 3
-        {
+        if !self.leader.compacts || self.freeing || self.store.history_bytes() < self.budget / 4 * 3 {
             return None;
         }
         let kept = self.store.revision - self.store.compacted;
@@ -210,11 +198,18 @@ impl Realm for Kv {
         &mut self.store.tables
     }
 
-    /// `m`: revision, compacted, live keys, their bytes, budget, granted, freeing (0 or 1), its revision and sub.
+    fn trail(&self) -> Option<&Trail> {
+        Some(&self.store.trail)
+    }
+
+    fn trail_mut(&mut self) -> Option<&mut Trail> {
+        Some(&mut self.store.trail)
+    }
+
+    /// `m`: revision, compacted, live keys, their bytes, budget, granted, freeing (0 or 1), changes freed, changes.
     fn settle(&mut self) {
         assert!(self.run.is_none(), "a command is under way: its batch is not over");
         let store = &mut self.store;
-        let (place, frees) = (self.freeing.unwrap_or_default(), u64::from(self.freeing.is_some()));
         let words = [
             store.revision,
             store.compacted,
@@ -222,9 +217,9 @@ impl Realm for Kv {
             store.live_bytes,
             self.budget,
             self.granted,
-            frees,
-            place.0,
-            u64::from(place.1),
+            u64::from(self.freeing),
+            store.freed,
+            store.trail.end(),
         ];
         let mut record = [0; 72];
         for (to, word) in record.as_chunks_mut::<8>().0.iter_mut().zip(words) {
@@ -235,14 +230,14 @@ impl Realm for Kv {
 
     fn rebuild(&mut self) -> Result<(), Broken> {
         let broken = |what: &str| Broken { realm: "kv", what: what.into() };
-        let tables = std::mem::take(&mut self.store.tables);
+        let (tables, trail) = (std::mem::take(&mut self.store.tables), std::mem::take(&mut self.store.trail));
         let (compacts, watched) = (self.leader.compacts, self.watched.get());
         *self = Kv::new();
         self.leader.compacts = compacts;
         self.watched.set(watched);
-        self.store.tables = tables;
+        (self.store.tables, self.store.trail) = (tables, trail);
         let Some(meta) = self.store.tables[META].get(b"m") else {
-            let empty = self.store.tables.iter().all(Table::is_empty);
+            let empty = self.store.tables.iter().all(Table::is_empty) && self.store.trail.is_empty();
             return if empty { Ok(()) } else { Err(broken("its counters are missing")) };
         };
         let (words, []) = meta.as_chunks::<8>() else { return Err(broken("its counters' size")) };
@@ -254,8 +249,17 @@ impl Realm for Kv {
         self.store.live_bytes = next()?;
         self.budget = next()?;
         self.granted = next()?;
-        let (frees, revision, sub) = (next()?, next()?, next()?);
-        self.freeing = (frees == 1).then_some((revision, sub as u32));
+        self.freeing = next()? == 1;
+        self.store.freed = next()?;
+        let end = next()?;
+        if self.store.trail.is_empty() {
+            self.store.trail.start_at(end);
+        }
+        let trail = &self.store.trail;
+        if trail.end() != end || !(trail.first()..=end).contains(&self.store.freed) {
+            return Err(broken("the numbers of its changes"));
+        }
+        self.store.past_bytes = trail.bytes_from(self.store.freed);
         if self.store.revision < self.store.compacted {
             return Err(broken("its revision is below the compacted one"));
         }
@@ -291,14 +295,14 @@ impl Realm for Kv {
             self.leader.compaction = revision;
             out.push((ops::WRITE, ops::Op::Compact { revision }.encode()));
         }
-        while self.freeing.is_some() && self.leader.slices < SLICES && out.len() < limit {
+        while self.freeing && self.leader.slices < SLICES && out.len() < limit {
             self.leader.slices += 1;
             out.push((ops::SLICE, Vec::new()));
         }
     }
 
     fn next_due(&self) -> Nanos {
-        let frees = self.freeing.is_some() && self.leader.slices < SLICES;
+        let frees = self.freeing && self.leader.slices < SLICES;
         if frees || self.wants_compaction().is_some() { Nanos(0) } else { self.timers.next_due() }
     }
 }

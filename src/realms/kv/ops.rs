@@ -35,6 +35,7 @@
 use rkyv::rancor::Failure;
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::peek;
 pub use super::records::{BEFORE, Found, Group, RECORD, Record};
 use crate::realms::reply::Status;
 
@@ -243,7 +244,7 @@ impl Write {
 
     /// Checks an archive. `None`: it is none.
     pub fn open(payload: &[u8]) -> Option<&ArchivedWrite> {
-        rkyv::access::<ArchivedWrite, Failure>(payload).ok()
+        peek::plain_puts(payload).or_else(|| rkyv::access::<ArchivedWrite, Failure>(payload).ok())
     }
 }
 
@@ -267,7 +268,7 @@ impl Query {
 
     /// Checks an archive. `None`: it is none.
     pub fn open(query: &[u8]) -> Option<&ArchivedQuery> {
-        rkyv::access::<ArchivedQuery, Failure>(query).ok()
+        peek::plain_range(query).or_else(|| rkyv::access::<ArchivedQuery, Failure>(query).ok())
     }
 }
 

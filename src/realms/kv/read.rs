@@ -5,7 +5,7 @@ use std::ops::Bound;
 use super::ops::{
     ArchivedHistory, ArchivedQuery, ArchivedRange, ArchivedSort, BEFORE, Query, Record, flag, said, within,
 };
-use super::store::{ATTACHED, LEASES, LOG, Next, Store, Version, emit_deletion, log_key, log_place};
+use super::store::{ATTACHED, LEASES, Next, Store, Version, emit_deletion};
 use super::{Detail, Kv, VISITS};
 use crate::realms::reply::{self, Status};
 
@@ -78,7 +78,7 @@ impl Gather {
     }
 
     fn passes(&self, want: &ArchivedRange, version: &Version<'_>) -> bool {
-        let (create, modified) = (version.create(), version.modified);
+        let (create, modified) = (version.create(), version.modified());
         let below = |max: u64, n: u64| max == 0 || n <= max;
         below(want.max_mod.to_native(), modified)
             && below(want.max_create.to_native(), create)
@@ -194,9 +194,9 @@ impl Kv {
         let mut group: Option<(u64, usize, u32)> = None;
         let mut next = (self.store.revision + 1, 0);
         let mut partial = false;
-        let entries = self.store.tables[LOG].ascend(Bound::Included(&log_key(first, sub)));
-        for (seen, (place, key)) in entries.enumerate() {
-            let (revision, sub) = log_place(place);
+        let begin = self.store.first_of(first);
+        for (seen, (number, change)) in self.store.changes(begin + u64::from(sub)).enumerate() {
+            let revision = change.revision;
             if revision > self.store.revision {
                 break; // A command under way.
             }
@@ -213,7 +213,8 @@ impl Kv {
                     }
                     open => {
                         close_group(open, out);
-                        (revision, sub)
+                        // `first` began at `begin`; any other that is begun here has been told nothing of.
+                        (revision, if revision == first { (number - begin) as u32 } else { 0 })
                     }
                 };
                 partial = true;
@@ -223,20 +224,19 @@ impl Kv {
                 group = Some((revision, out.len(), 0));
                 out.extend_from_slice(&[0; 16]);
             }
-            if !within(key, from, end) {
+            if !within(change.key, from, end) {
                 continue;
             }
-            let Some(version) = self.store.exactly(key, revision) else { continue };
-            if version.lives() {
-                version.emit(key, true, 0, out);
-            } else {
-                emit_deletion(key, revision, out);
+            match self.store.made(number, &change) {
+                _ if change.deletion => emit_deletion(change.key, revision, out),
+                Some(version) => version.emit(change.key, true, 0, out),
+                None => continue,
             }
             if wanted
                 && revision > self.store.compacted
-                && let Some(before) = self.store.at(key, revision - 1)
+                && let Some(before) = change.before()
             {
-                before.emit(key, true, BEFORE, out);
+                before.emit(change.key, true, BEFORE, out);
             }
             if let Some((_, _, events)) = &mut group {
                 *events += 1;

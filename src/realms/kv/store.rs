@@ -1,104 +1,117 @@
-//! Versions of keys, and the log of which key changed when: what every operation of the realm is made of.
+//! Keys as they are, and the trail of what they were: what every operation of the realm is made of.
+//!
+//! A key's newest record lies in the table of keys, and the next one takes its place. What it was goes into the
+//! trail: entry n says which key the n-th change was of, when, and what the key was before. So a version is either
+//! its key's newest or lies in the entry of the change that superseded it, and each record knows its own change.
 
-use std::cell::Cell;
 use std::ops::Bound;
 
-use super::keys;
 use super::ops::{KEY_MAX, RECORD};
-use crate::state::Table;
 use crate::state::table;
+use crate::state::trail::Entry;
+use crate::state::{Table, Trail};
 
 /// Places of the realm's tables.
-pub const VERSIONS: usize = 0;
-pub const LOG: usize = 1;
-pub const LEASES: usize = 2;
-pub const ATTACHED: usize = 3;
-pub const META: usize = 4;
-pub const TABLES: usize = 5;
+pub const KEYS: usize = 0;
+pub const LEASES: usize = 1;
+pub const ATTACHED: usize = 2;
+pub const META: usize = 3;
+pub const TABLES: usize = 4;
 
-/// Bytes of a stored version before its value: create u64 | version u64 | lease u64, as they go out in a record.
-const HEAD: usize = 24;
-/// Older versions of a key that a scan steps over before it looks for the next key instead.
-const STEPS: usize = 4;
+/// In a record of `KEYS`, before what clients get: the number of the change that made it, u64.
+const CHANGE: usize = 8;
+/// Bytes of a version before its value: mod u64 | create u64 | version u64 | lease u64, as they go out in a record.
+const HEAD: usize = 32;
+/// Bytes of an entry before its key: revision u64 | key length u16, with `DELETION` or without.
+const FRONT: usize = 10;
+/// The change was a deletion.
+const DELETION: u16 = 1 << 15;
 
-const _: () = assert!(keys::longest(KEY_MAX) <= table::KEY_MAX);
+const _: () = assert!(KEY_MAX <= table::KEY_MAX && KEY_MAX < DELETION as usize);
 
 /// The newest version of any key, also one that a command under way has just written.
 pub const NOW: u64 = u64::MAX;
 
 pub struct Store {
-    /// `VERSIONS`: see `keys`; value: see `HEAD`. A version of 0 is a deletion.
-    /// `LOG`: revision u64 BE, sub u32 BE: the key that changed.
+    /// `KEYS`: key: change u64, version (see `HEAD`). A version of 0 is a deletion that is not compacted yet.
     /// `LEASES`: lease u64 BE: ttl_s u64. `ATTACHED`: lease u64 BE, key: nothing. `META`: see `super::Kv::settle`.
     pub tables: [Table; TABLES],
+    /// By change: see `Change`. Each follows the change before it of the same key.
+    pub trail: Trail,
     /// The last one that is through.
     pub revision: u64,
     /// Nothing below it can be read.
     pub compacted: u64,
-    /// Keys that exist, and the bytes of their newest versions in the table.
+    /// Changes below this have been compacted one by one. The trail lets go of them in its own time.
+    pub freed: u64,
+    /// Keys that exist, and the bytes of their records.
     pub live: u64,
     pub live_bytes: u64,
-    stem: Vec<u8>,
+    /// Bytes of the changes from `freed` on.
+    pub past_bytes: u64,
     record: Vec<u8>,
-    /// For readers.
-    spare: Cell<Vec<u8>>,
 }
 
-/// One version of a key.
+/// One version of a key: what lies behind `CHANGE` in `KEYS`, or behind the key in an entry.
 #[derive(Clone, Copy)]
-pub struct Version<'a> {
-    pub modified: u64,
-    stored: &'a [u8],
-}
+pub struct Version<'a>(&'a [u8]);
 
-/// What a version says of itself besides its value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    pub modified: u64,
-    pub create: u64,
-    pub version: u64,
+/// What a key was before a write.
+#[derive(Clone, Copy)]
+pub struct Before {
     pub lease: u64,
-    /// Bytes that it takes in the table.
-    size: u64,
+    /// The write's own change, whose entry holds it.
+    change: u64,
 }
 
-impl Facts {
-    /// Of the version that lies at `key` of the table, if it is one of the key with this stem, and lives.
-    fn of(key: crate::state::Key<'_>, stored: &[u8], stem: &[u8]) -> Option<Facts> {
-        if !keys::is_of(&key, stem) {
-            return None;
-        }
-        let found = Version { modified: revision_of(key), stored };
-        found.lives().then(|| Facts {
-            modified: found.modified,
-            create: found.create(),
-            version: found.version(),
-            lease: found.lease(),
-            size: (stem.len() + 8 + stored.len()) as u64,
-        })
+/// An entry of the trail taken apart.
+#[derive(Clone, Copy)]
+pub struct Change<'a> {
+    pub revision: u64,
+    pub key: &'a [u8],
+    pub deletion: bool,
+    /// What it superseded: a version, maybe that of a deletion, or nothing.
+    before: &'a [u8],
+}
+
+impl<'a> Change<'a> {
+    pub fn of(entry: Entry<'a>) -> Change<'a> {
+        let (front, rest) = entry.body.split_at(FRONT);
+        let length = u16::from_le_bytes([front[8], front[9]]);
+        let (key, before) = rest.split_at(usize::from(length & !DELETION));
+        Change { revision: revision_of(entry.body), key, deletion: length & DELETION != 0, before }
+    }
+
+    /// What the key was, if it was.
+    pub fn before(&self) -> Option<Version<'a>> {
+        (!self.before.is_empty()).then_some(Version(self.before)).filter(Version::lives)
     }
 }
 
 impl<'a> Version<'a> {
     #[inline]
     fn word(&self, at: usize) -> u64 {
-        self.stored[at..at + 8].try_into().map_or(0, u64::from_le_bytes)
+        self.0[at..at + 8].try_into().map_or(0, u64::from_le_bytes)
     }
 
-    pub fn create(&self) -> u64 {
+    pub fn modified(&self) -> u64 {
         self.word(0)
     }
 
-    pub fn version(&self) -> u64 {
+    pub fn create(&self) -> u64 {
         self.word(8)
     }
 
-    pub fn lease(&self) -> u64 {
+    pub fn version(&self) -> u64 {
         self.word(16)
     }
 
+    pub fn lease(&self) -> u64 {
+        self.word(24)
+    }
+
     pub fn value(&self) -> &'a [u8] {
-        &self.stored[HEAD..]
+        &self.0[HEAD..]
     }
 
     pub fn lives(&self) -> bool {
@@ -110,8 +123,7 @@ impl<'a> Version<'a> {
     pub fn emit(&self, key: &[u8], with_value: bool, flags: u16, out: &mut Vec<u8>) {
         let value = if with_value { self.value() } else { &[] };
         let mut head = [0; RECORD];
-        head[..8].copy_from_slice(&self.modified.to_le_bytes());
-        head[8..32].copy_from_slice(&self.stored[..HEAD]);
+        head[..HEAD].copy_from_slice(&self.0[..HEAD]);
         head[32..34].copy_from_slice(&(key.len() as u16).to_le_bytes());
         head[34..36].copy_from_slice(&flags.to_le_bytes());
         head[36..40].copy_from_slice(&(value.len() as u32).to_le_bytes());
@@ -125,138 +137,160 @@ impl<'a> Version<'a> {
 
 /// The record of a deletion.
 pub fn emit_deletion(key: &[u8], revision: u64, out: &mut Vec<u8>) {
-    Version { modified: revision, stored: &[0; HEAD] }.emit(key, true, 0, out);
+    Version(&head(revision, 0, 0, 0)).emit(key, true, 0, out);
 }
 
 /// Where a scan stopped because its visits were used up.
 pub type Next = Option<Vec<u8>>;
 
-pub fn log_key(revision: u64, sub: u32) -> [u8; 12] {
-    let mut key = [0; 12];
-    key[..8].copy_from_slice(&revision.to_be_bytes());
-    key[8..].copy_from_slice(&sub.to_be_bytes());
-    key
+/// The records of a moment: which changes are too late for it.
+struct Moment {
+    at: u64,
+    /// The first change above it, once somebody asked.
+    limit: Option<u64>,
 }
 
-pub fn log_place(key: crate::state::Key<'_>) -> (u64, u32) {
-    let (head, tail) = key.parts();
-    let mut place = [0; 12];
-    for (to, from) in place.iter_mut().zip(head.iter().chain(tail)) {
-        *to = *from;
+fn head(modified: u64, create: u64, version: u64, lease: u64) -> [u8; HEAD] {
+    let mut head = [0; HEAD];
+    for (to, word) in head.as_chunks_mut::<8>().0.iter_mut().zip([modified, create, version, lease]) {
+        *to = word.to_le_bytes();
     }
-    let joint = u128::from_be_bytes(std::array::from_fn(|at| if at < 4 { 0 } else { place[at - 4] }));
-    ((joint >> 32) as u64, joint as u32)
+    head
+}
+
+fn revision_of(body: &[u8]) -> u64 {
+    body.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// A record of `KEYS`: its change and its version.
+#[inline]
+fn opened(record: &[u8]) -> (u64, Version<'_>) {
+    let (change, version) = record.split_at(CHANGE);
+    (change.try_into().map_or(0, u64::from_le_bytes), Version(version))
+}
+
+/// Appends a change to the trail.
+fn note(trail: &mut Trail, revision: u64, key: &[u8], deletion: bool, before: Option<&[u8]>) -> u64 {
+    let mut front = [0; FRONT];
+    front[..8].copy_from_slice(&revision.to_le_bytes());
+    let length = key.len() as u16 | if deletion { DELETION } else { 0 };
+    front[8..].copy_from_slice(&length.to_le_bytes());
+    let (follows, before) = match before.map(opened) {
+        Some((change, version)) => (Some(change), version.0),
+        None => (None, &[][..]),
+    };
+    trail.push(follows, &[&front, key, before]) as u64
 }
 
 impl Store {
     pub fn new() -> Store {
         Store {
             tables: Default::default(),
+            trail: Trail::default(),
             revision: 1,
             compacted: 0,
+            freed: 0,
             live: 0,
             live_bytes: 0,
-            stem: Vec::new(),
+            past_bytes: 0,
             record: Vec::new(),
-            spare: Cell::default(),
         }
     }
 
-    /// Bytes that compaction could free: old versions, deletions, and the log.
+    /// Bytes that compaction could free: former records, deletions, and the log of changes.
     pub fn history_bytes(&self) -> u64 {
-        self.tables[VERSIONS].bytes() + self.tables[LOG].bytes() - self.live_bytes
+        self.tables[KEYS].bytes() - self.live_bytes + self.past_bytes
     }
 
     /// The version of `key` that counts at a revision, if the key exists then.
     pub fn at(&self, key: &[u8], revision: u64) -> Option<Version<'_>> {
-        let mut stem = self.spare.take();
-        keys::stem(key, &mut stem);
-        let found = self.version_at(&mut stem, revision);
-        self.spare.set(stem);
-        found.filter(Version::lives)
+        let record = self.tables[KEYS].get(key)?;
+        self.version_at(record, &mut Moment { at: revision, limit: None }, &mut 0)
     }
 
-    /// The same by its stem, deletions included.
+    /// The same for a record of `KEYS`. Every version passed over adds one to `steps`.
     #[inline]
-    pub fn version_at(&self, stem: &mut Vec<u8>, revision: u64) -> Option<Version<'_>> {
-        keys::set_revision(stem, revision);
-        let found = self.tables[VERSIONS].first_from(stem);
-        keys::clear_revision(stem);
-        let (stored_key, stored) = found?;
-        if !keys::is_of(&stored_key, stem) {
-            return None;
+    fn version_at<'a>(
+        &'a self,
+        record: &'a [u8],
+        moment: &mut Moment,
+        steps: &mut usize,
+    ) -> Option<Version<'a>> {
+        let (change, version) = opened(record);
+        if version.modified() <= moment.at {
+            return Some(version).filter(Version::lives);
         }
-        Some(Version { modified: revision_of(stored_key), stored })
-    }
-
-    /// What a key's newest version says. The stem stays in `self.stem`.
-    fn newest(&mut self, key: &[u8]) -> Option<Facts> {
-        let mut stem = std::mem::take(&mut self.stem);
-        keys::stem(key, &mut stem);
-        keys::set_revision(&mut stem, NOW);
-        let found = self.tables[VERSIONS].first_from(&stem);
-        keys::clear_revision(&mut stem);
-        let facts = found.and_then(|(at, stored)| Facts::of(at, stored, &stem));
-        self.stem = stem;
-        facts
+        let limit =
+            *moment.limit.get_or_insert_with(|| self.trail.search(|body| revision_of(body) <= moment.at));
+        let superseder = self.trail.back(change, limit, steps);
+        self.trail.entry(superseder).and_then(|entry| Change::of(entry).before())
     }
 
     /// Writes a new version of a key; returns what was there before. Leases are the caller's affair, but for the
-    /// number that goes into the record: it is made of what was there.
-    pub fn put(&mut self, revision: u64, sub: u32, key: &[u8], value: &[u8], lease: u64) -> Option<Facts> {
-        keys::stem(key, &mut self.stem);
-        let length = self.stem.len();
-        keys::set_revision(&mut self.stem, revision);
-        let (stored_key, mut before) = (&self.stem, None);
-        // The newest version so far is what the new one comes to lie in front of.
-        self.tables[VERSIONS].put_before(stored_key, &mut self.record, |next, record| {
-            before = next.and_then(|(at, stored)| Facts::of(at, stored, &stored_key[..length]));
+    /// number that goes into the record.
+    pub fn put(&mut self, revision: u64, key: &[u8], value: &[u8], lease: u64) -> Option<Before> {
+        let change = self.trail.end();
+        let trail = &mut self.trail;
+        let (mut before, mut size, mut noted) = (None, 0, 0);
+        self.tables[KEYS].put_over(key, &mut self.record, |old, record| {
+            noted = note(trail, revision, key, false, old);
+            let former = old.map(|old| opened(old).1).filter(Version::lives);
             let (create, version) =
-                before.map_or((revision, 1), |facts: Facts| (facts.create, facts.version + 1));
+                former.map_or((revision, 1), |former| (former.create(), former.version() + 1));
+            before = former.map(|former| Before { lease: former.lease(), change });
+            size = former.map_or(0, |former| key.len() + CHANGE + former.0.len());
             record.clear();
-            for word in [create, version, lease] {
-                record.extend_from_slice(&word.to_le_bytes());
-            }
+            record.extend_from_slice(&change.to_le_bytes());
+            record.extend_from_slice(&head(revision, create, version, lease));
             record.extend_from_slice(value);
         });
-        self.tables[LOG].put(&log_key(revision, sub), key);
-        self.live_bytes += (self.stem.len() + self.record.len()) as u64;
-        match before {
-            Some(facts) => self.live_bytes -= facts.size,
-            None => self.live += 1,
-        }
+        self.past_bytes += noted;
+        self.live += u64::from(before.is_none());
+        self.live_bytes = self.live_bytes + (key.len() + self.record.len()) as u64 - size as u64;
         before
     }
 
     /// Marks a key as deleted; returns what was there before. None: it did not exist, and nothing is written.
-    pub fn delete(&mut self, revision: u64, sub: u32, key: &[u8]) -> Option<Facts> {
-        let before = self.newest(key)?;
-        self.record.clear();
-        self.record.resize(HEAD, 0);
-        self.write(revision, sub, key);
+    pub fn delete(&mut self, revision: u64, key: &[u8]) -> Option<Before> {
+        let record = self.tables[KEYS].get(key)?;
+        let version = Some(opened(record).1).filter(Version::lives)?;
+        let before = Before { lease: version.lease(), change: self.trail.end() };
         self.live -= 1;
-        self.live_bytes -= before.size;
+        self.live_bytes -= (key.len() + record.len()) as u64;
+        self.past_bytes += note(&mut self.trail, revision, key, true, Some(record));
+        self.record.clear();
+        self.record.extend_from_slice(&before.change.to_le_bytes());
+        self.record.extend_from_slice(&head(revision, 0, 0, 0));
+        self.tables[KEYS].put(key, &self.record);
         Some(before)
     }
 
-    /// Writes `self.record` as the version of `self.stem`, and the log's word of it.
-    fn write(&mut self, revision: u64, sub: u32, key: &[u8]) {
-        keys::set_revision(&mut self.stem, revision);
-        self.tables[VERSIONS].put(&self.stem, &self.record);
-        self.tables[LOG].put(&log_key(revision, sub), key);
-    }
-
     /// The version that `put` wrote last.
-    pub fn written(&self, revision: u64) -> Version<'_> {
-        Version { modified: revision, stored: &self.record }
+    pub fn written(&self) -> Version<'_> {
+        Version(&self.record[CHANGE..])
     }
 
-    /// A version by its exact revision.
-    pub fn exactly(&self, key: &[u8], revision: u64) -> Option<Version<'_>> {
-        let mut stem = Vec::with_capacity(key.len() + 16);
-        keys::stem(key, &mut stem);
-        keys::set_revision(&mut stem, revision);
-        self.tables[VERSIONS].get(&stem).map(|stored| Version { modified: revision, stored })
+    /// What was there before a write of which nothing is compacted yet.
+    pub fn former(&self, before: Before) -> Option<Version<'_>> {
+        self.trail.entry(before.change).and_then(|entry| Change::of(entry).before())
+    }
+
+    /// The first change of a revision, or of the next one that has any.
+    pub fn first_of(&self, revision: u64) -> u64 {
+        self.trail.search(|body| revision_of(body) < revision)
+    }
+
+    /// Changes from one on, in order.
+    pub fn changes(&self, from: u64) -> impl Iterator<Item = (u64, Change<'_>)> {
+        self.trail.from(from).map(|entry| (entry.number, Change::of(entry)))
+    }
+
+    /// What a change has made of its key; a deletion's version does not live.
+    pub fn made(&self, number: u64, change: &Change<'_>) -> Option<Version<'_>> {
+        match self.trail.next(number) {
+            Some(next) => self.trail.entry(next).map(|entry| Version(Change::of(entry).before)),
+            None => self.tables[KEYS].get(change.key).map(|record| opened(record).1),
+        }
     }
 
     /// Walks the keys of a range as they are at a revision, in order, until `each` says false. Every record
@@ -276,56 +310,21 @@ impl Store {
             }
             return None;
         }
-        let table = &self.tables[VERSIONS];
-        let (mut stem, mut limit, mut key) = (Vec::new(), Vec::new(), Vec::new());
-        keys::stem(from, &mut stem);
-        let bounded = end != [0];
-        keys::stem(end, &mut limit);
-        let mut walk = table.ascend(Bound::Included(&stem));
-        // The stem of the key that was decided last, and how many older versions of it were passed over.
-        let (mut decided, mut passed) = (Vec::new(), 0);
-        while let Some((stored_key, stored)) = walk.next() {
-            if bounded && stored_key.order(&limit).is_ge() {
+        let mut key = Vec::new();
+        let mut moment = Moment { at, limit: None };
+        for (stored_key, record) in self.tables[KEYS].ascend(Bound::Included(from)) {
+            if end != [0] && stored_key.order(end).is_ge() {
                 return None;
             }
-            let old = !decided.is_empty() && keys::is_of(&stored_key, &decided);
-            if *visits == 0 && !old {
-                keys::split(stored_key, &mut key);
-                keys::plain(&mut key);
+            stored_key.copy_to(&mut key);
+            if *visits == 0 {
                 return Some(key);
             }
-            *visits = visits.saturating_sub(1);
-            if old {
-                passed += 1;
-                if passed > STEPS {
-                    // A key that changes all the time: go on behind its oldest version.
-                    keys::set_revision(&mut decided, 0);
-                    walk = table.ascend(Bound::Excluded(&decided));
-                    keys::clear_revision(&mut decided);
-                    passed = 0;
-                }
-                continue;
-            }
-            let modified = keys::split(stored_key, &mut stem);
-            let version = if modified <= at {
-                Some(Version { modified, stored })
-            } else {
-                // Too new: the one that counts lies further on among its versions.
-                let found = self.version_at(&mut stem, at);
-                keys::set_revision(&mut stem, at);
-                walk = table.ascend(Bound::Excluded(&stem));
-                keys::clear_revision(&mut stem);
-                found
-            };
-            std::mem::swap(&mut stem, &mut decided);
-            passed = 0;
-            if let Some(version) = version.filter(Version::lives) {
-                key.clear();
-                key.extend_from_slice(&decided);
-                keys::plain(&mut key);
-                if !each(&key, version) {
-                    return None;
-                }
+            let mut steps = 1;
+            let version = self.version_at(record, &mut moment, &mut steps);
+            *visits = visits.saturating_sub(steps);
+            if version.is_some_and(|version| !each(&key, version)) {
+                return None;
             }
         }
         None
@@ -343,92 +342,49 @@ impl Store {
         if end.is_empty() {
             return self.scan(range, at, visits, each);
         }
-        let table = &self.tables[VERSIONS];
-        let (mut low, mut stem, mut key) = (Vec::new(), Vec::new(), Vec::new());
-        keys::stem(from, &mut low);
-        keys::stem(end, &mut stem);
-        let mut walk =
-            table.descend(if end == [0] { Bound::Unbounded } else { Bound::Excluded(stem.as_slice()) });
-        while let Some((stored_key, _)) = walk.next() {
-            if stored_key.order(&low).is_lt() {
+        let mut key = Vec::new();
+        let mut moment = Moment { at, limit: None };
+        let top = if end == [0] { Bound::Unbounded } else { Bound::Excluded(end) };
+        for (stored_key, record) in self.tables[KEYS].descend(top) {
+            if stored_key.order(from).is_lt() {
                 return None;
             }
+            stored_key.copy_to(&mut key);
             if *visits == 0 {
-                // The key after this one was the last decided.
-                keys::split(stored_key, &mut key);
-                keys::plain(&mut key);
-                key.push(0);
+                key.push(0); // The key after this one was the last decided.
                 return Some(key);
             }
-            *visits -= 1;
-            keys::split(stored_key, &mut stem);
-            let version = self.version_at(&mut stem, at);
-            walk = table.descend(Bound::Excluded(&stem));
-            if let Some(version) = version.filter(Version::lives) {
-                key.clear();
-                key.extend_from_slice(&stem);
-                keys::plain(&mut key);
-                if !each(&key, version) {
-                    return None;
-                }
+            let mut steps = 1;
+            let version = self.version_at(record, &mut moment, &mut steps);
+            *visits = visits.saturating_sub(steps);
+            if version.is_some_and(|version| !each(&key, version)) {
+                return None;
             }
         }
         None
     }
 
-    /// Looks at the next entries of the log that a compaction has overtaken, from `place` on, and frees what
-    /// they have superseded. Returns the place to go on from; `None`: all is freed.
-    pub fn free(&mut self, place: (u64, u32), entries: usize) -> Option<(u64, u32)> {
-        let mut next = place;
-        let (mut key, mut older) = (Vec::new(), Vec::new());
-        for _ in 0..entries {
-            let entry = self.tables[LOG].first_from(&log_key(next.0, next.1));
-            let (revision, sub) = match entry {
-                Some((at, changed)) => {
-                    key.clear();
-                    key.extend_from_slice(changed);
-                    log_place(at)
-                }
-                None => return None,
-            };
-            if revision > self.compacted {
-                return None;
+    /// Looks at the next changes that a compaction has overtaken and frees what they have superseded. True: all is
+    /// freed.
+    pub fn free(&mut self, changes: usize) -> bool {
+        let (mut freed, mut bytes) = (self.freed, 0);
+        let mut through = false;
+        for entry in self.trail.from(freed).take(changes) {
+            let change = Change::of(entry);
+            through = change.revision >= self.compacted;
+            if through {
+                break;
             }
-            let mut stem = std::mem::take(&mut self.stem);
-            keys::stem(&key, &mut stem);
-            keys::set_revision(&mut stem, revision);
-            let mut walk = self.tables[VERSIONS].ascend(Bound::Included(&stem));
-            let own = walk.next();
-            let deletion = own.is_some_and(|(at, stored)| {
-                at == *stem.as_slice() && !(Version { modified: revision, stored }).lives()
-            });
-            // All versions before the last one are gone already: their successors' entries came earlier.
-            let predecessor = walk.next().filter(|(at, _)| keys::is_of(at, &stem[..stem.len() - 8]));
-            if let Some((at, _)) = predecessor {
-                at.copy_to(&mut older);
-                self.tables[VERSIONS].remove(&older);
+            let newest = |record: &[u8]| opened(record).0 == entry.number;
+            if change.deletion && self.tables[KEYS].get(change.key).is_some_and(newest) {
+                self.tables[KEYS].remove(change.key);
             }
-            if revision < self.compacted {
-                if deletion {
-                    self.tables[VERSIONS].remove(&stem);
-                }
-                self.tables[LOG].remove(&log_key(revision, sub));
-            }
-            self.stem = stem;
-            next = (revision, sub + 1);
+            bytes += entry.bytes as u64;
+            freed += 1;
         }
-        Some(next)
+        through |= freed == self.trail.end();
+        (self.freed, self.past_bytes) = (freed, self.past_bytes - bytes);
+        self.trail.let_go(freed);
+        through
     }
-}
-
-fn revision_of(stored: crate::state::Key<'_>) -> u64 {
-    let (head, tail) = stored.parts();
-    if let Some(bytes) = tail.last_chunk::<8>() {
-        return !u64::from_be_bytes(*bytes);
-    }
-    let mut bytes = [0; 8];
-    for (to, from) in bytes.iter_mut().rev().zip(head.iter().chain(tail).rev()) {
-        *to = *from;
-    }
-    !u64::from_be_bytes(bytes)
 }

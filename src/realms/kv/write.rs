@@ -13,7 +13,7 @@ use super::ops::{
     ArchivedTxn, BEFORE, EVENTS_UNTOLD, GROUP_BYTES, Write, flag, said,
 };
 use super::read::{ANSWER_BYTES, Gather};
-use super::store::{ATTACHED, Facts, NOW, Version, emit_deletion};
+use super::store::{ATTACHED, Before, NOW, Version, emit_deletion};
 use super::{Detail, SLICE_DELETES, VISITS};
 use crate::realms::reply::{self, Status};
 use crate::realms::{Effects, Flow, Stamp};
@@ -234,7 +234,7 @@ impl Kv {
             match &compare.target {
                 ArchivedTarget::Version(n) => number(|version| version.version(), n.to_native()),
                 ArchivedTarget::Create(n) => number(|version| version.create(), n.to_native()),
-                ArchivedTarget::Mod(n) => number(|version| version.modified, n.to_native()),
+                ArchivedTarget::Mod(n) => number(|version| version.modified(), n.to_native()),
                 ArchivedTarget::Lease(n) => number(|version| version.lease(), n.to_native()),
                 // A key that is not there has no value, not even an unequal one.
                 ArchivedTarget::Value(value) => {
@@ -330,7 +330,7 @@ impl Kv {
         let revision = self.store.revision + 1;
         let mut lease = put.lease.to_native();
         let before = if flags & (flag::KEEP_VALUE | flag::KEEP_LEASE) == 0 {
-            self.store.put(revision, run.sub, key, &put.value, lease)
+            self.store.put(revision, key, &put.value, lease)
         } else {
             let kept = self.store.at(key, NOW).map(|old| (old.value().to_vec(), old.lease()));
             let (old_value, old_lease) = kept.unwrap_or_default();
@@ -338,9 +338,9 @@ impl Kv {
                 lease = old_lease;
             }
             let value = if flags & flag::KEEP_VALUE != 0 { &old_value } else { put.value.as_slice() };
-            self.store.put(revision, run.sub, key, value, lease)
+            self.store.put(revision, key, value, lease)
         };
-        self.attach(key, before.map_or(0, |facts| facts.lease), lease);
+        self.attach(key, before.map_or(0, |before| before.lease), lease);
         run.sub += 1;
         if effects.wanted {
             let start = reply::begin(&mut effects.reply);
@@ -350,7 +350,7 @@ impl Kv {
             reply::finish(&mut effects.reply, start, Status::Ok, 0, revision);
         }
         if self.tells(run, effects) {
-            self.store.written(revision).emit(key, true, 0, &mut effects.changes);
+            self.store.written().emit(key, true, 0, &mut effects.changes);
             if self.watched.get() == Detail::Before {
                 self.emit_before(key, before, BEFORE, &mut effects.changes);
             }
@@ -358,8 +358,8 @@ impl Kv {
     }
 
     /// What a key was before the last write to it, if it was.
-    fn emit_before(&self, key: &[u8], before: Option<Facts>, flags: u16, out: &mut Vec<u8>) {
-        if let Some(old) = before.and_then(|facts| self.store.exactly(key, facts.modified)) {
+    fn emit_before(&self, key: &[u8], before: Option<Before>, flags: u16, out: &mut Vec<u8>) {
+        if let Some(old) = before.and_then(|before| self.store.former(before)) {
             old.emit(key, true, flags, out);
         }
     }
@@ -381,7 +381,7 @@ impl Kv {
     /// Deletes one key that exists.
     fn delete_one(&mut self, key: &[u8], keep: bool, run: &mut Run, effects: &mut Effects) {
         let revision = self.store.revision + 1;
-        let Some(before) = self.store.delete(revision, run.sub, key) else { return };
+        let Some(before) = self.store.delete(revision, key) else { return };
         self.attach(key, before.lease, 0);
         run.sub += 1;
         if let Some(sweep) = &mut run.sweep {

@@ -17,7 +17,7 @@ impl Table {
     }
 
     /// Up to `KEYS_AHEAD` keys will soon be looked up.
-    pub fn foresee(&self, keys: &[Vec<u8>]) {
+    pub fn foresee(&self, keys: &[impl AsRef<[u8]>]) {
         let Node::Inner(root) = &self.root else { return };
         let mut nodes: [Option<&Inner>; KEYS_AHEAD] = [Some(root); KEYS_AHEAD];
         let mut leaves: [Option<&Page>; KEYS_AHEAD] = [None; KEYS_AHEAD];
@@ -25,7 +25,7 @@ impl Table {
         while std::mem::take(&mut left) {
             for ((node, leaf), key) in nodes.iter_mut().zip(&mut leaves).zip(keys) {
                 let Some(inner) = node.take() else { continue };
-                let at = inner.find(key);
+                let at = inner.find(key.as_ref());
                 match &inner.children {
                     Children::Leaves(pages) => {
                         // Head and slots.
@@ -42,7 +42,7 @@ impl Table {
         }
         for (leaf, key) in leaves.iter().zip(keys) {
             let Some(page) = leaf else { continue };
-            if let Some(at) = View(page).likely(key) {
+            if let Some(at) = View(page).likely(key.as_ref()) {
                 fetch_lines(page, at, 3);
             }
         }

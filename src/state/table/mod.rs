@@ -167,21 +167,15 @@ impl Table {
         self.put_at(way, key, value)
     }
 
-    /// Writes a record that `make` makes of the one whose place it takes: the first whose key is not below.
-    /// One look-up does for both.
-    pub fn put_before(
+    /// Writes a record that `make` makes of the one that it replaces, if any. One look-up does for both.
+    pub fn put_over(
         &mut self,
         key: &[u8],
         value: &mut Vec<u8>,
-        make: impl FnOnce(Option<(Key<'_>, &[u8])>, &mut Vec<u8>),
+        make: impl FnOnce(Option<&[u8]>, &mut Vec<u8>),
     ) {
         let (way, leaf) = self.locate(key);
-        let at = way.place.unwrap_or_else(|at| at);
-        if at < leaf.count() {
-            make(Some((leaf.key(at), leaf.value(at))), value);
-        } else {
-            make(self.ascend(Bound::Included(key)).next(), value);
-        }
+        make(way.place.ok().map(|at| leaf.value(at)), value);
         self.put_at(way, key, value);
     }
 

@@ -45,7 +45,7 @@ pub struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    pub(super) fn whole(key: &'a [u8]) -> Key<'a> {
+    pub(in crate::state) fn whole(key: &'a [u8]) -> Key<'a> {
         Key { prefix: &[], tail: key }
     }
 
