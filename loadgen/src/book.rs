@@ -47,6 +47,8 @@ pub struct Book {
     pub scribe: Option<Scribe>,
     /// Kept only while keys are prepared.
     pub failures: Option<Vec<Failure>>,
+    /// Of the value that was read last, likewise.
+    pub last_stamp: u64,
 }
 
 impl Book {
@@ -61,6 +63,7 @@ impl Book {
             open,
             scribe,
             failures: None,
+            last_stamp: 0,
         }
     }
 
@@ -90,8 +93,11 @@ impl Book {
 
     pub fn on_end(&mut self, ended: &Ended) {
         let ok = ended.verdict == Verdict::Ok;
-        if !ok && let Some(failures) = &mut self.failures {
-            failures.push(Failure { op: ended.op, verdict: ended.verdict });
+        if let Some(failures) = &mut self.failures {
+            self.last_stamp = ended.stamp;
+            if !ok {
+                failures.push(Failure { op: ended.op, verdict: ended.verdict });
+            }
         }
         if let Some(scribe) = &mut self.scribe {
             scribe.on_end(ended);

@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
 use quorate::tls::Socket;
@@ -13,11 +13,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::access::Access;
-use crate::driver::Protocol;
 use crate::driver::consul::token_header;
+use crate::driver::{Kind, Op, Protocol, ReadMode};
+use crate::plan::Plan;
+use crate::run;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const ELECTION: Duration = Duration::from_secs(20);
+/// How long a server that was started again may take.
+const RETURN: Duration = Duration::from_secs(60);
 const ANSWER_MAX: u64 = 4 << 20;
 
 /// Where the clients go.
@@ -40,6 +44,18 @@ pub enum Harm {
     Kill,
     /// SIGSTOP, and SIGCONT after --pause-secs
     Pause,
+    /// Every server in turn: SIGTERM, then --restart-cmd, until it answers again
+    Roll,
+    /// The followers in turn, then the leader: SIGKILL, then --restart-cmd, until it answers again
+    Each,
+    /// A follower: SIGKILL, --restart-cmd after --pause-secs, until it has what was written meanwhile
+    Away,
+}
+
+impl Harm {
+    pub fn needs_restart(self) -> bool {
+        matches!(self, Harm::Roll | Harm::Each | Harm::Away)
+    }
 }
 
 /// One server of a plan.
@@ -68,35 +84,119 @@ pub struct Done {
     pub node: Option<u64>,
     /// From the beginning of the window.
     pub at_s: f64,
+    /// From the first harm until all servers were as before; `None`: that was not waited for.
+    pub whole_after_ms: Option<f64>,
+    /// From the restart of one that was away until it had caught up.
+    pub in_sync_ms: Option<f64>,
 }
 
 impl Fault {
-    /// Does the harm now; returns what was done. A pause ends before this returns.
-    pub fn act(&self, target: Protocol, nodes: &[Node], access: &Access, at_s: f64) -> Result<Done, String> {
+    /// Does the harm now; returns what was done. A pause ends before this returns, and who was killed to come again
+    /// is there again.
+    pub fn act(&self, plan: &Plan, at_s: f64) -> Result<Done, String> {
+        let mut done =
+            Done { what: "command".into(), node: None, at_s, whole_after_ms: None, in_sync_ms: None };
         if let Some(command) = &self.command {
-            let status = Command::new("sh").args(["-c", command]).status();
-            return match status {
-                Ok(status) if status.success() => Ok(Done { what: "command".into(), node: None, at_s }),
-                Ok(status) => Err(format!("--fault-cmd ended with {status}")),
-                Err(error) => Err(format!("--fault-cmd: {error}")),
-            };
+            shell("--fault-cmd", command)?;
+            return Ok(done);
         }
         let harm = self.harm.expect("a fault is a harm or a command");
-        let node = leader(target, nodes, access)?;
-        let signal = |signal| {
-            let pid = Pid::from_raw(node.pid as i32).ok_or("a pid of 0")?;
-            kill_process(pid, signal).map_err(|error| format!("pid {}: {error}", node.pid))
-        };
+        done.what = format!("{harm:?}").to_lowercase();
+        let leader = leader(plan.target, &plan.nodes, &plan.access)?;
+        let followers = plan.nodes.iter().filter(|node| node.id != leader.id);
+        let began = Instant::now();
         match harm {
-            Harm::Kill => signal(Signal::KILL)?,
+            Harm::Kill => signal(&leader, Signal::KILL)?,
             Harm::Pause => {
-                signal(Signal::STOP)?;
+                signal(&leader, Signal::STOP)?;
                 thread::sleep(Duration::from_secs_f64(self.pause_secs));
-                signal(Signal::CONT)?;
+                signal(&leader, Signal::CONT)?;
+            }
+            Harm::Roll => {
+                for node in followers.chain([&leader]) {
+                    signal(node, Signal::TERM)?;
+                    come_back(plan, node)?;
+                }
+            }
+            Harm::Each => {
+                for node in followers.chain([&leader]) {
+                    signal(node, Signal::KILL)?;
+                    come_back(plan, node)?;
+                }
+            }
+            Harm::Away => {
+                let node = followers.into_iter().next().ok_or("there is no follower")?;
+                signal(node, Signal::KILL)?;
+                thread::sleep(Duration::from_secs_f64(self.pause_secs));
+                done.in_sync_ms = Some(catch_up(plan, node)?);
+                done.node = Some(node.id);
             }
         }
-        Ok(Done { what: format!("{harm:?}").to_lowercase(), node: Some(node.id), at_s })
+        if harm.needs_restart() {
+            done.whole_after_ms = Some(began.elapsed().as_secs_f64() * 1e3);
+        }
+        done.node = done.node.or((!harm.needs_restart()).then_some(leader.id));
+        Ok(done)
     }
+}
+
+fn shell(flag: &str, command: &str) -> Result<(), String> {
+    match Command::new("sh").args(["-c", command]).stdout(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{flag} ended with {status}")),
+        Err(error) => Err(format!("{flag}: {error}")),
+    }
+}
+
+fn signal(node: &Node, signal: Signal) -> Result<(), String> {
+    let pid = Pid::from_raw(node.pid as i32).ok_or("a pid of 0")?;
+    kill_process(pid, signal).map_err(|error| format!("pid {}: {error}", node.pid))
+}
+
+/// Starts it again when it has ended, and waits until it answers.
+fn come_back(plan: &Plan, node: &Node) -> Result<(), String> {
+    let command = plan.restart.as_deref().ok_or("--restart-cmd is missing")?;
+    let until = Instant::now() + RETURN;
+    // A zombie's parent has still to be told; what it held is free all the same.
+    let is_there = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", node.pid)).unwrap_or_default();
+        !stat.is_empty() && !stat.contains(") Z ")
+    };
+    while is_there() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(20));
+    }
+    shell("--restart-cmd", command)?;
+    while Instant::now() < until {
+        if run::answers(&run::probe(plan, node.address, ReadMode::Local)) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Err(format!("node {} does not answer within {} s", node.id, RETURN.as_secs()))
+}
+
+/// Starts it again, writes a key elsewhere, and waits until it has that key. In milliseconds from its start.
+fn catch_up(plan: &Plan, node: &Node) -> Result<f64, String> {
+    let command = plan.restart.clone().ok_or("--restart-cmd is missing")?;
+    let other = plan.nodes.iter().find(|other| other.id != node.id).ok_or("there is one server only")?;
+    let began = Instant::now();
+    // A value that no earlier run can have left there.
+    let stamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64);
+    let mark = Op { kind: Kind::Write, key: plan.keys, stamp };
+    let elsewhere = run::probe(plan, other.address, ReadMode::Local);
+    run::ask_one(&elsewhere, Op { kind: Kind::Create, ..mark });
+    run::ask_one(&elsewhere, mark).ok_or("the key that shows who is in sync could not be written")?;
+    let started = thread::spawn(move || shell("--restart-cmd", &command));
+    let here = run::probe(plan, node.address, ReadMode::Local);
+    let look = Op { kind: Kind::Read, ..mark };
+    while began.elapsed() < RETURN {
+        if run::ask_one(&here, look) == Some(mark.stamp) {
+            started.join().map_err(|_| "the thread of --restart-cmd died")??;
+            return Ok(began.elapsed().as_secs_f64() * 1e3);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Err(format!("node {} has not caught up within {} s", node.id, RETURN.as_secs()))
 }
 
 /// The node that leads; waits for an election under way.

@@ -10,6 +10,7 @@ use crate::clock::MILLI;
 use crate::plan::{Phase, Plan};
 use crate::procfs::{Machine, Usage};
 use crate::record::{Lane, Tally, code_name};
+use crate::results;
 use crate::run::Measured;
 use crate::verify::Report;
 
@@ -17,6 +18,9 @@ use crate::verify::Report;
 const LATE_SHARE_MAX: f64 = 0.001;
 /// A client that used this much of its threads' time was the limit.
 const CLIENT_SHARE_MAX: f64 = 0.95;
+
+/// Whoever has no write acknowledged for so long would say that the system is down.
+const UNAVAILABLE: u64 = 100 * MILLI;
 
 /// What a reader must know before believing a figure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,6 +130,19 @@ pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value 
     machine_json(plan, &measured.machine, measured.secs, &mut object);
     object.insert("ceiling".into(), json!(measured.ceiling));
     object.insert("client_bound".into(), json!(is_client_bound(plan, measured)));
+    if let Some(Ok(fault)) = &measured.fault {
+        let at = fault.at_s as u64;
+        let of = |wanted: &dyn Fn(u64) -> bool| {
+            let seconds =
+                measured.packed.iter().filter(|(second, _)| wanted(*second)).map(|(_, packed)| packed);
+            round(results::latency_of(seconds).value_at_quantile(0.999) as f64 / 1e3)
+        };
+        object.insert("p999_before_us".into(), of(&|second| second < at));
+        object.insert("p999_after_us".into(), of(&|second| second >= at));
+        let unavailable = measured.without_writes.iter().map(|(from, to)| to - from);
+        let unavailable: u64 = unavailable.filter(|gap| *gap > UNAVAILABLE).sum();
+        object.insert("unavailable_ms".into(), round(unavailable as f64 / MILLI as f64));
+    }
     object.insert("fault".into(), json!(measured.fault.as_ref().and_then(|fault| fault.as_ref().ok())));
     object.insert("secs".into(), round(measured.secs));
     object.insert("invalid".into(), faults.invalid.into());
@@ -349,7 +366,21 @@ pub fn table(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Strin
         );
     }
     if let Some(Ok(done)) = &measured.fault {
-        let _ = writeln!(text, "{} of node {} at {:.2} s", done.what, done.node.unwrap_or(0), done.at_s);
+        let node = done.node.map(|node| format!(" of node {node}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{}{node} at {:.2} s; p99.9 before {} us, after {} us; {} ms in times of over 100 ms without a write",
+            done.what,
+            done.at_s,
+            figure("p999_before_us"),
+            figure("p999_after_us"),
+            figure("unavailable_ms")
+        );
+        for (what, took) in [("all servers as before", done.whole_after_ms), ("in sync", done.in_sync_ms)] {
+            if let Some(took) = took {
+                let _ = writeln!(text, "{what} after {took:.0} ms");
+            }
+        }
     }
     if let Some(report) = report {
         text.push_str(&report.text());

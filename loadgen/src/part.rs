@@ -186,13 +186,17 @@ impl Crew {
 
     /// The longest time in which none of them had a write acknowledged, and when it began.
     pub fn longest_gap(&self) -> (u64, u64) {
+        let longest = self.gaps().into_iter().max_by_key(|(from, to)| to - from);
+        longest.map_or((Gap::KEPT, 0), |(from, to)| (to - from, from))
+    }
+
+    pub fn gaps(&self) -> Vec<(u64, u64)> {
         let all = self.gaps.lock().expect("no thread panics with it");
         let mut common = all.first().cloned().unwrap_or_default();
         for other in all.iter().skip(1) {
             common = overlaps(&common, other);
         }
-        let longest = common.into_iter().max_by_key(|(from, to)| to - from);
-        longest.map_or((Gap::KEPT, 0), |(from, to)| (to - from, from))
+        common
     }
 }
 

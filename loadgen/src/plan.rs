@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::args;
 use crate::clock::{MILLI, SECOND};
 use crate::driver::{Protocol, ReadMode, STAMPED, Shape};
-use crate::fault::{self, Fault, Node, Spread};
+use crate::fault::{self, Fault, Harm, Node, Spread};
 use crate::jobs::Job;
 use crate::keys::Dist;
 use crate::procfs;
@@ -59,6 +59,8 @@ pub struct Plan {
     #[serde(skip)]
     pub nodes: Vec<Node>,
     pub fault: Option<Fault>,
+    /// What the workload does to the servers unless told otherwise.
+    pub harm: Option<Harm>,
     #[serde(skip)]
     pub restart: Option<String>,
     /// The disk under the servers' data, where a cluster file shows it.
@@ -123,6 +125,17 @@ impl Plan {
             let (harm, command, pause_secs) = (fault.fault, fault.fault_cmd.clone(), fault.pause_secs);
             plan.fault = Some(Fault { harm, at, pause_secs, command });
         }
+        let harm = plan.fault.as_ref().and_then(|fault| fault.harm).or(plan.harm);
+        if harm.is_some_and(Harm::needs_restart) && (plan.nodes.len() < 2 || fault.restart_cmd.is_none()) {
+            return Err("this harm needs --cluster with several nodes, and --restart-cmd".into());
+        }
+        if let (None, Some(harm)) = (&plan.fault, plan.harm) {
+            let at = plan.secs as f64 / 10.0;
+            plan.fault = Some(Fault { harm: Some(harm), at, pause_secs: fault.pause_secs, command: None });
+        }
+        if plan.workload.as_deref() == Some("compact-load") && fault.fault_cmd.is_none() {
+            return Err("this workload needs --fault-at and --fault-cmd: what compacts".into());
+        }
         if plan.job == Some(Job::Restart) && (plan.nodes.is_empty() || fault.restart_cmd.is_none()) {
             return Err("this workload needs --cluster and --restart-cmd".into());
         }
@@ -133,7 +146,7 @@ impl Plan {
     pub fn of(place: &args::Place, typed: &args::Load) -> Result<Plan, String> {
         let mut args = typed.clone();
         let target = place.protocol();
-        let mut job = None;
+        let (mut job, mut harm) = (None, None);
         match typed.workload.as_ref().map(|name| workload::find(name)).transpose()? {
             Some(How::Load(load)) => {
                 let load = load.scaled(typed.scale);
@@ -143,6 +156,10 @@ impl Plan {
                 args.reads = load.reads.unwrap_or(typed.reads);
                 args.read_mode = typed.read_mode.or(load.read_mode);
                 args.spread = typed.spread.or(Some(load.spread));
+                harm = load.harm;
+                if args.rate == 0.0 && args.phases.is_empty() {
+                    args.rate = load.rate;
+                }
             }
             Some(How::Job(which, clients)) => {
                 (args.conns, args.depth) = (typed.clients.unwrap_or(clients), 1);
@@ -194,6 +211,7 @@ impl Plan {
             spread,
             nodes,
             fault: None,
+            harm,
             restart: None,
             disk: data.and_then(procfs::disk_of),
             conns: args.conns,

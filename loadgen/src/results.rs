@@ -71,6 +71,19 @@ fn seal(dir: &Path, result: &Value) -> io::Result<()> {
     })
 }
 
+/// The latencies, from the intended start, of some seconds together.
+pub fn latency_of<'a>(seconds: impl Iterator<Item = &'a Packed>) -> Histogram<u64> {
+    let mut whole = crate::record::histogram();
+    for packed in seconds {
+        for bytes in [&packed.read, &packed.write] {
+            if let Ok(part) = Deserializer::new().deserialize(&mut &bytes[..]) {
+                whole.add::<&Histogram<u64>>(&part).expect("same bounds");
+            }
+        }
+    }
+    whole
+}
+
 pub fn write(dir: &Path, plan: &Plan, measured: &Measured, result: &Value) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     fs::write(dir.join("series.csv"), series(measured))?;

@@ -1,5 +1,6 @@
 //! One run: connect, prepare the keys, warm up, measure, wait for what is late.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,7 +17,7 @@ use crate::driver::consul::Consul;
 use crate::driver::etcd::Etcd;
 use crate::driver::native::Native;
 use crate::driver::zk::Zk;
-use crate::driver::{Driver, Kind, Op, Protocol};
+use crate::driver::{Driver, Kind, Op, Protocol, ReadMode};
 use crate::engine::{Engine, Settings};
 use crate::fault;
 use crate::fold::{Fold, Second};
@@ -82,6 +83,8 @@ pub struct Measured {
     pub max_gap: Option<u64>,
     /// When the longest gap began, from the beginning of the window.
     pub gap_at: u64,
+    /// With a fault: all times without an acknowledged write that are worth telling.
+    pub without_writes: Vec<(u64, u64)>,
     /// Per pid, before and after.
     pub servers: Vec<(u32, Usage, Usage)>,
     /// Each second, the sum of all servers.
@@ -172,18 +175,41 @@ pub fn run(plan: &Plan, history: Option<&PathBuf>, watch: &mut dyn Watch) -> Res
     }
 }
 
-/// Whether one operation of this plan's kind succeeds now.
-pub fn answers(plan: &Plan) -> bool {
-    match plan.target {
-        Protocol::Zk => answers_with::<Zk>(plan),
-        Protocol::Native => answers_with::<Native>(plan),
-        Protocol::Etcd => answers_with::<Etcd>(plan),
-        Protocol::Consul => answers_with::<Consul>(plan),
+/// One client that asks one server, and is not measured.
+pub fn probe(plan: &Plan, server: SocketAddr, read_mode: ReadMode) -> Plan {
+    Plan {
+        job: None,
+        servers: vec![server],
+        conns: 1,
+        depth: 1,
+        threads: 1,
+        procs: 1,
+        reads: 100.0,
+        read_mode,
+        preload: false,
+        timeout_ms: 1000,
+        fault: None,
+        ..plan.clone()
     }
-    .is_some()
 }
 
-fn answers_with<D: Driver>(plan: &Plan) -> Option<()> {
+/// Whether one operation of this plan's kind succeeds now.
+pub fn answers(plan: &Plan) -> bool {
+    let kind = if plan.reads > 0.0 { Kind::Read } else { Kind::Write };
+    ask_one(plan, Op { kind, key: 0, stamp: 1 }).is_some()
+}
+
+/// The stamp that was read, if this operation succeeds.
+pub fn ask_one(plan: &Plan, op: Op) -> Option<u64> {
+    match plan.target {
+        Protocol::Zk => ask_one_with::<Zk>(plan, op),
+        Protocol::Native => ask_one_with::<Native>(plan, op),
+        Protocol::Etcd => ask_one_with::<Etcd>(plan, op),
+        Protocol::Consul => ask_one_with::<Consul>(plan, op),
+    }
+}
+
+fn ask_one_with<D: Driver>(plan: &Plan, op: Op) -> Option<u64> {
     let clock = Clock::start();
     let settings = Settings {
         servers: plan.servers.clone(),
@@ -196,14 +222,12 @@ fn answers_with<D: Driver>(plan: &Plan) -> Option<()> {
     };
     let (send, _ticks) = channel();
     let book = Book::new(false, send, Arc::default(), None);
-    let mut engine = Engine::<D>::new(clock, settings, &plan.shape(false), book).ok()?;
+    let mut engine = Engine::<D>::new(clock, settings, &plan.shape(true), book).ok()?;
     engine.connect(plan.timeout()).ok()?;
     engine.book.failures = Some(Vec::new());
-    let kind = if plan.reads > 0.0 { Kind::Read } else { Kind::Write };
-    let mut one = List([Op { kind, key: 0, stamp: 1 }].into_iter());
-    engine.drive(&mut one, u64::MAX, clock.now() + plan.timeout()).ok()?;
+    engine.drive(&mut List([op].into_iter()), u64::MAX, clock.now() + plan.timeout()).ok()?;
     engine.abandon();
-    engine.book.failures.as_ref()?.is_empty().then_some(())
+    engine.book.failures.as_ref()?.is_empty().then_some(engine.book.last_stamp)
 }
 
 fn run_with<D: Driver>(
@@ -212,7 +236,7 @@ fn run_with<D: Driver>(
     watch: &mut dyn Watch,
 ) -> Result<Measured, Trouble> {
     let clock = Clock::start();
-    let gap = Arc::new(Gap::default());
+    let gap = Arc::new(if plan.fault.is_some() { Gap::keeping() } else { Gap::default() });
     let (send, ticks) = channel();
     let parts: Vec<PathBuf> = (0..plan.parts())
         .filter_map(|thread| history.map(|path| path.with_extension(format!("part{thread}"))))
@@ -301,10 +325,10 @@ fn conduct(
     let client_before = client_cpu();
     let machine_before = Machine::now(plan.disk.as_deref());
     let fault = plan.fault.clone().map(|fault| {
-        let (nodes, target, access) = (plan.nodes.clone(), plan.target, plan.access.clone());
+        let plan = plan.clone();
         thread::spawn(move || {
             clock.sleep_until(start + (fault.at * 1e9) as u64);
-            fault.act(target, &nodes, &access, (clock.now() - start) as f64 / 1e9)
+            fault.act(&plan, (clock.now() - start) as f64 / 1e9)
         })
     });
     let mut server_series = Vec::new();
@@ -355,6 +379,7 @@ fn conduct(
         packed: fold.packed,
         max_gap: (plan.reads < 100.0).then_some(longest),
         gap_at: since.saturating_sub(start),
+        without_writes: crew.map_or_else(|| gap.kept(), Crew::gaps),
         servers: servers.filter_map(|((&pid, before), after)| Some((pid, before?, after?))).collect(),
         server_series,
         client_cpu_us,

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::driver::ReadMode;
-use crate::fault::Spread;
+use crate::fault::{Harm, Spread};
 use crate::jobs::Job;
 use crate::keys::Dist;
 
@@ -35,6 +35,9 @@ pub struct Load {
     pub spread: Spread,
     /// As it is at any scale.
     pub fixed: bool,
+    /// Operations per second; 0: a closed loop.
+    pub rate: f64,
+    pub harm: Option<Harm>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,8 @@ const fn load(conns: usize, depth: usize, keys: u64, value_size: usize) -> Load 
         read_mode: None,
         spread: Spread::All,
         fixed: false,
+        rate: 0.0,
+        harm: None,
     }
 }
 
@@ -85,6 +90,14 @@ impl Load {
 
     const fn at_leader(self) -> Load {
         Load { spread: Spread::Leader, ..self }
+    }
+
+    const fn rate(self, rate: f64) -> Load {
+        Load { rate, ..self }
+    }
+
+    const fn harm(self, harm: Harm) -> Load {
+        Load { harm: Some(harm), ..self }
     }
 
     const fn fixed(self) -> Load {
@@ -156,7 +169,13 @@ pub const ALL: &[Workload] = &[
         "3 servers: 776/s one worker, 2,074/s ten",
         How::Job(Job::Create, 10),
     ),
-    entry("zk10-faults", "kill and recover under 30 % writes", ZK10, "election under 200 ms", NotYet),
+    entry(
+        "zk10-faults",
+        "30 % writes; the followers, then the leader, are killed and come back (--cluster, --restart-cmd)",
+        ZK10,
+        "5 servers: election under 200 ms, throughput never sampled as zero",
+        ZK10_LOAD.reads(70.0).harm(Harm::Each).how(),
+    ),
     entry(
         "zkdoc-ratio",
         "910 clients, 1 KB; the share of reads is swept with --reads",
@@ -222,8 +241,20 @@ pub const ALL: &[Workload] = &[
         ETCD_MANY.reads(100.0).mode(LOCAL).how(),
     ),
     entry("etcd-txn-mixed", "transactions that read or write", TOOL, NONE, NotYet),
-    entry("etcd-watch-latency", "from a put to its watchers, 100 puts/s", TOOL, NONE, NotYet),
-    entry("etcd-lease-keepalive", "one lease per client, kept alive in a loop", TOOL, NONE, NotYet),
+    entry(
+        "etcd-watch-latency",
+        "100 watchers of one key, 100 puts/s of 32 B: from each put to each watcher",
+        TOOL,
+        NONE,
+        How::Job(Job::Wake, 100),
+    ),
+    entry(
+        "etcd-lease-keepalive",
+        "one lease (zk: session) per client, kept alive in a loop, by --clients",
+        TOOL,
+        NONE,
+        How::Job(Job::Keep, 100),
+    ),
     entry(
         "dbt-write-sweep",
         "distinct keys, 1 KB, by --clients 1 to 1,000",
@@ -231,6 +262,34 @@ pub const ALL: &[Workload] = &[
         "2017Q2, read off a chart, at 10/100/1,000: etcd 1.8k/10.7k/36.1k, ZooKeeper 2.9k/17.8k/12.5k, \
          Consul 1.7k/7.7k/5.8k",
         load(1000, 1, 1_000_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+    ),
+    entry(
+        "dbt-write-best",
+        "distinct keys, 1 KB, by as many clients as were best for etcd; 700 for ZooKeeper, 500 for Consul: --clients",
+        DBT,
+        "2018Q1: etcd 3.3.0 35,258/s, ZooKeeper 3.5.3-beta 16,842/s, Consul 1.0.2 5,588/s",
+        load(1000, 1, 1_000_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+    ),
+    entry(
+        "dbt-write-qps",
+        "100 clients, distinct keys, 1 KB, at 1,000/s",
+        DBT,
+        "2017Q2, mean: etcd 4.6 ms, ZooKeeper 2.8 ms, Consul 49.6 ms",
+        load(100, 1, 1_000_000, 1024).reads(0.0).dist(Dist::Sequential).rate(1000.0).how(),
+    ),
+    entry(
+        "dbt-write-3m",
+        "1,000 clients (ZooKeeper, Consul: --clients 500), three million keys, 1 KB",
+        DBT,
+        "2017Q1: etcd 3.1 21,738/s, ZooKeeper 3.4.9 906/s, Consul 0.7.4 1,270/s",
+        load(1000, 1, 3_000_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+    ),
+    entry(
+        "dbt-read-best",
+        "1,000 clients (ZooKeeper 700, Consul 500: --clients) read one key, linearizable",
+        DBT,
+        "2017Q2: etcd 117,348/s, ZooKeeper 89,830/s, Consul 70,124/s",
+        load(1000, 1, 1, 1024).reads(100.0).mode(LINEARIZABLE).how(),
     ),
     entry(
         "dbt-write-1k",
@@ -275,12 +334,36 @@ pub const ALL: &[Workload] = &[
         NONE,
         NotYet,
     ),
-    entry("consul-watch", "blocking queries on one prefix", "hashicorp/consul, docs", NONE, NotYet),
+    entry(
+        "consul-watch",
+        "--clients blocking queries (watches) of one key, 100 puts/s: from the oldest unseen put to the wake",
+        "hashicorp/consul, docs",
+        NONE,
+        How::Job(Job::Wake, 100),
+    ),
     entry("k8s-mix", "guarded transactions, lists and watches", K8S, NONE, NotYet),
     entry("k8s-churn", "creates and deletes", K8S, NONE, NotYet),
-    entry("lock-chain", "contenders on one lock, predecessor watch", OURS, NONE, NotYet),
-    entry("lock-herd", "contenders on one lock, all watch one node", OURS, NONE, NotYet),
-    entry("elect", "candidates, the holder dies", OURS, NONE, NotYet),
+    entry(
+        "lock-chain",
+        "--clients contenders on one lock, hold 0, each watches the one before it (numbers by the client)",
+        OURS,
+        NONE,
+        How::Job(Job::Chain, 100),
+    ),
+    entry(
+        "lock-herd",
+        "--clients contenders on one lock, all watch one key; released when all wait",
+        OURS,
+        NONE,
+        How::Job(Job::Herd, 100),
+    ),
+    entry(
+        "elect",
+        "--clients candidates; the holder resigns, or dies and its session of 5 s runs out (Consul: resigns)",
+        OURS,
+        NONE,
+        How::Job(Job::Elect, 10),
+    ),
     entry(
         "fanout",
         "one key, --clients watchers spread over the servers, a write of 256 B each second",
@@ -303,7 +386,13 @@ pub const ALL: &[Workload] = &[
         NONE,
         How::Job(Job::Expire, 10_000),
     ),
-    entry("reconnect-storm", "a server that holds many sessions dies", OURS, NONE, NotYet),
+    entry(
+        "reconnect-storm",
+        "--clients sessions or leases over all servers, a follower is killed (--cluster): until 99 % go on elsewhere",
+        OURS,
+        NONE,
+        How::Job(Job::Storm, 3000),
+    ),
     entry(
         "failover-kill",
         "nine writers; with --fault kill --fault-at S the leader is killed",
@@ -312,7 +401,13 @@ pub const ALL: &[Workload] = &[
         NINE.how(),
     ),
     entry("failover-pause", "the same with --fault pause: the leader is stopped", OURS, NONE, NINE.how()),
-    entry("rolling", "all servers restarted in turn", OURS, NONE, NotYet),
+    entry(
+        "rolling",
+        "nine writers; all servers are stopped and started in turn (--cluster, --restart-cmd)",
+        OURS,
+        NONE,
+        NINE.harm(Harm::Roll).how(),
+    ),
     entry(
         "restart-log",
         "a log of --secs of writes, all servers killed, then --restart-cmd: until it reads and writes",
@@ -321,9 +416,21 @@ pub const ALL: &[Workload] = &[
         How::Job(Job::Restart, 32),
     ),
     entry("restart-snap", "cold start from a snapshot", OURS, NONE, NotYet),
-    entry("catchup-log", "a follower was away", OURS, "etcd docs: 100 MB in 15 s", NotYet),
+    entry(
+        "catchup-log",
+        "1,000 writes/s; a follower is away for --pause-secs: until it is in sync (--cluster, --restart-cmd)",
+        OURS,
+        "etcd docs: 100 MB in 15 s at 10 MB/s",
+        load(9, 16, 1000, 1024).reads(0.0).rate(1000.0).fixed().harm(Harm::Away).how(),
+    ),
     entry("catchup-snap", "an empty follower joins", OURS, NONE, NotYet),
-    entry("compact-load", "snapshot or compaction under load", OURS, NONE, NotYet),
+    entry(
+        "compact-load",
+        "1,000 operations/s, half of them writes, while --fault-cmd compacts at --fault-at: p99.9 before and after",
+        OURS,
+        NONE,
+        load(9, 16, 10_000, 1024).reads(50.0).rate(1000.0).fixed().how(),
+    ),
 ];
 
 pub fn find(name: &str) -> Result<How, String> {
@@ -375,7 +482,7 @@ mod tests {
         let ratio = small("zk10-ratio");
         assert_eq!((ratio.conns, ratio.depth, ratio.keys), (25, 100, 1000));
         assert_eq!((small("etcd-put-1").conns, small("failover-kill").conns), (1, 9));
-        assert!(find("rolling").unwrap_err().contains("not replayed yet"));
+        assert!(find("restart-snap").unwrap_err().contains("not replayed yet"));
         assert!(find("nothing").unwrap_err().contains("no workload"));
     }
 }

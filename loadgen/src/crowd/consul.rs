@@ -1,55 +1,97 @@
-//! Consul: a watch is a blocking query, which a connection waits for; it learns the index first.
+//! Consul: a watch is a blocking query, which a connection waits for; it learns the index first. A lock is a key that a
+//! session acquires.
 
 use std::collections::VecDeque;
 
-use super::{Ask, Manner, Said, Talk};
+use serde_json::Value;
+
+use super::{Ask, HELD, Manner, Said, Talk};
 use crate::driver::Malformed;
 use crate::driver::consul::{Head, token_header};
+
+/// A session's time to live, in seconds: a connection that waits cannot renew it, so it must outlive the run.
+const TTL_S: u32 = 600;
 
 #[derive(Clone, Debug)]
 enum Kind {
     Plain,
+    /// Makes the session that keys are acquired with.
+    Session,
+    /// The body says whether it was done.
+    Truth,
     /// Asks for the index; the blocking query for the same key follows.
-    Look(String),
-    Wait(String),
+    Look {
+        key: String,
+        once: bool,
+    },
+    Wait {
+        key: String,
+        once: bool,
+    },
 }
 
 pub struct Consul {
     value: Vec<u8>,
     token: String,
     greeted: bool,
+    session: String,
     asked: VecDeque<(u32, Kind)>,
 }
 
 impl Talk for Consul {
     const ONE_SHOT: bool = false;
+    const TELLS_ALL: bool = false;
 
     fn new(manner: &Manner) -> Consul {
-        let token = token_header(&manner.access);
-        Consul { value: manner.value.clone(), token, greeted: false, asked: VecDeque::new() }
+        Consul {
+            value: manner.value.clone(),
+            token: token_header(&manner.access),
+            greeted: false,
+            session: String::new(),
+            asked: VecDeque::new(),
+        }
     }
 
-    fn hello(&mut self, _out: &mut Vec<u8>) {}
+    fn hello(&mut self, _out: &mut Vec<u8>) {
+        self.greeted = false;
+        self.asked.clear();
+    }
 
     fn ask(&mut self, ask: Ask<'_>, tag: u32, out: &mut Vec<u8>) {
         let kind = match ask {
-            Ask::Make { key, .. } | Ask::Put(key) => {
+            Ask::Open => {
+                // Without a delay the lock is free as soon as its session has gone.
+                let body = format!(r#"{{"TTL":"{TTL_S}s","Behavior":"delete","LockDelay":"0s"}}"#);
+                self.request("PUT", "session/create", Some(body.as_bytes()), out);
+                Kind::Session
+            }
+            Ask::KeepAlive => {
+                let path = format!("session/renew/{}", self.session);
+                self.request("PUT", &path, Some(b""), out);
+                Kind::Plain
+            }
+            Ask::Make { key, ephemeral: true } | Ask::Acquire(key) => {
+                let path = format!("kv/{key}?acquire={}", self.session);
+                let value = self.value.clone();
+                self.request("PUT", &path, Some(&value), out);
+                Kind::Truth
+            }
+            Ask::Make { key, ephemeral: false } | Ask::Put(key) => {
                 // To write what is there already changes nothing, and wakes nobody.
                 if let Some(first) = self.value.first_mut() {
                     *first ^= 1;
                 }
-                let length = self.value.len();
-                put_request(out, "PUT", key, &format!("{}Content-Length: {length}\r\n", self.token));
-                out.extend_from_slice(&self.value);
+                let value = self.value.clone();
+                self.request("PUT", &format!("kv/{key}"), Some(&value), out);
                 Kind::Plain
             }
             Ask::Drop(key) => {
-                put_request(out, "DELETE", key, &self.token);
+                self.request("DELETE", &format!("kv/{key}"), None, out);
                 Kind::Plain
             }
-            Ask::Watch(key) => {
-                put_request(out, "GET", key, &self.token);
-                Kind::Look(key.into())
+            Ask::Watch(key) | Ask::WatchOnce(key) => {
+                self.request("GET", &format!("kv/{key}"), None, out);
+                Kind::Look { key: key.into(), once: matches!(ask, Ask::WatchOnce(_)) }
             }
             Ask::Count(_) | Ask::Bye => return,
         };
@@ -63,23 +105,37 @@ impl Talk for Consul {
         }
         let mut taken = 0;
         while taken < input.len() {
-            let Some((head, length)) = Head::take_whole(&input[taken..])? else { break };
+            let Some((head, length, body)) = Head::take_whole(&input[taken..])? else { break };
             taken += length;
             let stray = || Malformed("an answer that nobody asked for".into());
             let (tag, kind) = self.asked.pop_front().ok_or_else(stray)?;
-            let code = if matches!(head.status, 200 | 404) { 0 } else { i32::from(head.status) };
+            let mut code = if matches!(head.status, 200 | 404) { 0 } else { i32::from(head.status) };
             match kind {
                 Kind::Plain => said.push(Said::Done { tag, code, value: 0 }),
-                Kind::Look(key) | Kind::Wait(key) if code != 0 => {
+                Kind::Session => {
+                    let answer: Option<Value> = serde_json::from_slice(&body).ok();
+                    let id = answer.as_ref().and_then(|answer| answer["ID"].as_str());
+                    self.session = id.unwrap_or_default().into();
+                    if self.session.is_empty() && code == 0 {
+                        code = i32::from(head.status);
+                    }
+                    said.push(Said::Done { tag, code, value: 0 });
+                }
+                Kind::Truth => {
+                    let held = code == 0 && !body.starts_with(b"true");
+                    said.push(Said::Done { tag, code: if held { HELD } else { code }, value: 0 });
+                }
+                Kind::Look { key, .. } | Kind::Wait { key, .. } if code != 0 => {
                     return Err(Malformed(format!("status {} to a query of {key}", head.status)));
                 }
-                Kind::Look(key) => {
-                    said.push(Said::Done { tag, code, value: 0 });
-                    self.wait(tag, key, head.index, out);
+                Kind::Look { key, once } => {
+                    said.push(Said::Done { tag, code: if head.status == 404 { 404 } else { 0 }, value: 0 });
+                    self.wait(tag, key, once, head.index, out);
                 }
-                Kind::Wait(key) => {
+                Kind::Wait { once: true, .. } => said.push(Said::Fired),
+                Kind::Wait { key, once } => {
                     said.push(Said::Fired);
-                    self.wait(tag, key, head.index, out);
+                    self.wait(tag, key, once, head.index, out);
                 }
             }
         }
@@ -90,14 +146,17 @@ impl Talk for Consul {
 }
 
 impl Consul {
-    fn wait(&mut self, tag: u32, key: String, index: u64, out: &mut Vec<u8>) {
-        put_request(out, "GET", &format!("{key}?index={index}&wait=10m"), &self.token);
-        self.asked.push_back((tag, Kind::Wait(key)));
+    fn wait(&mut self, tag: u32, key: String, once: bool, index: u64, out: &mut Vec<u8>) {
+        self.request("GET", &format!("kv/{key}?index={index}&wait=10m"), None, out);
+        self.asked.push_back((tag, Kind::Wait { key, once }));
     }
-}
 
-fn put_request(out: &mut Vec<u8>, method: &str, rest: &str, headers: &str) {
-    out.extend_from_slice(
-        format!("{method} /v1/kv/{rest} HTTP/1.1\r\nHost: loadgen\r\n{headers}\r\n").as_bytes(),
-    );
+    fn request(&self, method: &str, path: &str, body: Option<&[u8]>, out: &mut Vec<u8>) {
+        let length = body.map(|body| format!("Content-Length: {}\r\n", body.len())).unwrap_or_default();
+        let token = &self.token;
+        out.extend_from_slice(
+            format!("{method} /v1/{path} HTTP/1.1\r\nHost: loadgen\r\n{token}{length}\r\n").as_bytes(),
+        );
+        out.extend_from_slice(body.unwrap_or_default());
+    }
 }

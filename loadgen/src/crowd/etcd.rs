@@ -1,22 +1,50 @@
-//! etcd: unary calls, and one watch stream for each connection. No more is under way at a time than fits the first
+//! etcd: unary calls, and on each connection one stream for watches and one for a lease. No more is under way at a time than fits the first
 //! window of a connection, so windows are not counted here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use super::{Ask, Manner, Said, Talk};
+use super::{Ask, HELD, Manner, NO_TAG, Said, Talk};
 use crate::driver::Malformed;
 use crate::driver::etcd::{credentials, token_of};
 use crate::driver::http2::{
-    PREFACE, WINDOW_FIRST, WINDOW_MAX, frame, grpc_status, put_head, put_settings, put_string,
+    Frame, PREFACE, WINDOW_FIRST, WINDOW_MAX, frame, grpc_status, put_head, put_settings, put_string,
     put_window_update, setting, take_frame,
 };
 use crate::driver::protobuf::{Value, fields, put_varint};
 
 const PUT: &str = "/etcdserverpb.KV/Put";
 const DELETE: &str = "/etcdserverpb.KV/DeleteRange";
+const TXN: &str = "/etcdserverpb.KV/Txn";
+const GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
+const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
 const AUTHENTICATE: &str = "/etcdserverpb.Auth/Authenticate";
 const REFILL_AT: u32 = 1 << 29;
+/// gRPC's code, and what a lease that has expired is told.
+const NOT_FOUND: i32 = 5;
+
+/// What is behind a call's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Grant,
+    Lock,
+}
+
+struct Call {
+    tag: u32,
+    kind: Kind,
+    answer: Vec<u8>,
+}
+
+/// A stream that both sides keep open: its number, the bytes of a message that is not whole yet, and whose answers
+/// are owed, oldest first.
+#[derive(Default)]
+struct Flow {
+    stream: u32,
+    partial: Vec<u8>,
+    asked: VecDeque<(u32, bool)>,
+}
 
 pub struct Etcd {
     manner: Manner,
@@ -25,15 +53,18 @@ pub struct Etcd {
     proof: Option<(u32, Vec<u8>)>,
     token: String,
     next_stream: u32,
-    calls: HashMap<u32, u32>,
-    /// The watch's stream and tag, and the bytes of a message that is not whole yet.
-    watch: Option<(u32, u32)>,
-    partial: Vec<u8>,
+    calls: HashMap<u32, Call>,
+    watch: Flow,
+    /// Watches by the server's number, and whether they end with their first event.
+    watches: HashMap<u64, bool>,
+    keeper: Flow,
+    lease: u64,
     received: u32,
 }
 
 impl Talk for Etcd {
     const ONE_SHOT: bool = false;
+    const TELLS_ALL: bool = true;
 
     fn new(manner: &Manner) -> Etcd {
         Etcd {
@@ -43,13 +74,17 @@ impl Talk for Etcd {
             token: String::new(),
             next_stream: 1,
             calls: HashMap::new(),
-            watch: None,
-            partial: Vec::new(),
+            watch: Flow::default(),
+            watches: HashMap::new(),
+            keeper: Flow::default(),
+            lease: 0,
             received: 0,
         }
     }
 
     fn hello(&mut self, out: &mut Vec<u8>) {
+        let lease = self.lease;
+        *self = Etcd { lease, ..Etcd::new(&self.manner) };
         out.extend_from_slice(PREFACE);
         let settings = [
             (setting::HEADER_TABLE_SIZE, 0),
@@ -62,31 +97,52 @@ impl Talk for Etcd {
 
     fn ask(&mut self, ask: Ask<'_>, tag: u32, out: &mut Vec<u8>) {
         let mut message = Vec::new();
-        let path = match ask {
-            Ask::Make { key, .. } | Ask::Put(key) => {
-                put_field(&mut message, 1, key.as_bytes());
-                put_field(&mut message, 2, &self.manner.value);
-                PUT
+        let (path, kind) = match ask {
+            Ask::Open => {
+                message.push(0x08); // TTL
+                put_varint(&mut message, u64::from(self.manner.session_ms).div_ceil(1000));
+                (GRANT, Kind::Grant)
+            }
+            Ask::KeepAlive => {
+                message.push(0x08); // ID
+                put_varint(&mut message, self.lease);
+                self.keeper.asked.push_back((tag, false));
+                return self.flow(KEEP_ALIVE, &message, out);
+            }
+            Ask::Make { key, ephemeral: true } => {
+                self.put_put(&mut message, key, self.lease);
+                (PUT, Kind::Plain)
+            }
+            Ask::Make { key, ephemeral: false } | Ask::Put(key) => {
+                self.put_put(&mut message, key, 0);
+                (PUT, Kind::Plain)
+            }
+            Ask::Acquire(key) => {
+                let mut compare = vec![0x10, 1]; // The target is the revision of creation, and it must equal
+                put_field(&mut compare, 3, key.as_bytes());
+                compare.extend_from_slice(&[0x28, 0]); // zero.
+                put_field(&mut message, 1, &compare);
+                let (mut put, mut step) = (Vec::new(), Vec::new());
+                self.put_put(&mut put, key, self.lease);
+                put_field(&mut step, 2, &put);
+                put_field(&mut message, 2, &step);
+                (TXN, Kind::Lock)
             }
             Ask::Drop(key) => {
                 put_field(&mut message, 1, key.as_bytes());
-                DELETE
+                (DELETE, Kind::Plain)
             }
-            Ask::Watch(key) => {
+            Ask::Watch(key) | Ask::WatchOnce(key) => {
                 let mut create = Vec::new();
                 put_field(&mut create, 1, key.as_bytes());
                 put_field(&mut message, 1, &create);
-                WATCH
+                self.watch.asked.push_back((tag, matches!(ask, Ask::WatchOnce(_))));
+                return self.flow(WATCH, &message, out);
             }
             Ask::Count(_) | Ask::Bye => return,
         };
-        let last = if path == WATCH { 0 } else { frame::END_STREAM };
-        let stream = self.call(path, &message, last, out);
-        if path == WATCH {
-            self.watch = Some((stream, tag));
-        } else {
-            self.calls.insert(stream, tag);
-        }
+        let stream = self.call(path, &message, frame::END_STREAM, out);
+        self.calls.insert(stream, Call { tag, kind, answer: Vec::new() });
     }
 
     fn hear(&mut self, input: &[u8], out: &mut Vec<u8>, said: &mut Vec<Said>) -> Result<usize, Malformed> {
@@ -117,35 +173,9 @@ impl Talk for Etcd {
                         put_window_update(out, 0, self.received);
                         self.received = 0;
                     }
-                    if let Some((stream, answer)) = &mut self.proof
-                        && *stream == one.stream
-                    {
-                        answer.extend_from_slice(one.content()?);
-                    }
-                    if let Some((stream, tag)) = self.watch
-                        && stream == one.stream
-                    {
-                        self.partial.extend_from_slice(one.content()?);
-                        self.hear_watch(tag, said);
-                    }
+                    self.hear_data(&one, out, said)?;
                 }
-                frame::HEADERS if one.flags & frame::END_STREAM != 0 => {
-                    if self.watch.is_some_and(|(stream, _)| stream == one.stream) {
-                        return Err(Malformed("the server ended a watch".into()));
-                    }
-                    let code = grpc_status(one.content()?)?;
-                    if let Some((_, answer)) = self.proof.take_if(|(stream, _)| *stream == one.stream) {
-                        let token = token_of(&answer).filter(|_| code == 0);
-                        let token = token.ok_or_else(|| {
-                            Malformed(format!("the server refuses --user with code {code}"))
-                        })?;
-                        self.token = String::from_utf8_lossy(token).into_owned();
-                        said.push(Said::Ready);
-                    }
-                    if let Some(tag) = self.calls.remove(&one.stream) {
-                        said.push(Said::Done { tag, code, value: 0 });
-                    }
-                }
+                frame::HEADERS if one.flags & frame::END_STREAM != 0 => self.hear_end(&one, said)?,
                 frame::RST_STREAM | frame::GOAWAY => {
                     return Err(Malformed("the server ended a stream or the connection".into()));
                 }
@@ -156,6 +186,9 @@ impl Talk for Etcd {
     }
 
     fn beat(&mut self, out: &mut Vec<u8>) {
+        if self.lease > 0 {
+            return self.ask(Ask::KeepAlive, NO_TAG, out);
+        }
         put_head(out, 8, frame::PING, 0, 0);
         out.extend_from_slice(b"loadgen.");
     }
@@ -182,28 +215,136 @@ impl Etcd {
         }
         put_head(out, block.len(), frame::HEADERS, frame::END_HEADERS, stream);
         out.extend_from_slice(&block);
-        put_head(out, message.len() + 5, frame::DATA, last, stream);
-        out.push(0);
-        out.extend_from_slice(&(message.len() as u32).to_be_bytes());
-        out.extend_from_slice(message);
+        put_message(message, last, stream, out);
         stream
     }
 
-    fn hear_watch(&mut self, tag: u32, said: &mut Vec<Said>) {
-        while let Some((head, rest)) = self.partial.split_first_chunk::<5>() {
-            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-            let Some(message) = rest.get(..length) else { return };
-            // `created` is field 3, each event is a field 11.
-            for (field, value) in fields(message) {
-                match (field, value) {
-                    (3, Value::Number(1)) => said.push(Said::Done { tag, code: 0, value: 0 }),
-                    (11, Value::Bytes(_)) => said.push(Said::Fired),
-                    _ => {}
-                }
-            }
-            self.partial.drain(..5 + length);
+    /// Sends a message on the stream that is kept for such; opens it with the first.
+    fn flow(&mut self, path: &str, message: &[u8], out: &mut Vec<u8>) {
+        let stream = if path == WATCH { self.watch.stream } else { self.keeper.stream };
+        if stream > 0 {
+            return put_message(message, 0, stream, out);
+        }
+        let stream = self.call(path, message, 0, out);
+        if path == WATCH { self.watch.stream = stream } else { self.keeper.stream = stream }
+    }
+
+    fn put_put(&self, message: &mut Vec<u8>, key: &str, lease: u64) {
+        put_field(message, 1, key.as_bytes());
+        put_field(message, 2, &self.manner.value);
+        if lease > 0 {
+            message.push(0x18);
+            put_varint(message, lease);
         }
     }
+
+    fn hear_data(
+        &mut self,
+        one: &Frame<'_>,
+        out: &mut Vec<u8>,
+        said: &mut Vec<Said>,
+    ) -> Result<(), Malformed> {
+        let content = one.content()?;
+        if let Some((stream, answer)) = &mut self.proof
+            && *stream == one.stream
+        {
+            answer.extend_from_slice(content);
+        } else if one.stream == self.watch.stream {
+            self.watch.partial.extend_from_slice(content);
+            while let Some(message) = take_message(&mut self.watch.partial) {
+                self.hear_watch(&message, out, said);
+            }
+        } else if one.stream == self.keeper.stream {
+            self.keeper.partial.extend_from_slice(content);
+            while let Some(message) = take_message(&mut self.keeper.partial) {
+                let ttl =
+                    fields(&message).find(|(field, _)| *field == 3).map_or(0, |(_, value)| value.number());
+                if let Some((tag, _)) = self.keeper.asked.pop_front() {
+                    said.push(Said::Done { tag, code: if ttl > 0 { 0 } else { NOT_FOUND }, value: 0 });
+                }
+            }
+        } else if let Some(call) = self.calls.get_mut(&one.stream)
+            && call.kind != Kind::Plain
+        {
+            call.answer.extend_from_slice(content);
+        }
+        Ok(())
+    }
+
+    /// The trailers of a call.
+    fn hear_end(&mut self, one: &Frame<'_>, said: &mut Vec<Said>) -> Result<(), Malformed> {
+        if one.stream == self.watch.stream || one.stream == self.keeper.stream {
+            return Err(Malformed("the server ended a stream of watches or leases".into()));
+        }
+        let mut code = grpc_status(one.content()?)?;
+        if let Some((_, answer)) = self.proof.take_if(|(stream, _)| *stream == one.stream) {
+            let token = token_of(&answer).filter(|_| code == 0);
+            let token =
+                token.ok_or_else(|| Malformed(format!("the server refuses --user with code {code}")))?;
+            self.token = String::from_utf8_lossy(token).into_owned();
+            said.push(Said::Ready);
+        }
+        let Some(call) = self.calls.remove(&one.stream) else { return Ok(()) };
+        let number = |wanted| {
+            let message = call.answer.get(5..).unwrap_or_default();
+            fields(message).find(|(field, _)| *field == wanted).map_or(0, |(_, value)| value.number())
+        };
+        match call.kind {
+            Kind::Grant => self.lease = number(2),
+            Kind::Lock if code == 0 && number(2) == 0 => code = HELD,
+            _ => {}
+        }
+        said.push(Said::Done { tag: call.tag, code, value: 0 });
+        Ok(())
+    }
+
+    /// `watch_id` is field 2, `created` 3, `canceled` 4, each event is a field 11.
+    fn hear_watch(&mut self, message: &[u8], out: &mut Vec<u8>, said: &mut Vec<Said>) {
+        let (mut id, mut created, mut events) = (0, false, 0);
+        for (field, value) in fields(message) {
+            match (field, value) {
+                (2, value) => id = value.number(),
+                (3, Value::Number(1)) => created = true,
+                (11, Value::Bytes(_)) => events += 1,
+                _ => {}
+            }
+        }
+        if created && let Some((tag, once)) = self.watch.asked.pop_front() {
+            self.watches.insert(id, once);
+            said.push(Said::Done { tag, code: 0, value: 0 });
+        }
+        if events == 0 {
+            return;
+        }
+        match self.watches.get(&id) {
+            Some(true) => {
+                self.watches.remove(&id);
+                let (mut cancel, mut message) = (vec![0x08], Vec::new());
+                put_varint(&mut cancel, id);
+                put_field(&mut message, 2, &cancel);
+                put_message(&message, 0, self.watch.stream, out);
+                said.push(Said::Fired);
+            }
+            Some(false) => said.extend((0..events).map(|_| Said::Fired)),
+            None => {} // It was cancelled, and this was on its way.
+        }
+    }
+}
+
+fn put_message(message: &[u8], last: u8, stream: u32, out: &mut Vec<u8>) {
+    put_head(out, message.len() + 5, frame::DATA, last, stream);
+    out.push(0);
+    out.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    out.extend_from_slice(message);
+}
+
+/// The first whole message of a stream.
+fn take_message(partial: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let (head, rest) = partial.split_first_chunk::<5>()?;
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+    let message = rest.get(..length)?.to_vec();
+    partial.drain(..5 + length);
+    Some(message)
 }
 
 fn put_field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {

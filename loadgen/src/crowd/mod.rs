@@ -23,19 +23,34 @@ const SCAN: u64 = 100 * MILLI;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Ask<'a> {
+    /// What ephemeral keys hang on: a lease, a session. Where the connection has one already: a ping.
+    Open,
+    /// It shall live on.
+    KeepAlive,
+    /// Ephemeral keys need `Open` first.
     Make {
         key: &'a str,
         ephemeral: bool,
     },
     Put(&'a str),
     Drop(&'a str),
-    /// Tell of the next change of this key.
+    /// Makes an ephemeral key that must not exist; `HELD` if it does.
+    Acquire(&'a str),
+    /// Tell of every change of this key, or of the next one where `ONE_SHOT`.
     Watch(&'a str),
+    /// Tell of the next change of this key, once.
+    WatchOnce(&'a str),
     /// How many keys lie below this one.
     Count(&'a str),
     /// The session ends.
     Bye,
 }
+
+/// Nobody waits for the answer.
+pub const NO_TAG: u32 = u32::MAX;
+
+/// Somebody else holds the lock.
+pub const HELD: i32 = -110;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
@@ -60,6 +75,8 @@ pub struct Manner {
 pub trait Talk {
     /// Whether a watch must be set again after it has fired.
     const ONE_SHOT: bool;
+    /// Whether each change is told of by itself; otherwise several may come as one.
+    const TELLS_ALL: bool;
 
     fn new(manner: &Manner) -> Self;
 
@@ -70,7 +87,7 @@ pub trait Talk {
     /// Returns how many bytes it took off the front.
     fn hear(&mut self, input: &[u8], out: &mut Vec<u8>, said: &mut Vec<Said>) -> Result<usize, Malformed>;
 
-    /// Says that the client lives.
+    /// Says that the client lives, and its lease with it.
     fn beat(&mut self, out: &mut Vec<u8>);
 }
 
@@ -150,6 +167,18 @@ impl<T: Talk> Crowd<T> {
         self.members[at].pipe = None;
         self.members[at].state = State::Waiting;
         self.waiting.push_back(at);
+    }
+
+    /// The same member on a new connection: it goes on with its session where the protocol can.
+    pub fn redial(&mut self, at: usize, server: SocketAddr) {
+        self.members[at].server = server;
+        self.members[at].pipe = None;
+        self.members[at].state = State::Waiting;
+        self.waiting.push_back(at);
+    }
+
+    pub fn server(&self, at: usize) -> SocketAddr {
+        self.members[at].server
     }
 
     /// Ends a connection without a word.
@@ -285,13 +314,18 @@ impl<T: Talk> Crowd<T> {
             }
         }
         let answers = pipe.has_output() && !member.wants_write;
-        for said in std::mem::take(&mut self.said) {
+        let mut all = std::mem::take(&mut self.said);
+        for said in all.drain(..) {
+            if matches!(said, Said::Done { tag: NO_TAG, .. }) {
+                continue;
+            }
             if said == Said::Ready {
                 self.leave_greeting(at);
                 self.members[at].state = State::Ready;
             }
             heard.push(Heard { member: at, said, now });
         }
+        self.said = all;
         if answers {
             self.flush(at);
         }

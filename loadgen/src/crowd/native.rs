@@ -1,53 +1,94 @@
-//! quorate's own protocol: watches stay until they are cancelled.
+//! quorate's own protocol: watches stay until they are cancelled; a lock is a key made under a lease if there is none.
+
+use std::collections::HashMap;
 
 use quorate::doors::native::wire::{self, Ask as Kind, BODY_MAX, Front, Hello, Say, Welcome};
-use quorate::realms::kv::ops::{Delete, History, Op, Put};
+use quorate::realms::kv::ops::{
+    Compare, Delete, Grant, History, Must, Node, Op, Put, Step, Target, Txn, said as flags,
+};
 use quorate::realms::reply::{Reply, Status};
 
-use super::{Ask, Manner, Said, Talk};
+use super::{Ask, HELD, Manner, NO_TAG, Said, Talk};
 use crate::driver::Malformed;
 
 /// Watches are numbered apart from other requests, which are numbered by their tags.
 const WATCHES: u64 = 1 << 32;
 
 pub struct Native {
-    value: Vec<u8>,
+    manner: Manner,
     greeted: bool,
-    watches: u64,
+    next_watch: u64,
+    /// By its number: the tag, and whether it ends with its first event.
+    watches: HashMap<u64, (u32, bool)>,
+    lease: u64,
+    /// Tags of requests whose answer says more than that it came.
+    grants: Vec<u32>,
+    locks: Vec<u32>,
 }
 
 impl Talk for Native {
     const ONE_SHOT: bool = false;
+    const TELLS_ALL: bool = true;
 
     fn new(manner: &Manner) -> Native {
-        Native { value: manner.value.clone(), greeted: false, watches: 0 }
+        Native {
+            manner: manner.clone(),
+            greeted: false,
+            next_watch: WATCHES,
+            watches: HashMap::new(),
+            lease: 0,
+            grants: Vec::new(),
+            locks: Vec::new(),
+        }
     }
 
     fn hello(&mut self, out: &mut Vec<u8>) {
+        self.greeted = false;
+        self.watches.clear();
+        (self.grants, self.locks) = Default::default();
         wire::put_frame(out, Kind::Hello as u8, 0, &Hello::default().encode());
     }
 
     fn ask(&mut self, ask: Ask<'_>, tag: u32, out: &mut Vec<u8>) {
-        let (kind, request, body) = match ask {
-            Ask::Make { key, .. } | Ask::Put(key) => {
-                let put = Put { key: key.into(), value: self.value.clone(), ..Put::default() };
-                (Kind::Write, u64::from(tag), Op::Put(put).encode())
+        let put =
+            |key: &str, lease| Put { key: key.into(), value: self.manner.value.clone(), lease, flags: 0 };
+        let mut request = u64::from(tag);
+        let (kind, body) = match ask {
+            Ask::Open => {
+                self.grants.push(tag);
+                let ttl_s = u64::from(self.manner.session_ms).div_ceil(1000);
+                (Kind::Write, Op::Grant(Grant { lease: 0, ttl_s }).encode())
+            }
+            Ask::KeepAlive => (Kind::KeepAlive, self.lease.to_le_bytes().to_vec()),
+            Ask::Make { key, ephemeral: true } => (Kind::Write, Op::Put(put(key, self.lease)).encode()),
+            Ask::Make { key, ephemeral: false } | Ask::Put(key) => {
+                (Kind::Write, Op::Put(put(key, 0)).encode())
+            }
+            Ask::Acquire(key) => {
+                let (end, must_be) = (Vec::new(), Must::Equal);
+                let free = Compare { key: key.into(), end, must_be, target: Target::Create(0) };
+                let then = vec![Step::Put(put(key, self.lease))];
+                self.locks.push(tag);
+                let node = Node { compares: vec![free], then, otherwise: Vec::new() };
+                (Kind::Write, Op::Txn(Txn { nodes: vec![node] }).encode())
             }
             Ask::Drop(key) => {
                 let delete = Delete { key: key.into(), ..Delete::default() };
-                (Kind::Write, u64::from(tag), Op::Delete(delete).encode())
+                (Kind::Write, Op::Delete(delete).encode())
             }
-            Ask::Watch(key) => {
-                self.watches += 1;
+            Ask::Watch(key) | Ask::WatchOnce(key) => {
+                request = self.next_watch;
+                self.next_watch += 1;
+                self.watches.insert(request, (tag, matches!(ask, Ask::WatchOnce(_))));
                 let history = History { key: key.into(), ..History::default() };
-                (Kind::Watch, WATCHES + u64::from(tag), history.encode())
+                (Kind::Watch, history.encode())
             }
-            Ask::Count(_) | Ask::Bye => (Kind::Ping, u64::from(tag), Vec::new()),
+            Ask::Count(_) | Ask::Bye => (Kind::Ping, Vec::new()),
         };
         wire::put_frame(out, kind as u8, request, &body);
     }
 
-    fn hear(&mut self, input: &[u8], _out: &mut Vec<u8>, said: &mut Vec<Said>) -> Result<usize, Malformed> {
+    fn hear(&mut self, input: &[u8], out: &mut Vec<u8>, said: &mut Vec<Said>) -> Result<usize, Malformed> {
         let mut rest = input;
         loop {
             let (head, body) = match wire::take_frame(&mut rest, BODY_MAX) {
@@ -55,7 +96,8 @@ impl Talk for Native {
                 Ok(Front::Frame(head, body)) => (head, body),
                 Err(malformed) => return Err(Malformed(malformed.to_string())),
             };
-            let tag = head.request as u32;
+            let watch = self.watches.get(&head.request).copied();
+            let tag = watch.map_or(head.request as u32, |(tag, _)| tag);
             match Say::from_byte(head.kind) {
                 Some(Say::Welcome) if !self.greeted && Welcome::decode(body).is_some() => {
                     self.greeted = true;
@@ -64,14 +106,24 @@ impl Talk for Native {
                 Some(Say::Reply) => {
                     let reply = Reply::take(&mut { body })
                         .ok_or_else(|| Malformed("a reply that does not parse".into()))?;
-                    let code = if reply.status == Status::Ok { 0 } else { reply.status as i32 };
+                    let code = self.on_reply(tag, &reply);
                     said.push(Said::Done { tag, code, value: 0 });
                 }
                 Some(Say::Error) => {
                     let code = body.first_chunk().map_or(-1, |code| i32::from(u16::from_le_bytes(*code)));
                     said.push(Said::Done { tag, code, value: 0 });
                 }
-                Some(Say::Event) => said.push(Said::Fired),
+                Some(Say::Event) => match watch {
+                    Some((_, true)) => {
+                        self.watches.remove(&head.request);
+                        let number = head.request.to_le_bytes();
+                        wire::put_frame(out, Kind::CancelWatch as u8, 0, &number);
+                        said.push(Said::Fired);
+                    }
+                    Some((_, false)) => said.push(Said::Fired),
+                    None => {} // It was cancelled, and this was on its way.
+                },
+                Some(Say::WatchEnded) if watch.is_none() => {}
                 Some(Say::WatchEnded) => return Err(Malformed("the server ended a watch".into())),
                 Some(Say::Pong | Say::LeaseGone) => {}
                 _ => return Err(Malformed("the server does not answer as quorate does".into())),
@@ -80,6 +132,28 @@ impl Talk for Native {
     }
 
     fn beat(&mut self, out: &mut Vec<u8>) {
+        if self.lease > 0 {
+            return self.ask(Ask::KeepAlive, NO_TAG, out);
+        }
         wire::put_frame(out, Kind::Ping as u8, 0, &[]);
     }
+}
+
+impl Native {
+    fn on_reply(&mut self, tag: u32, reply: &Reply<'_>) -> i32 {
+        let granted = take(&mut self.grants, tag);
+        let locked = take(&mut self.locks, tag);
+        if reply.status != Status::Ok {
+            return reply.status as i32;
+        }
+        if granted {
+            self.lease = reply.body.first_chunk().map_or(0, |lease| u64::from_le_bytes(*lease));
+        }
+        if locked && reply.flags & flags::SUCCEEDED == 0 { HELD } else { 0 }
+    }
+}
+
+fn take(tags: &mut Vec<u32>, tag: u32) -> bool {
+    let at = tags.iter().position(|known| *known == tag);
+    at.map(|at| tags.swap_remove(at)).is_some()
 }

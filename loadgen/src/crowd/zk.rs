@@ -6,7 +6,7 @@ use super::{Ask, Manner, Said, Talk};
 use crate::driver::Malformed;
 use crate::driver::zk::{
     CLOSE, CREATE, DELETE, EPHEMERAL, EXISTS, GET_DATA, PERSISTENT, PING, SET_DATA, XID_AUTH, XID_NOTICE,
-    XID_PING, begin, end, i32_at, put_acl, put_auth, put_bytes, put_i32, put_i64, take_frame,
+    XID_PING, begin, end, i32_at, i64_at, put_acl, put_auth, put_bytes, put_i32, put_i64, take_frame,
 };
 
 /// `numChildren` within a Stat.
@@ -16,38 +16,60 @@ pub struct Zk {
     manner: Manner,
     greeted: bool,
     asked: VecDeque<(u32, i32)>,
+    /// Pings under way, with their tags where somebody waits for them.
+    pings: VecDeque<Option<u32>>,
+    session: i64,
+    password: [u8; 16],
 }
 
 impl Talk for Zk {
     const ONE_SHOT: bool = true;
+    const TELLS_ALL: bool = false;
 
     fn new(manner: &Manner) -> Zk {
-        Zk { manner: manner.clone(), greeted: false, asked: VecDeque::new() }
+        Zk {
+            manner: manner.clone(),
+            greeted: false,
+            asked: VecDeque::new(),
+            pings: VecDeque::new(),
+            session: 0,
+            password: [0; 16],
+        }
     }
 
     fn hello(&mut self, out: &mut Vec<u8>) {
+        self.greeted = false;
+        self.asked.clear();
+        self.pings.clear();
         put_i32(out, 45);
         put_i32(out, 0);
         put_i64(out, 0);
         put_i32(out, self.manner.session_ms as i32);
-        put_i64(out, 0);
-        put_bytes(out, &[0; 16]);
+        put_i64(out, self.session);
+        put_bytes(out, &self.password);
         out.push(0);
         put_auth(out, &self.manner.access);
     }
 
     fn ask(&mut self, ask: Ask<'_>, tag: u32, out: &mut Vec<u8>) {
         let kind = match ask {
-            Ask::Make { .. } => CREATE,
+            // The session is the connection's own.
+            Ask::Open | Ask::KeepAlive => return self.ping(Some(tag), out),
+            Ask::Make { .. } | Ask::Acquire(_) => CREATE,
             Ask::Put(_) => SET_DATA,
             Ask::Drop(_) => DELETE,
             Ask::Watch(_) => GET_DATA,
-            Ask::Count(_) => EXISTS,
+            Ask::Count(_) | Ask::WatchOnce(_) => EXISTS,
             Ask::Bye => CLOSE,
         };
         self.asked.push_back((tag, kind));
         let frame = begin(out, tag as i32, kind);
         match ask {
+            Ask::Acquire(key) => {
+                put_bytes(out, key.as_bytes());
+                put_bytes(out, &self.manner.value);
+                put_acl(out, &self.manner.access, EPHEMERAL);
+            }
             Ask::Make { key, ephemeral } => {
                 put_bytes(out, key.as_bytes());
                 put_bytes(out, &self.manner.value);
@@ -62,11 +84,11 @@ impl Talk for Zk {
                 put_bytes(out, key.as_bytes());
                 put_i32(out, -1);
             }
-            Ask::Watch(key) | Ask::Count(key) => {
+            Ask::Watch(key) | Ask::WatchOnce(key) | Ask::Count(key) => {
                 put_bytes(out, key.as_bytes());
-                out.push(u8::from(matches!(ask, Ask::Watch(_))));
+                out.push(u8::from(matches!(ask, Ask::Watch(_) | Ask::WatchOnce(_))));
             }
-            Ask::Bye => {}
+            Ask::Open | Ask::KeepAlive | Ask::Bye => {}
         }
         end(out, frame);
     }
@@ -77,8 +99,10 @@ impl Talk for Zk {
             taken += 4 + frame.len();
             if !self.greeted {
                 if frame.len() < 36 || i32_at(frame, 4) <= 0 {
-                    return Err(Malformed("the server does not grant a session".into()));
+                    return Err(Malformed(NO_SESSION.into()));
                 }
+                self.session = i64_at(frame, 8);
+                self.password.copy_from_slice(&frame[20..36]);
                 self.greeted = true;
                 if self.manner.access.user.is_none() {
                     said.push(Said::Ready);
@@ -89,7 +113,11 @@ impl Talk for Zk {
                 return Err(Malformed(format!("a reply of {} bytes, the header alone has 16", frame.len())));
             }
             match i32_at(frame, 0) {
-                XID_PING => {}
+                XID_PING => {
+                    if let Some(tag) = self.pings.pop_front().flatten() {
+                        said.push(Said::Done { tag, code: 0, value: 0 });
+                    }
+                }
                 XID_NOTICE => said.push(Said::Fired),
                 XID_AUTH if i32_at(frame, 12) == 0 => said.push(Said::Ready),
                 XID_AUTH => return Err(Malformed("the server refuses --user: authentication failed".into())),
@@ -107,6 +135,16 @@ impl Talk for Zk {
     }
 
     fn beat(&mut self, out: &mut Vec<u8>) {
+        self.ping(None, out);
+    }
+}
+
+/// Also what a session that has expired in the meantime is told.
+pub const NO_SESSION: &str = "the server does not grant a session";
+
+impl Zk {
+    fn ping(&mut self, tag: Option<u32>, out: &mut Vec<u8>) {
+        self.pings.push_back(tag);
         let frame = begin(out, XID_PING, PING);
         end(out, frame);
     }

@@ -195,17 +195,21 @@ impl Head {
         Ok(Some(head))
     }
 
-    /// A head whose body is there as well, and the length of both.
-    pub fn take_whole(input: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
+    /// A head whose body is there as well, the length of both, and the body.
+    pub fn take_whole(input: &[u8]) -> Result<Option<(Head, usize, Vec<u8>)>, Malformed> {
         let Some(head) = Head::take(input)? else { return Ok(None) };
-        let body = &input[head.length..];
+        let behind = &input[head.length..];
+        let mut body = Vec::new();
         let length = match head.body {
-            Body::Sized(length) => (body.len() >= length).then_some(length),
-            Body::Chunked => take_chunks(body, &mut Vec::new())?,
+            Body::Sized(length) => behind.get(..length).map(|whole| {
+                body.extend_from_slice(whole);
+                length
+            }),
+            Body::Chunked => take_chunks(behind, &mut body)?,
         };
         Ok(length.map(|length| {
             let whole = head.length + length;
-            (head, whole)
+            (head, whole, body)
         }))
     }
 }

@@ -3,9 +3,14 @@
 
 mod churn;
 mod create;
+mod elect;
 mod expire;
 mod fanout;
+mod keep;
+mod lock;
 mod restart;
+mod storm;
+mod wake;
 
 use std::io;
 
@@ -21,6 +26,7 @@ use crate::driver::Protocol;
 use crate::output::{histogram_json, round};
 use crate::plan::Plan;
 use crate::procfs::{self, Machine, Usage};
+use crate::record::code_name;
 use crate::run::Trouble;
 
 const CONNECT_PATIENCE: u64 = 120 * SECOND;
@@ -36,6 +42,12 @@ pub enum Job {
     Churn,
     Expire,
     Restart,
+    Keep,
+    Chain,
+    Herd,
+    Wake,
+    Elect,
+    Storm,
 }
 
 impl Job {
@@ -43,7 +55,9 @@ impl Job {
         match self {
             Job::Create | Job::Restart => 1024,
             Job::Fanout => 256,
-            Job::Churn | Job::Expire => 0,
+            Job::Wake => 32,
+            Job::Churn | Job::Expire | Job::Keep | Job::Storm => 0,
+            Job::Chain | Job::Herd | Job::Elect => 16,
         }
     }
 }
@@ -74,6 +88,12 @@ fn run_with<T: Talk>(plan: &Plan, job: Job) -> Result<Ended, Trouble> {
         Job::Churn => churn::run::<T>(plan),
         Job::Expire => expire::run::<T>(plan),
         Job::Restart => restart::run(plan),
+        Job::Keep => keep::run::<T>(plan),
+        Job::Chain => lock::chain::<T>(plan),
+        Job::Herd => lock::herd::<T>(plan),
+        Job::Wake => wake::run::<T>(plan),
+        Job::Elect => elect::run::<T>(plan),
+        Job::Storm => storm::run::<T>(plan),
     }
 }
 
@@ -148,6 +168,40 @@ impl<'a, T: Talk> Party<'a, T> {
         Ok(first)
     }
 
+    /// Waits until one that has dialled anew is greeted.
+    fn greet(&mut self, member: usize) -> Result<(), Trouble> {
+        let greeted = self.hear_until(self.clock.now() + self.plan.timeout(), |_, heard| match heard.said {
+            Said::Ready if heard.member == member => Ok(true),
+            Said::Lost if heard.member == member => Err(()),
+            _ => Ok(false),
+        });
+        greeted.map_err(|why| Trouble::Connect(why.unwrap_or("the server does not greet in time".into())))
+    }
+
+    /// A session or lease for each of these members.
+    fn open_all(&mut self, first: usize, count: usize) -> Result<(), Trouble> {
+        const TAG: u32 = 0x7fff_0002;
+        (first..first + count).for_each(|member| self.crowd.ask(member, Ask::Open, TAG));
+        let (mut missing, mut refused) = (count, 0);
+        let until = self.clock.now() + CONNECT_PATIENCE;
+        let opened = self.hear_until(until, |_, heard| match heard.said {
+            Said::Done { tag: TAG, code, .. } => {
+                refused = code;
+                missing -= 1;
+                if code == 0 { Ok(missing == 0) } else { Err(()) }
+            }
+            Said::Lost => Err(()),
+            _ => Ok(false),
+        });
+        opened.map_err(|why| {
+            let why = match refused {
+                0 => why.unwrap_or("no answer in time".into()),
+                code => code_name(self.plan.target, code),
+            };
+            Trouble::Prepare(format!("{missing} sessions or leases could not be opened: {why}"))
+        })
+    }
+
     /// Hands out what is heard until `enough` says so; `Err(None)`: time is up; `Err(Some)`: `enough` gave up.
     fn hear_until(
         &mut self,
@@ -191,7 +245,10 @@ impl<'a, T: Talk> Party<'a, T> {
         });
         match waited {
             Ok(()) if failed == 0 || failed == NODE_EXISTS => Ok(at),
-            Ok(()) => Err(Trouble::Prepare(format!("the server refuses to {what} with code {failed}"))),
+            Ok(()) => {
+                let code = code_name(self.plan.target, failed);
+                Err(Trouble::Prepare(format!("the server refuses to {what} with {code}")))
+            }
             Err(why) => {
                 Err(Trouble::Prepare(format!("{what}: {}", why.unwrap_or("no answer in time".into()))))
             }

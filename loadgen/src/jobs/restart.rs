@@ -52,6 +52,7 @@ pub fn run(plan: &Plan) -> Result<Ended, Trouble> {
         conns: 1,
         depth: 1,
         threads: 1,
+        procs: 1,
         keys: 1,
         reads,
         preload: false,
