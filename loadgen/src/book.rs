@@ -114,6 +114,9 @@ impl Book {
             Verdict::Ok => {
                 // The warm-up's rate is shown as well, but not its latencies.
                 lane.ok += 1;
+                if begun && ended.op.kind == Kind::Rmw {
+                    self.tally.retries += ended.stamp;
+                }
                 if over && !ended.op.kind.is_read() {
                     self.gap.on_write(ended.now);
                 }

@@ -75,6 +75,15 @@ impl Picker {
         Picker { dist, keys, zipf, last: (keys + part).wrapping_sub(parts), stride: parts }
     }
 
+    pub fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    /// A rank by the law of a distribution that has one, else 0.
+    pub fn rank(&self, rng: &mut Rng) -> u64 {
+        self.zipf.as_ref().map_or(0, |zipf| zipf.rank(rng))
+    }
+
     pub fn pick(&mut self, write: bool, rng: &mut Rng) -> u64 {
         match (self.dist, &self.zipf) {
             (Dist::Zipfian, Some(zipf)) => scatter(zipf.rank(rng)) % self.keys,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ceiling;
 use crate::clock::MILLI;
+use crate::fault::Harm;
 use crate::plan::{Phase, Plan};
 use crate::procfs::{Machine, Usage};
 use crate::record::{Lane, Tally, code_name};
@@ -89,7 +90,9 @@ fn client_share(plan: &Plan, measured: &Measured) -> f64 {
 
 pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value {
     let total = &measured.total;
-    let server_cpu: Option<u64> = (!measured.servers.is_empty())
+    // Of servers that were started again nobody knows what the first ones used.
+    let whole = !plan.fault.as_ref().and_then(|fault| fault.harm).is_some_and(Harm::needs_restart);
+    let server_cpu: Option<u64> = (whole && !measured.servers.is_empty())
         .then(|| measured.servers.iter().map(|(_, before, after)| after.cpu_us - before.cpu_us).sum());
     let faults = faults(plan, measured);
     let all =
@@ -114,6 +117,7 @@ pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value 
     object.insert("queued".into(), total.queued.into());
     object.insert("unsent".into(), total.unsent.into());
     object.insert("reconnects".into(), total.reconnects.into());
+    object.insert("retries".into(), total.retries.into());
     object.insert("wire_bytes_in".into(), total.bytes_in.into());
     object.insert("wire_bytes_out".into(), total.bytes_out.into());
     object.insert("client_cores".into(), round(measured.client_cpu_us as f64 / (measured.secs * 1e6)));

@@ -18,7 +18,7 @@ use crate::fault::{self, Fault, Harm, Node, Spread};
 use crate::jobs::Job;
 use crate::keys::Dist;
 use crate::procfs;
-use crate::source::Pace;
+use crate::source::{Pace, Writes};
 use crate::workload::{self, How, Scale};
 
 const DIGITS: usize = 8;
@@ -80,6 +80,7 @@ pub struct Plan {
     pub dist: Dist,
     pub reads: f64,
     pub read_mode: ReadMode,
+    pub writes: Writes,
     pub batch: usize,
     pub preload: bool,
     pub secs: u64,
@@ -111,6 +112,9 @@ impl Plan {
             );
         }
         let mut plan = Plan::of(&args.place, &args.load)?;
+        if args.check && plan.writes != Writes::Update {
+            return Err("--check reads a history of plain writes: not that of this workload".into());
+        }
         let fault = &args.fault;
         if let Some(at) = fault.fault_at {
             if fault.fault.is_none() && fault.fault_cmd.is_none() {
@@ -146,7 +150,7 @@ impl Plan {
     pub fn of(place: &args::Place, typed: &args::Load) -> Result<Plan, String> {
         let mut args = typed.clone();
         let target = place.protocol();
-        let (mut job, mut harm) = (None, None);
+        let (mut job, mut harm, mut writes) = (None, None, Writes::default());
         match typed.workload.as_ref().map(|name| workload::find(name)).transpose()? {
             Some(How::Load(load)) => {
                 let load = load.scaled(typed.scale);
@@ -156,7 +160,7 @@ impl Plan {
                 args.reads = load.reads.unwrap_or(typed.reads);
                 args.read_mode = typed.read_mode.or(load.read_mode);
                 args.spread = typed.spread.or(Some(load.spread));
-                harm = load.harm;
+                (harm, writes) = (load.harm, load.writes);
                 if args.rate == 0.0 && args.phases.is_empty() {
                     args.rate = load.rate;
                 }
@@ -227,6 +231,7 @@ impl Plan {
             dist: args.dist,
             reads: args.reads,
             read_mode: args.read_mode.unwrap_or(target.read_mode()),
+            writes,
             batch: args.batch,
             preload: !args.no_preload,
             secs: if args.phases.is_empty() {

@@ -60,6 +60,8 @@ pub struct Tally {
     /// Operations of the window that never found a free slot.
     pub unsent: u64,
     pub reconnects: u64,
+    /// Times that a key was read again because somebody else had written it meanwhile.
+    pub retries: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// How often each protocol error came; the codes below `LOCAL` are ours.
@@ -95,6 +97,7 @@ impl Tally {
         self.sends += other.sends;
         self.unsent += other.unsent;
         self.reconnects += other.reconnects;
+        self.retries += other.retries;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         for (&code, &count) in &other.codes {
@@ -124,7 +127,7 @@ pub struct Stored {
     histograms: [String; 4],
     ok: [u64; 2],
     errors: [u64; 2],
-    counts: [u64; 7],
+    counts: [u64; 8],
     codes: Vec<(i32, u64)>,
 }
 
@@ -148,6 +151,7 @@ impl Stored {
                 tally.sends,
                 tally.unsent,
                 tally.reconnects,
+                tally.retries,
                 tally.bytes_in,
                 tally.bytes_out,
             ],
@@ -156,7 +160,7 @@ impl Stored {
     }
 
     pub fn open(&self) -> Tally {
-        let [late_sends, queued, sends, unsent, reconnects, bytes_in, bytes_out] = self.counts;
+        let [late_sends, queued, sends, unsent, reconnects, retries, bytes_in, bytes_out] = self.counts;
         let histogram = |nth: usize| {
             let mut whole = histogram();
             let digit = |at: usize| u8::from_str_radix(self.histograms[nth].get(at..at + 2)?, 16).ok();
@@ -180,6 +184,7 @@ impl Stored {
             sends,
             unsent,
             reconnects,
+            retries,
             bytes_in,
             bytes_out,
             codes: self.codes.iter().copied().collect(),

@@ -103,6 +103,9 @@ pub fn write(dir: &Path, plan: &Plan, measured: &Measured, result: &Value) -> io
         fs::write(dir.join(format!("{name}.hlog")), log(intervals, plan)?)?;
         fs::write(dir.join(format!("{name}.hgrm")), percentiles(histogram))?;
     }
+    if let Some(ceiling) = &measured.ceiling {
+        fs::write(dir.join("null-server.json"), serde_json::to_string_pretty(ceiling)? + "\n")?;
+    }
     seal(dir, result)
 }
 

@@ -1,6 +1,7 @@
 //! Where operations come from: closed loop, open loop, and lists that must be worked off.
 
 use quorate::base::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::driver::{Kind, Op};
 use crate::keys::Picker;
@@ -28,6 +29,27 @@ pub struct Mix {
     picker: Picker,
     read_share: f64,
     stamps: Stamps,
+    writes: Writes,
+    /// Keys that this source has inserted.
+    inserted: u64,
+    /// Which of them, among those of all sources.
+    part: u64,
+    parts: u64,
+    /// As many of its newest may not be there yet.
+    under_way: u64,
+}
+
+/// What those do that are no reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Writes {
+    /// A key that is there.
+    #[default]
+    Update,
+    /// A new key; reads are of the newest.
+    Insert,
+    /// Read, then written if it is as it was.
+    Rmw,
 }
 
 /// Numbers that no other thread of the run gives out.
@@ -46,16 +68,52 @@ impl Stamps {
 
 impl Mix {
     pub fn new(rng: Rng, picker: Picker, read_percent: f64, stamps: Stamps) -> Mix {
-        Mix { rng, picker, read_share: read_percent / 100.0, stamps }
+        let read_share = read_percent / 100.0;
+        Mix {
+            rng,
+            picker,
+            read_share,
+            stamps,
+            writes: Writes::Update,
+            inserted: 0,
+            part: 0,
+            parts: 1,
+            under_way: 0,
+        }
+    }
+
+    pub fn writes(self, writes: Writes, part: u64, parts: u64, under_way: u64) -> Mix {
+        Mix { writes, part, parts, under_way, ..self }
+    }
+
+    /// Behind the keys that were there before; reads count back from the newest of this source.
+    fn draw_new(&mut self, read: bool) -> u64 {
+        if !read {
+            self.inserted += 1;
+            return self.picker.keys() + (self.inserted - 1) * self.parts + self.part;
+        }
+        let rank = self.picker.rank(&mut self.rng);
+        match self.inserted.saturating_sub(self.under_way).checked_sub(rank + 1) {
+            Some(nth) => self.picker.keys() + nth * self.parts + self.part,
+            None => self.picker.keys() - 1 - rank % self.picker.keys(),
+        }
     }
 
     fn draw(&mut self) -> Op {
         let read = self.read_share > 0.0 && (self.read_share >= 1.0 || self.rng.chance(self.read_share));
-        let key = self.picker.pick(!read, &mut self.rng);
+        let key = match self.writes {
+            Writes::Insert => self.draw_new(read),
+            Writes::Update | Writes::Rmw => self.picker.pick(!read, &mut self.rng),
+        };
         if read {
             Op { kind: Kind::Read, key, stamp: 0 }
         } else {
-            Op { kind: Kind::Write, key, stamp: self.stamps.next() }
+            let kind = match self.writes {
+                Writes::Update => Kind::Write,
+                Writes::Insert => Kind::Create,
+                Writes::Rmw => Kind::Rmw,
+            };
+            Op { kind, key, stamp: self.stamps.next() }
         }
     }
 }
@@ -200,6 +258,27 @@ mod tests {
         let mut open = Open::new(mix(0.0), Rng::new(9), pace(10.0, 1_000_000_000), false, 1_000);
         let Next::At(at) = open.next(0) else { panic!("too early for an operation") };
         assert!(matches!(open.next(at), Next::Op(_, intended) if intended == at));
+    }
+
+    #[test]
+    fn inserts_are_new_keys_and_reads_find_what_is_there() {
+        let picker = Picker::new(Dist::Latest, 1000, 0, 1);
+        let mix = Mix::new(Rng::new(1), picker, 50.0, Stamps::new(0));
+        let mut mix = mix.writes(Writes::Insert, 1, 3, 20);
+        let mut made = Vec::new();
+        let mut new = 0;
+        for _ in 0..10_000 {
+            let op = mix.draw();
+            if op.kind == Kind::Create {
+                assert_eq!(op.key, 1000 + made.len() as u64 * 3 + 1);
+                made.push(op.key);
+            } else {
+                let settled = &made[..made.len().saturating_sub(20)];
+                assert!(op.key < 1000 || settled.contains(&op.key), "{} is not there yet", op.key);
+                new += u64::from(op.key >= 1000);
+            }
+        }
+        assert!(new > 3_000, "{new}");
     }
 
     #[test]

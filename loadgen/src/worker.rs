@@ -162,7 +162,13 @@ impl<D: Driver> Worker<'_, D> {
         let mut rng = (0..=self.thread).map(|_| seeds.fork()).last().expect("at least one");
         let pacer = rng.fork();
         let picker = Picker::new(plan.dist, plan.keys, self.thread as u64, plan.parts() as u64);
-        let mix = Mix::new(rng, picker, plan.reads, Stamps::new(self.thread));
+        let under_way = (plan.conns * plan.depth) as u64;
+        let mix = Mix::new(rng, picker, plan.reads, Stamps::new(self.thread)).writes(
+            plan.writes,
+            self.thread as u64,
+            plan.parts() as u64,
+            under_way,
+        );
         let engine = self.engine();
         engine.set_depth(Some(plan.depth));
         engine.book.begin(origin, (start, end));

@@ -10,6 +10,7 @@ use crate::driver::ReadMode;
 use crate::fault::{Harm, Spread};
 use crate::jobs::Job;
 use crate::keys::Dist;
+use crate::source::Writes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,6 +39,7 @@ pub struct Load {
     /// Operations per second; 0: a closed loop.
     pub rate: f64,
     pub harm: Option<Harm>,
+    pub writes: Writes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,7 @@ const fn load(conns: usize, depth: usize, keys: u64, value_size: usize) -> Load 
         fixed: false,
         rate: 0.0,
         harm: None,
+        writes: Writes::Update,
     }
 }
 
@@ -90,6 +93,10 @@ impl Load {
 
     const fn at_leader(self) -> Load {
         Load { spread: Spread::Leader, ..self }
+    }
+
+    const fn writes(self, writes: Writes) -> Load {
+        Load { writes, ..self }
     }
 
     const fn rate(self, rate: f64) -> Load {
@@ -317,9 +324,21 @@ pub const ALL: &[Workload] = &[
     entry("ycsb-a", "50 % reads, zipfian, 1 KB", YCSB, NONE, YCSB_LOAD.reads(50.0).how()),
     entry("ycsb-b", "95 % reads, zipfian, 1 KB", YCSB, NONE, YCSB_LOAD.reads(95.0).how()),
     entry("ycsb-c", "100 % reads, zipfian, 1 KB", YCSB, NONE, YCSB_LOAD.reads(100.0).how()),
-    entry("ycsb-d", "95 % reads of the latest, 5 % inserts", YCSB, NONE, NotYet),
+    entry(
+        "ycsb-d",
+        "95 % reads of the latest, 5 % inserts, 1 KB",
+        YCSB,
+        NONE,
+        YCSB_LOAD.reads(95.0).dist(Dist::Latest).writes(Writes::Insert).how(),
+    ),
     entry("ycsb-e", "95 % scans, 5 % inserts", YCSB, NONE, NotYet),
-    entry("ycsb-f", "read, or read, modify and write", YCSB, NONE, NotYet),
+    entry(
+        "ycsb-f",
+        "50 % reads, 50 % reads that are followed by a write if nobody else wrote meanwhile; zipfian, 1 KB",
+        YCSB,
+        NONE,
+        YCSB_LOAD.reads(50.0).writes(Writes::Rmw).how(),
+    ),
     entry(
         "consul-bench",
         "64 connections, one key, 36 B; puts, or gets with --reads 100",

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Done, Driver, Kind, Malformed, Op, ReadMode, STAMPED, Shape, Verdict, stamp_of};
+use super::{Done, Driver, Kind, Malformed, Op, ReadMode, Rmw, STAMPED, Shape, Verdict, stamp_of};
 use crate::access::Access;
 
 const HEAD_MAX: usize = 64 << 10;
@@ -14,6 +14,7 @@ pub struct Consul {
     shape: Arc<Shape>,
     /// What is under way, oldest first.
     asked: VecDeque<(u32, Kind)>,
+    rmws: Vec<Rmw>,
     put_tail: Vec<u8>,
     get_tail: Vec<u8>,
     body: Vec<u8>,
@@ -28,6 +29,7 @@ impl Driver for Consul {
         Consul {
             shape: shape.clone(),
             asked: VecDeque::with_capacity(depth),
+            rmws: vec![Rmw::default(); depth],
             put_tail: format!("{tail}Content-Length: {length}\r\n\r\n").into_bytes(),
             get_tail: format!("{tail}\r\n").into_bytes(),
             body: Vec::new(),
@@ -53,7 +55,10 @@ impl Driver for Consul {
 
     fn encode(&mut self, op: &Op, tag: u32, out: &mut Vec<u8>) {
         self.asked.push_back((tag, op.kind));
-        if op.kind.is_read() {
+        if op.kind == Kind::Rmw {
+            self.rmws[tag as usize] = Rmw { key: op.key, stamp: op.stamp, ..Rmw::default() };
+        }
+        if op.kind.is_read() || op.kind == Kind::Rmw {
             out.extend_from_slice(b"GET /v1/kv/");
             self.shape.push_key(op.key, out);
             out.extend_from_slice(match (op.kind, self.shape.read_mode) {
@@ -70,7 +75,7 @@ impl Driver for Consul {
         }
     }
 
-    fn decode(&mut self, input: &[u8], _out: &mut Vec<u8>, done: &mut Vec<Done>) -> Result<usize, Malformed> {
+    fn decode(&mut self, input: &[u8], out: &mut Vec<u8>, done: &mut Vec<Done>) -> Result<usize, Malformed> {
         let mut taken = 0;
         while taken < input.len() {
             let rest = &input[taken..];
@@ -79,7 +84,7 @@ impl Driver for Consul {
             let length = match head.body {
                 Body::Sized(length) if body.len() < length => break,
                 Body::Sized(length) => {
-                    if self.shape.checked {
+                    if self.shape.checked || matches!(self.asked.front(), Some((_, Kind::Rmw))) {
                         self.body.clear();
                         self.body.extend_from_slice(&body[..length]);
                     }
@@ -107,7 +112,12 @@ impl Driver for Consul {
             let Some((tag, kind)) = self.asked.pop_front() else {
                 return Err(Malformed("an answer that nobody asked for".into()));
             };
-            done.push(self.end(tag, kind, head.status));
+            if kind != Kind::Rmw {
+                done.push(self.end(tag, kind, head.status));
+            } else if head.status != 200 || self.on_rmw(tag, out) {
+                let stamp = self.rmws[tag as usize].again;
+                done.push(Done { stamp, ..self.end(tag, Kind::Root, head.status) });
+            }
             if head.close {
                 return Err(Malformed(format!(
                     "the server closes the connection after status {}",
@@ -122,6 +132,28 @@ impl Driver for Consul {
 }
 
 impl Consul {
+    /// The next request of a key that is read and then written; `true`: there is none.
+    fn on_rmw(&mut self, tag: u32, out: &mut Vec<u8>) -> bool {
+        let rmw = self.rmws[tag as usize];
+        if !rmw.writing {
+            let index = number_after(&self.body, b"\"ModifyIndex\":").unwrap_or(0);
+            out.extend_from_slice(b"PUT /v1/kv/");
+            self.shape.push_key(rmw.key, out);
+            out.extend_from_slice(format!("?cas={index}").as_bytes());
+            out.extend_from_slice(&self.put_tail);
+            self.shape.push_value(rmw.stamp, out);
+            self.asked.push_back((tag, Kind::Rmw));
+            self.rmws[tag as usize].writing = true;
+            return false;
+        }
+        if self.body.starts_with(b"true") {
+            return true;
+        }
+        self.encode(&Op { kind: Kind::Rmw, key: rmw.key, stamp: rmw.stamp }, tag, out);
+        self.rmws[tag as usize].again = rmw.again + 1;
+        false
+    }
+
     fn end(&self, tag: u32, kind: Kind, status: u16) -> Done {
         let code = i32::from(status);
         let verdict = match status {

@@ -9,7 +9,7 @@ use super::http2::{
     put_string, put_window_update, setting, take_frame,
 };
 use super::protobuf::{Value, fields, put_varint};
-use super::{Done, Driver, Kind, Malformed, Op, Protocol, ReadMode, Shape, Verdict, codes, stamp_of};
+use super::{Done, Driver, Kind, Malformed, Op, Protocol, ReadMode, Rmw, Shape, Verdict, codes, stamp_of};
 
 /// Of what the server sent us, before we say that it may send more.
 const REFILL_AT: u32 = 1 << 29;
@@ -24,8 +24,9 @@ const UNAVAILABLE: i32 = 14;
 #[derive(Clone, Default)]
 struct Call {
     kind: Option<Kind>,
-    /// The message so far; kept only for a history.
+    /// The message so far; kept for a history, or where it decides on what follows.
     message: Vec<u8>,
+    rmw: Rmw,
 }
 
 /// Fields that differ between no two requests, and the paths: each goes into the server's header table once.
@@ -38,9 +39,10 @@ enum Field {
     Range,
     Authenticate,
     Token,
+    Txn,
 }
 
-const FIELDS: usize = 7;
+const FIELDS: usize = 8;
 /// The call that proves who we are has no tag of the loop's.
 const NO_TAG: u32 = u32::MAX;
 /// A longer token would push other fields out of a small table.
@@ -133,18 +135,10 @@ impl Driver for Etcd {
         let call = &mut self.calls[tag as usize];
         call.kind = Some(op.kind);
         call.message.clear();
+        call.rmw = Rmw { key: op.key, stamp: op.stamp, ..Rmw::default() };
         self.write_message(op);
-        self.write_block(if op.kind.is_read() { Field::Range } else { Field::Put });
-        let counted = self.message.len();
-        // Header blocks must reach the server in the order in which they were made: whoever waits makes all wait.
-        if self.waiting.is_empty() && self.window >= counted as i64 {
-            self.window -= counted as i64;
-            put_request(out, stream, &self.block, &self.message);
-        } else {
-            let mut bytes = Vec::with_capacity(counted + 128);
-            put_request(&mut bytes, stream, &self.block, &self.message);
-            self.waiting.push_back((bytes, counted));
-        }
+        self.write_block(if op.kind.is_read() || op.kind == Kind::Rmw { Field::Range } else { Field::Put });
+        self.send(stream, out);
     }
 
     fn decode(&mut self, input: &[u8], out: &mut Vec<u8>, done: &mut Vec<Done>) -> Result<usize, Malformed> {
@@ -181,6 +175,62 @@ impl Etcd {
         (stream != 0 && self.streams[at].0 == stream).then_some((at, self.streams[at].1))
     }
 
+    /// Sends block and message, or has them wait for the window.
+    fn send(&mut self, stream: u32, out: &mut Vec<u8>) {
+        let counted = self.message.len();
+        // Header blocks must reach the server in the order in which they were made: whoever waits makes all wait.
+        if self.waiting.is_empty() && self.window >= counted as i64 {
+            self.window -= counted as i64;
+            put_request(out, stream, &self.block, &self.message);
+        } else {
+            let mut bytes = Vec::with_capacity(counted + 128);
+            put_request(&mut bytes, stream, &self.block, &self.message);
+            self.waiting.push_back((bytes, counted));
+        }
+    }
+
+    /// The next request of a key that is read and then written; `true`: there is none.
+    fn on_rmw(&mut self, tag: u32, out: &mut Vec<u8>) -> bool {
+        let call = &mut self.calls[tag as usize];
+        let mut rmw = call.rmw;
+        let answer = std::mem::take(&mut call.message);
+        let answer = answer.get(5..).unwrap_or_default();
+        if rmw.writing {
+            let succeeded = fields(answer).any(|(field, value)| field == 2 && value.number() == 1);
+            if succeeded {
+                return true;
+            }
+            let again = rmw.again + 1;
+            self.encode(&Op { kind: Kind::Rmw, key: rmw.key, stamp: rmw.stamp }, tag, out);
+            self.calls[tag as usize].rmw.again = again;
+            return false;
+        }
+        rmw.writing = true;
+        call.kind = Some(Kind::Rmw);
+        call.rmw = rmw;
+        let (revision, _) = read_answer(Kind::Read, answer);
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        self.shape.push_key(rmw.key, &mut key);
+        self.shape.push_value(rmw.stamp, &mut value);
+        let mut compare = vec![0x10, 2]; // The target is the revision of the last change, and it must equal this.
+        put_bytes(&mut compare, 3, &key);
+        compare.push(0x30);
+        put_varint(&mut compare, revision);
+        let (mut put, mut step, mut message) = (Vec::new(), Vec::new(), vec![0; 5]);
+        put_bytes(&mut put, 1, &key);
+        put_bytes(&mut put, 2, &value);
+        put_bytes(&mut step, 2, &put);
+        put_bytes(&mut message, 1, &compare);
+        put_bytes(&mut message, 2, &step);
+        let length = (message.len() - 5) as u32;
+        message[1..5].copy_from_slice(&length.to_be_bytes());
+        self.message = message;
+        let stream = self.open_stream(tag);
+        self.write_block(Field::Txn);
+        self.send(stream, out);
+        false
+    }
+
     fn write_message(&mut self, op: &Op) {
         let message = &mut self.message;
         message.clear();
@@ -188,7 +238,7 @@ impl Etcd {
         message.push(0x0a); // key
         put_varint(message, self.shape.key_len() as u64);
         self.shape.push_key(op.key, message);
-        if !op.kind.is_read() {
+        if !op.kind.is_read() && op.kind != Kind::Rmw {
             message.push(0x12); // value
             put_varint(message, self.shape.value.len() as u64);
             self.shape.push_value(op.stamp, message);
@@ -253,10 +303,10 @@ impl Etcd {
     ) -> Result<(), Malformed> {
         match frame.kind {
             frame::DATA => self.on_data(frame, out),
-            frame::HEADERS => self.on_headers(frame, done),
+            frame::HEADERS => self.on_headers(frame, out, done),
             frame::RST_STREAM => {
                 let code = frame.word(0)? as i32;
-                self.end(frame.stream, Verdict::Unknown(code), done);
+                self.end(frame.stream, Verdict::Unknown(code), out, done);
                 Ok(())
             }
             frame::SETTINGS => self.on_settings(frame, out),
@@ -322,7 +372,7 @@ impl Etcd {
         }
         match self.call_of(frame.stream) {
             Some((_, NO_TAG)) => self.welcome.extend_from_slice(frame.content()?),
-            Some((_, tag)) if self.shape.checked => {
+            Some((_, tag)) if self.shape.checked || self.calls[tag as usize].kind == Some(Kind::Rmw) => {
                 self.calls[tag as usize].message.extend_from_slice(frame.content()?);
             }
             _ => {}
@@ -330,7 +380,12 @@ impl Etcd {
         Ok(())
     }
 
-    fn on_headers(&mut self, frame: &Frame<'_>, done: &mut Vec<Done>) -> Result<(), Malformed> {
+    fn on_headers(
+        &mut self,
+        frame: &Frame<'_>,
+        out: &mut Vec<u8>,
+        done: &mut Vec<Done>,
+    ) -> Result<(), Malformed> {
         if frame.flags & frame::END_HEADERS == 0 {
             return Err(Malformed("header blocks in several frames are not understood".into()));
         }
@@ -353,17 +408,21 @@ impl Etcd {
             }
             other => Verdict::Failed(other),
         };
-        self.end(frame.stream, verdict, done);
+        self.end(frame.stream, verdict, out, done);
         Ok(())
     }
 
-    fn end(&mut self, stream: u32, verdict: Verdict, done: &mut Vec<Done>) {
+    fn end(&mut self, stream: u32, verdict: Verdict, out: &mut Vec<u8>, done: &mut Vec<Done>) {
         let Some((at, tag)) = self.call_of(stream) else { return };
         self.streams[at] = (0, 0);
         let call = &mut self.calls[tag as usize];
         let Some(kind) = call.kind.take() else { return };
-        let mut end = Done { tag, verdict, revision: 0, stamp: 0 };
-        if verdict == Verdict::Ok && self.shape.checked {
+        let mut end = Done { tag, verdict, revision: 0, stamp: call.rmw.again };
+        if verdict == Verdict::Ok && kind == Kind::Rmw {
+            if !self.on_rmw(tag, out) {
+                return;
+            }
+        } else if verdict == Verdict::Ok && self.shape.checked {
             (end.revision, end.stamp) = read_answer(kind, call.message.get(5..).unwrap_or_default());
         }
         done.push(end);
@@ -380,12 +439,19 @@ impl Field {
             Field::Put => (&[0x44], &[0x04], b"/etcdserverpb.KV/Put"),
             Field::Range => (&[0x44], &[0x04], b"/etcdserverpb.KV/Range"),
             Field::Authenticate => (&[0x44], &[0x04], b"/etcdserverpb.Auth/Authenticate"),
+            Field::Txn => (&[0x44], &[0x04], b"/etcdserverpb.KV/Txn"),
             Field::Token => (b"\x40\x05token", b"\x00\x05token", token),
         };
         let name = if keep { kept } else { plain };
         block.extend_from_slice(name);
         put_string(block, value);
     }
+}
+
+fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
+    out.push(field << 3 | 2);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }
 
 /// The message that asks for a token.

@@ -79,6 +79,19 @@ pub enum Kind {
     Read,
     /// A linearizable read, whatever the read mode: what is there after the load.
     Audit,
+    /// Reads a key, then writes it if it is as it was read; again from the start if it is not. Counts as a write, and
+    /// its `Done` has the number of repetitions for a stamp.
+    Rmw,
+}
+
+/// A key that is read and then written, between its two requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rmw {
+    pub key: u64,
+    pub stamp: u64,
+    pub again: u64,
+    /// Whether the answer to come is that of the write.
+    pub writing: bool,
 }
 
 impl Kind {

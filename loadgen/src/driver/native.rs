@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use quorate::doors::native::wire::{self, Ask, BODY_MAX, Fault, Front, HEAD, Hello, Say, Welcome};
-use quorate::realms::kv::ops::{Found, Op as KvOp, Put, Query, Range, Record, Write};
+use quorate::realms::kv::ops::{
+    Compare, Found, Must, Node, Op as KvOp, Put, Query, Range, Record, Step, Target, Txn, Write, said,
+};
 use quorate::realms::reply::{Reply, Status};
 
-use super::{Done, Driver, Kind, Malformed, Op, ReadMode, STAMPED, Shape, Verdict, stamp_of};
+use super::{Done, Driver, Kind, Malformed, Op, ReadMode, Rmw, STAMPED, Shape, Verdict, stamp_of};
 
 /// A whole frame in which only the request's number, keys and stamps change.
 struct Template {
@@ -24,6 +26,7 @@ pub struct Native {
     read: Template,
     audit: Template,
     kinds: Vec<Kind>,
+    rmws: Vec<Rmw>,
     ready: bool,
     key: Vec<u8>,
 }
@@ -59,6 +62,7 @@ impl Driver for Native {
             read: template(reads, read(&keys), &find_keys, &[]),
             audit: template(Ask::Read, read(&keys), &find_keys, &[]),
             kinds: vec![Kind::Read; depth],
+            rmws: vec![Rmw::default(); depth],
             ready: false,
             key: Vec::with_capacity(shape.key_len()),
             shape: shape.clone(),
@@ -84,6 +88,10 @@ impl Driver for Native {
             Kind::Root | Kind::Create | Kind::Write => &self.write,
             Kind::Read => &self.read,
             Kind::Audit => &self.audit,
+            Kind::Rmw => {
+                self.rmws[tag as usize] = Rmw { key: op.key, stamp: op.stamp, ..Rmw::default() };
+                &self.read
+            }
         };
         let from = out.len();
         out.extend_from_slice(&template.frame);
@@ -101,12 +109,12 @@ impl Driver for Native {
         }
     }
 
-    fn decode(&mut self, input: &[u8], _out: &mut Vec<u8>, done: &mut Vec<Done>) -> Result<usize, Malformed> {
+    fn decode(&mut self, input: &[u8], out: &mut Vec<u8>, done: &mut Vec<Done>) -> Result<usize, Malformed> {
         let mut rest = input;
         loop {
             match wire::take_frame(&mut rest, BODY_MAX) {
                 Ok(Front::Need(_)) => return Ok(input.len() - rest.len()),
-                Ok(Front::Frame(head, body)) => self.on_frame(&head, body, done)?,
+                Ok(Front::Frame(head, body)) => self.on_frame(&head, body, out, done)?,
                 Err(malformed) => return Err(Malformed(malformed.to_string())),
             }
         }
@@ -118,7 +126,13 @@ impl Driver for Native {
 }
 
 impl Native {
-    fn on_frame(&mut self, head: &wire::Head, body: &[u8], done: &mut Vec<Done>) -> Result<(), Malformed> {
+    fn on_frame(
+        &mut self,
+        head: &wire::Head,
+        body: &[u8],
+        out: &mut Vec<u8>,
+        done: &mut Vec<Done>,
+    ) -> Result<(), Malformed> {
         if head.kind == Say::Pong as u8 {
             return Ok(());
         }
@@ -140,6 +154,11 @@ impl Native {
             end.revision = reply.revision;
             if reply.status != Status::Ok {
                 end.verdict = Verdict::Failed(reply.status as i32);
+            } else if kind == Kind::Rmw {
+                match self.on_rmw(tag, &reply, out) {
+                    Some(again) => end.stamp = again,
+                    None => return Ok(()),
+                }
             } else if kind.is_read() && self.shape.checked {
                 // The revision that counts is the key's, not the realm's.
                 let record = Found::open(reply.body).and_then(|found| Record::take(&mut { found.bytes }));
@@ -158,6 +177,34 @@ impl Native {
         }
         done.push(end);
         Ok(())
+    }
+}
+
+impl Native {
+    /// How often it began again, once it is done.
+    fn on_rmw(&mut self, tag: u32, reply: &Reply<'_>, out: &mut Vec<u8>) -> Option<u64> {
+        let mut rmw = self.rmws[tag as usize];
+        if !rmw.writing {
+            let record = Found::open(reply.body).and_then(|found| Record::take(&mut { found.bytes }));
+            let (mut key, mut value) = (Vec::new(), Vec::new());
+            self.shape.push_key(rmw.key, &mut key);
+            self.shape.push_value(rmw.stamp, &mut value);
+            let target = Target::Mod(record.map_or(0, |record| record.modified));
+            let same = Compare { key: key.clone(), end: Vec::new(), must_be: Must::Equal, target };
+            let then = vec![Step::Put(Put { key, value, ..Put::default() })];
+            let node = Node { compares: vec![same], then, otherwise: Vec::new() };
+            let body = KvOp::Txn(Txn { nodes: vec![node] }).encode();
+            wire::put_frame(out, Ask::Write as u8, u64::from(tag), &body);
+            rmw.writing = true;
+        } else if reply.flags & said::SUCCEEDED == 0 {
+            let again = rmw.again + 1;
+            self.encode(&Op { kind: Kind::Rmw, key: rmw.key, stamp: rmw.stamp }, tag, out);
+            rmw = Rmw { again, ..self.rmws[tag as usize] };
+        } else {
+            return Some(rmw.again);
+        }
+        self.rmws[tag as usize] = rmw;
+        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Done, Driver, Kind, Malformed, Op, ReadMode, Shape, Verdict, stamp_of};
+use super::{Done, Driver, Kind, Malformed, Op, ReadMode, Rmw, Shape, Verdict, stamp_of};
 use crate::access::Access;
 
 pub const CREATE: i32 = 1;
@@ -24,6 +24,7 @@ const SYNC_BIT: i32 = 1 << 30;
 
 const CONNECTION_LOSS: i32 = -4;
 const OPERATION_TIMEOUT: i32 = -7;
+const BAD_VERSION: i32 = -103;
 const NODE_EXISTS: i32 = -110;
 
 const FRAME_MAX: usize = 64 << 20;
@@ -31,10 +32,13 @@ const SESSION_MS: i32 = 30_000;
 pub const PERSISTENT: i32 = 0;
 pub const EPHEMERAL: i32 = 1;
 const STAT: usize = 68;
+/// Of the data, within a Stat.
+const VERSION_AT: usize = 32;
 
 pub struct Zk {
     shape: Arc<Shape>,
     kinds: Vec<Kind>,
+    rmws: Vec<Rmw>,
     /// Reads whose `sync` failed before their own answer came.
     unsynced: Vec<i32>,
     greeted: bool,
@@ -50,6 +54,7 @@ impl Driver for Zk {
         Zk {
             shape: shape.clone(),
             kinds: vec![Kind::Read; depth],
+            rmws: vec![Rmw::default(); depth],
             unsynced: Vec::new(),
             greeted: false,
             ready: false,
@@ -117,16 +122,20 @@ impl Driver for Zk {
                 out.push(0);
                 frame
             }
+            Kind::Rmw => {
+                self.rmws[tag as usize] = Rmw { key: op.key, stamp: op.stamp, ..Rmw::default() };
+                self.begin_look(op.key, xid, out)
+            }
         };
         end(out, frame);
     }
 
-    fn decode(&mut self, input: &[u8], _out: &mut Vec<u8>, done: &mut Vec<Done>) -> Result<usize, Malformed> {
+    fn decode(&mut self, input: &[u8], out: &mut Vec<u8>, done: &mut Vec<Done>) -> Result<usize, Malformed> {
         let mut taken = 0;
         while let Some(frame) = take_frame(&input[taken..])? {
             taken += 4 + frame.len();
             if self.greeted {
-                self.on_reply(frame, done)?;
+                self.on_reply(frame, out, done)?;
             } else {
                 self.on_connect(frame)?;
             }
@@ -168,7 +177,7 @@ impl Zk {
         Ok(())
     }
 
-    fn on_reply(&mut self, frame: &[u8], done: &mut Vec<Done>) -> Result<(), Malformed> {
+    fn on_reply(&mut self, frame: &[u8], out: &mut Vec<u8>, done: &mut Vec<Done>) -> Result<(), Malformed> {
         if frame.len() < 16 {
             return Err(Malformed(format!("a reply of {} bytes, the header alone has 16", frame.len())));
         }
@@ -197,6 +206,9 @@ impl Zk {
             return Err(Malformed(format!("a reply to xid {xid}, which was never sent")));
         };
         let body = &frame[16..];
+        if kind == Kind::Rmw {
+            return self.on_rmw(xid, err, body, out, done);
+        }
         let mut end = Done { tag: xid as u32, verdict: verdict_of(kind, err), revision: 0, stamp: 0 };
         if !self.unsynced.is_empty()
             && let Some(at) = self.unsynced.iter().position(|&of| of == xid)
@@ -211,10 +223,49 @@ impl Zk {
         Ok(())
     }
 
+    fn begin_look(&self, key: u64, xid: i32, out: &mut Vec<u8>) -> usize {
+        let frame = begin(out, xid, GET_DATA);
+        self.put_path(key, out);
+        out.push(0);
+        frame
+    }
+
+    fn on_rmw(
+        &mut self,
+        xid: i32,
+        err: i32,
+        body: &[u8],
+        out: &mut Vec<u8>,
+        done: &mut Vec<Done>,
+    ) -> Result<(), Malformed> {
+        let mut rmw = self.rmws[xid as usize];
+        if err == 0 && !rmw.writing {
+            let short = || Malformed(format!("the body of a read has {} bytes, too few", body.len()));
+            let length = body.first_chunk().map(|head| i32::from_be_bytes(*head)).ok_or_else(short)?;
+            let stat = body.get(4 + length.max(0) as usize..).filter(|stat| stat.len() >= STAT);
+            let version = i32_at(stat.ok_or_else(short)?, VERSION_AT);
+            let frame = begin(out, xid, SET_DATA);
+            self.put_path(rmw.key, out);
+            self.put_value(rmw.stamp, out);
+            put_i32(out, version);
+            end(out, frame);
+            rmw.writing = true;
+        } else if err == BAD_VERSION {
+            let frame = self.begin_look(rmw.key, xid, out);
+            end(out, frame);
+            (rmw.writing, rmw.again) = (false, rmw.again + 1);
+        } else {
+            let verdict = verdict_of(Kind::Write, err);
+            done.push(Done { tag: xid as u32, verdict, revision: 0, stamp: rmw.again });
+        }
+        self.rmws[xid as usize] = rmw;
+        Ok(())
+    }
+
     fn read_body(&self, kind: Kind, body: &[u8], end: &mut Done) -> Result<(), Malformed> {
         let short = || Malformed(format!("the body of a {kind:?} reply has {} bytes, too few", body.len()));
         match kind {
-            Kind::Root => {}
+            Kind::Root | Kind::Rmw => {}
             Kind::Write => end.revision = mzxid(body.get(..STAT).ok_or_else(short)?),
             Kind::Read | Kind::Audit | Kind::Create => {
                 let length = body.first_chunk().map(|head| i32::from_be_bytes(*head)).ok_or_else(short)?;
@@ -432,6 +483,36 @@ mod tests {
         let mut done = Vec::new();
         assert_eq!(zk.decode(&frames, &mut out, &mut done), Ok(frames.len()));
         assert_eq!(done[0].verdict, Verdict::Unknown(CONNECTION_LOSS));
+    }
+
+    #[test]
+    fn a_write_that_came_too_late_reads_again() {
+        let mut zk = connected(ReadMode::Local);
+        let (mut out, mut done) = (Vec::new(), Vec::new());
+        zk.encode(&Op { kind: Kind::Rmw, key: 3, stamp: 7 }, 2, &mut out);
+        let found = |version: i32| {
+            let mut body = Vec::new();
+            put_bytes(&mut body, b"12345678");
+            body.resize(body.len() + VERSION_AT, 0);
+            put_i32(&mut body, version);
+            body.resize(12 + STAT, 0);
+            reply(2, 0, &body)
+        };
+        for (answer, kind, version) in [
+            (found(41), SET_DATA, Some(41)),
+            (reply(2, BAD_VERSION, &[]), GET_DATA, None),
+            (found(42), SET_DATA, Some(42)),
+        ] {
+            out.clear();
+            assert_eq!(zk.decode(&answer, &mut out, &mut done), Ok(answer.len()));
+            assert_eq!((i32_at(&out, 4), i32_at(&out, 8), done.len()), (2, kind, 0));
+            if let Some(version) = version {
+                assert_eq!(i32_at(&out, out.len() - 4), version, "it must be as it was read");
+            }
+        }
+        let last = reply(2, 0, &[0; STAT]);
+        assert_eq!(zk.decode(&last, &mut out, &mut done), Ok(last.len()));
+        assert_eq!((done.len(), done[0].verdict, done[0].stamp), (1, Verdict::Ok, 1));
     }
 
     #[test]
