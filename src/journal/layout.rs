@@ -31,12 +31,12 @@ pub struct Params {
 impl Default for Params {
     fn default() -> Params {
         Params {
-            segment_bytes: 64 << 20,
+            segment_bytes: 32 << 20,
             header_slots: 2050,
             window_batches: 16,
             window_bytes: 8 << 20,
             segments: 2,
-            segments_max: 64,
+            segments_max: 128,
         }
     }
 }
@@ -78,6 +78,16 @@ impl Params {
 
     pub fn segment_pages(&self) -> u32 {
         (self.segment_bytes / PAGE as u64) as u32
+    }
+
+    /// What a batch takes of the log at the least, however small it is: its share of a segment.
+    pub fn slot_bytes(&self) -> u64 {
+        self.segment_bytes / u64::from(self.slots())
+    }
+
+    /// All that the log may take.
+    pub fn log_bytes(&self) -> u64 {
+        self.segment_bytes * u64::from(self.segments_max)
     }
 
     /// How many batches one segment takes at most.

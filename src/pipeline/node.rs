@@ -48,7 +48,7 @@ impl Default for Tuning {
             order: OrderLimits::default(),
             window_bytes: 8 << 20,
             window_count: 64,
-            cache_bytes: 64 << 20,
+            cache_bytes: 16 << 20,
             kv_compacts: true,
             seed: 0,
         }

@@ -162,6 +162,8 @@ pub struct Replica {
     /// The leader's process is gone: its port refused us. Lifts our own patience, and our refusal of others. What
     /// it sent before it died may come afterwards, and must not bring it back to life.
     pub(super) hinted: Option<NodeId>,
+    /// Damaged batches that peers have asked for and that are being read.
+    pub(super) wanted: Vec<(NodeId, Index)>,
     /// Reads sent to a leader and not answered, and when.
     pub(super) asked: VecDeque<(u64, Nanos)>,
     pub(super) out: Vec<Effect>,
@@ -236,6 +238,7 @@ impl Replica {
             heard: Nanos(0),
             patience: Nanos(0),
             hinted: None,
+            wanted: Vec::new(),
             asked: VecDeque::new(),
             out: Vec::new(),
             held: Vec::new(),

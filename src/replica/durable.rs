@@ -6,6 +6,9 @@ use crate::pipeline::parcel::{Marks, StoreIn};
 use crate::replica::Msg;
 use crate::replica::core::{Effect, Replica};
 
+/// Batches that peers have asked for and that are being read, at most.
+const WANTED_MAX: usize = 64;
+
 impl Replica {
     /// The store's word: these batches are on stable media.
     pub fn on_durable(&mut self, now: Nanos, upto: Index) {
@@ -109,9 +112,26 @@ impl Replica {
                 self.say(from, Msg::Have { batch });
             }
             None => {
-                // From the disk into memory; it will ask again.
+                // From the disk. Sent when it comes: where memory is full it would be gone before the next question.
                 let ticket = u64::from(from.0);
+                self.wanted.retain(|wanted| *wanted != (from, index));
+                if self.wanted.len() == WANTED_MAX {
+                    self.wanted.remove(0); // It will ask again.
+                }
+                self.wanted.push((from, index));
                 self.out.push(Effect::Store(StoreIn::Fetch { ticket, from: index, bytes: 1 }));
+            }
+        }
+    }
+
+    /// Batches have come from the disk that peers have asked for.
+    pub(super) fn hand_on(&mut self, batches: &[Batch]) {
+        for batch in batches {
+            let index = batch.index();
+            let asked = self.wanted.extract_if(.., |(_, wanted)| *wanted == index);
+            let askers: Vec<NodeId> = asked.map(|(from, _)| from).collect();
+            if self.log.chain(index) == Some(batch.chain()) && !self.log.is_unknown(index) {
+                askers.into_iter().for_each(|from| self.say(from, Msg::Have { batch: batch.clone() }));
             }
         }
     }

@@ -534,6 +534,7 @@ impl Replica {
         for batch in batches {
             self.log.remember(batch);
         }
+        self.hand_on(batches);
         if let Some(peer) = self.peers.iter_mut().find(|peer| u64::from(peer.id.0) == ticket) {
             peer.fetching = false;
         }

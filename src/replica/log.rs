@@ -34,6 +34,11 @@ pub struct Log {
     evicted: Index,
 }
 
+/// What a batch takes in memory: whole pages. Counted by its bytes alone, small batches took ten times their budget.
+fn memory(batch: &Batch) -> usize {
+    batch.block().padded().len()
+}
+
 impl Log {
     pub fn new(base: Base, config_at: Index, config: Config) -> Log {
         Log {
@@ -100,7 +105,7 @@ impl Log {
             assert_eq!(batch.head().prev, chain, "the log is one chain");
         }
         self.note_config(&batch);
-        self.cached += batch.block().len();
+        self.cached += memory(&batch);
         self.slots.push_back(Slot { head: Some(*batch.head()), batch: Some(batch) });
     }
 
@@ -128,7 +133,7 @@ impl Log {
         assert!(after >= self.base.index, "what a snapshot holds is never cut");
         while self.last() > after {
             let slot = self.slots.pop_back().expect("the log is longer than `after`");
-            self.cached -= slot.batch.map_or(0, |batch| batch.block().len());
+            self.cached -= slot.batch.as_ref().map_or(0, memory);
         }
         self.unknown.split_off(&after.next());
         self.torn.split_off(&after.next());
@@ -146,7 +151,7 @@ impl Log {
         while self.base.index < base.index {
             let Some(slot) = self.slots.pop_front() else { break };
             self.base.index = self.base.index.next();
-            self.cached -= slot.batch.map_or(0, |batch| batch.block().len());
+            self.cached -= slot.batch.as_ref().map_or(0, memory);
         }
         self.base = base;
         self.unknown = self.unknown.split_off(&base.index.next());
@@ -283,7 +288,7 @@ impl Log {
         if self.chain(index) != Some(batch.chain()) || index == self.base.index {
             return; // The log has changed since it was asked for.
         }
-        let bytes = batch.block().len();
+        let bytes = memory(batch);
         let slot = self.slot_mut(index).expect("its chain was just read");
         if slot.batch.is_none() {
             slot.batch = Some(batch.clone());
@@ -298,7 +303,7 @@ impl Log {
             self.evicted = self.evicted.next();
             let index = self.evicted;
             if let Some(batch) = self.slot_mut(index).and_then(|slot| slot.batch.take()) {
-                self.cached -= batch.block().len();
+                self.cached -= memory(&batch);
             }
         }
     }

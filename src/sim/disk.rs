@@ -246,11 +246,12 @@ impl VirtualDisk {
         }
         // Behind a batch's end lies padding, which nothing vouches for and nobody misses.
         let needed = BatchHead::decode(bytes).map_or(bytes.len(), |head| head.length as usize);
-        let mut all = true;
+        let (mut all, mut any) = (true, false);
         for (n, sector) in bytes.chunks(SECTOR).enumerate() {
             let at = offset as usize + n * SECTOR;
             if chosen(n) && at + sector.len() <= image.len() {
                 image[at..at + sector.len()].copy_from_slice(sector);
+                any = true;
             } else {
                 // What is lost may have been there before: padding, above all.
                 all &= n * SECTOR >= needed || image.get(at..at + sector.len()) == Some(sector);
@@ -261,6 +262,10 @@ impl VirtualDisk {
         }
         if all {
             self.notes.take(file, offset, bytes);
+        } else if bytes.len() == PAGE && BatchHead::decode(bytes).is_err() && any {
+            // Two writes of a frame, each torn, can leave the first one whole: recovery that died while it healed.
+            let page = &image[offset as usize..offset as usize + PAGE];
+            self.notes.take(file, offset, page);
         }
     }
 

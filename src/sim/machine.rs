@@ -150,6 +150,8 @@ pub fn tuning(swarm: &Swarm, seed: u64) -> Tuning {
     tuning.order.batch_bytes = swarm.batch_bytes;
     tuning.order.in_flight = swarm.in_flight;
     tuning.order.snapshot_bytes = swarm.snapshot_bytes;
+    tuning.order.snapshot_most = swarm.params.log_bytes() / 2;
+    tuning.order.slot_bytes = 0; // By its share of so small a segment each batch would call for a snapshot.
     tuning.order.keep = swarm.keep;
     tuning.window_bytes = 64 << 10;
     tuning.window_count = 8;

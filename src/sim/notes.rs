@@ -85,7 +85,13 @@ impl Notes {
 
     /// Body and frame of this batch have been durable here at some time.
     pub fn holds(&self, index: Index, chain: Chain) -> bool {
+        self.lacks(index, chain).is_none()
+    }
+
+    /// What of this batch has never been durable here.
+    pub fn lacks(&self, index: Index, chain: Chain) -> Option<&'static str> {
         let has = |map: &BTreeMap<Index, Vec<Chain>>| map.get(&index).is_some_and(|all| all.contains(&chain));
-        has(&self.bodies) && has(&self.frames)
+        let body = (!has(&self.bodies)).then_some("body");
+        body.or((!has(&self.frames)).then_some("frame"))
     }
 }

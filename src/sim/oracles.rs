@@ -150,8 +150,8 @@ impl Oracles {
             let Some(chain) = log.chain(index) else {
                 return Err(format!("7: node {me} calls {index} durable and does not know what it is"));
             };
-            if !own.notes.holds(index, chain) {
-                return Err(format!("16: node {me} calls {index} durable before its disk does"));
+            if let Some(part) = own.notes.lacks(index, chain) {
+                return Err(format!("16: node {me} calls {index} durable before its disk does: its {part} is not"));
             }
         }
         view.durable = replica.durable();

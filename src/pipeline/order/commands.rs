@@ -81,7 +81,9 @@ impl Order {
             self.spans.commit.begin(index.0, now);
             self.carry_out(now);
         }
-        if (self.since_snapshot > self.limits.snapshot_bytes || self.full)
+        let last = self.lengths.last_key_value().map_or(0, |(_, &length)| length);
+        let due = self.limits.snapshot_bytes.max(last).min(self.limits.snapshot_most);
+        if (self.since_snapshot > due || self.full)
             && !self.snapshot_asked
             && now >= self.snapshot_rest
             && self.replica.may_propose()

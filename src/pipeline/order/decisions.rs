@@ -97,8 +97,9 @@ impl Order {
                 break;
             }
             for batch in &batches {
-                // What it takes on the disk: whole pages, and its frame.
-                self.since_snapshot += (batch.block().padded().len() + PAGE) as u64;
+                // What it takes of the log: whole pages, its frame, and what its slot leaves unused.
+                let bytes = (batch.block().padded().len() + PAGE) as u64;
+                self.since_snapshot += bytes.max(self.limits.slot_bytes);
                 self.spans.apply.begin(batch.index().0, now);
                 if batch.has(flag::SNAPSHOT) {
                     self.since_snapshot = 0;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::{Index, Nanos, NodeId, Origin, Voice};
-use crate::journal::{Builder, flag};
+use crate::journal::{Builder, Params, flag};
 use crate::observe::{Published, Spans};
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{
@@ -28,8 +28,13 @@ pub struct OrderLimits {
     pub batch_bytes: usize,
     /// Batches not yet decided. Fewer make larger batches.
     pub in_flight: u64,
-    /// Log bytes between two snapshots.
+    /// Log bytes between two snapshots, or as many as the last one has, if that is more: what is written for
+    /// snapshots stays below what is written for the log.
     pub snapshot_bytes: u64,
+    /// But never more than this, or the log would be full.
+    pub snapshot_most: u64,
+    /// What a batch takes of the log at the least.
+    pub slot_bytes: u64,
     /// Batches kept behind a snapshot for members that lag.
     pub keep: u64,
     /// Batches handed to apply at once.
@@ -40,10 +45,13 @@ pub struct OrderLimits {
 
 impl Default for OrderLimits {
     fn default() -> OrderLimits {
+        let log = Params::default();
         OrderLimits {
             batch_bytes: 512 << 10,
             in_flight: 4,
             snapshot_bytes: 256 << 20,
+            snapshot_most: log.log_bytes() / 2,
+            slot_bytes: log.slot_bytes(),
             keep: 1024,
             feed: 64,
             read_patience: Nanos::from_millis(5_000),
