@@ -151,7 +151,9 @@ impl Oracles {
                 return Err(format!("7: node {me} calls {index} durable and does not know what it is"));
             };
             if let Some(part) = own.notes.lacks(index, chain) {
-                return Err(format!("16: node {me} calls {index} durable before its disk does: its {part} is not"));
+                return Err(format!(
+                    "16: node {me} calls {index} durable before its disk does: its {part} is not"
+                ));
             }
         }
         view.durable = replica.durable();
