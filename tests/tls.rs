@@ -102,6 +102,63 @@ fn who_am_i() -> Vec<u8> {
     connect
 }
 
+/// A ZooKeeper session of whom these papers name.
+fn session(zk: SocketAddr, ca: &Path, papers: &Papers) -> Socket {
+    let stream = TcpStream::connect(zk).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let own = Some((&*papers.cert, &*papers.key));
+    let mut socket = Socket::new(stream, "127.0.0.1", Some(&tls::client(ca, own).unwrap())).unwrap();
+    let connect = who_am_i();
+    socket.write_all(&connect[..49]).unwrap();
+    frame(&mut socket);
+    socket
+}
+
+fn frame(socket: &mut Socket) -> Vec<u8> {
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).unwrap();
+    let mut body = vec![0; u32::from_be_bytes(length) as usize];
+    socket.read_exact(&mut body).unwrap();
+    body
+}
+
+/// The error and the body of the reply.
+fn ask(socket: &mut Socket, op: i32, record: &[u8]) -> (i32, Vec<u8>) {
+    let length = 8 + record.len() as i32;
+    let head = [length, 7, op].map(i32::to_be_bytes).concat();
+    socket.write_all(&[&head, record].concat()).unwrap();
+    let reply = frame(socket);
+    (i32::from_be_bytes(reply[12..16].try_into().unwrap()), reply[16..].to_vec())
+}
+
+fn string(text: &str) -> Vec<u8> {
+    [&(text.len() as i32).to_be_bytes(), text.as_bytes()].concat()
+}
+
+/// What was made for the subject of a certificate is for nobody else.
+fn nodes_of_subjects(zk: SocketAddr, ca: &Path, ann: &Papers, bob: &Papers) {
+    let [create, get_data, get_acl] = [1, 4, 6];
+    let all = 31i32.to_be_bytes();
+    let node = |path: &str, scheme: &str, id: &str| {
+        let one = 1i32.to_be_bytes();
+        [&string(path)[..], &string("data"), &one, &all, &string(scheme), &string(id), &[0; 4]].concat()
+    };
+    let read = |path: &str| [&string(path)[..], &[0]].concat();
+    let (mut ann, mut bob) = (session(zk, ca, ann), session(zk, ca, bob));
+    assert_eq!(ask(&mut ann, create, &node("/hers", "x509", "CN=ann,O=acme")).0, 0);
+    assert_eq!(ask(&mut bob, create, &node("/his", "auth", "")).0, 0);
+    assert_eq!(ask(&mut ann, create, &node("/hers/too", "x509", "CN=bob,O=acme")).0, 0);
+    let seen = |who: &mut Socket| {
+        ["/hers", "/his", "/hers/too"].map(|path| ask(who, get_data, &read(path)).0)
+    };
+    assert_eq!(seen(&mut ann), [0, -102, -102]);
+    assert_eq!(seen(&mut bob), [-102, 0, 0]);
+    assert_eq!(ask(&mut bob, create, &node("/hers/more", "world", "anyone")).0, -102);
+    let (err, list) = ask(&mut bob, get_acl, &string("/his"));
+    let told = [&1i32.to_be_bytes()[..], &all, &string("x509"), &string("CN=bob,O=acme")].concat();
+    assert_eq!((err, &list[..told.len()]), (0, &told[..]), "of his ids only the proven one counts");
+}
+
 fn doors_in_tls(runtime: &str) {
     let scratch = scratch();
     let dir = scratch.path();
@@ -203,6 +260,8 @@ fn doors_in_tls(runtime: &str) {
         heard.extend(&part[..count]);
     }
     assert!(heard.windows(4).any(|part| part == b"x509"));
+    let bob = ours.issue("bob", "/O=acme/CN=bob", "DNS:bob.example", 10);
+    nodes_of_subjects(zk, &ours.ca, &ann, &bob);
 
     // Who says nothing is not waited for.
     let mut silent = TcpStream::connect(native).unwrap();

@@ -103,6 +103,10 @@ impl Station for Bench {
         Turn { deadline: turn.deadline.min(now.plus(Nanos::from_millis(50))), ..turn }
     }
 
+    fn is_quiet(&mut self) -> bool {
+        false
+    }
+
     fn on_stop(&mut self, _now: Nanos) {
         self.finished = true;
     }

@@ -128,6 +128,9 @@ const NONE: u32 = u32::MAX;
 
 /// Buffers kept for reuse, and the largest worth keeping: a turn's replies to a busy connection fit.
 const POOL: usize = 256;
+/// So many are kept if they are small: an event for thousands of watchers needs one each.
+const POOL_SMALL: usize = 4096;
+const SMALL: usize = 1 << 10;
 const POOLED_BYTES_MAX: usize = 256 << 10;
 
 /// One lane's gathering place.
@@ -373,7 +376,8 @@ impl Desk {
     }
 
     pub(crate) fn give_back(&mut self, mut buffer: Vec<u8>) {
-        if (1..=POOLED_BYTES_MAX).contains(&buffer.capacity()) && self.pool.len() < POOL {
+        let room = if buffer.capacity() <= SMALL { POOL_SMALL } else { POOL };
+        if (1..=POOLED_BYTES_MAX).contains(&buffer.capacity()) && self.pool.len() < room {
             buffer.clear();
             self.pool.push(buffer);
         }

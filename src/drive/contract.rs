@@ -184,6 +184,10 @@ impl Station for Probe {
         Turn { again: false, deadline }
     }
 
+    fn is_quiet(&mut self) -> bool {
+        false
+    }
+
     fn on_stop(&mut self, _: Nanos) {
         self.stopping = true;
     }

@@ -280,6 +280,10 @@ impl<S: Station> Station for Guard<S> {
         turn.and(Turn { again: false, deadline: due })
     }
 
+    fn is_quiet(&mut self) -> bool {
+        self.station.is_quiet()
+    }
+
     fn on_stop(&mut self, now: Nanos) {
         self.station.on_stop(now);
     }

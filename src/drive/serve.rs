@@ -99,7 +99,7 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     drop(listeners);
     let mut desk = admin::Desk::new(operator.asks, operator.answers, bells[first].clone());
     if plan.listen.iter().any(|(door, _)| matches!(door, Door::Zk | Door::ZkTls)) {
-        let zookeeper = admin::ZooKeeper { board: zk_board, config: zk_config };
+        let zookeeper = admin::ZooKeeper { board: zk_board, config: zk_config, bells: bells.clone() };
         pages.push(zookeeper.source());
         desk.zookeeper = Some(zookeeper);
     }

@@ -21,13 +21,13 @@ use crate::state::{Command, Envelope};
 const COMMANDS_PER_TURN: usize = 2048;
 /// Bytes of changes that weigh as much as one more command: ending a session with many ephemerals is long work.
 const CHANGES_PER_COMMAND: usize = 128;
-/// Timers' commands that may be in the log at a time. Clients' commands queue behind them: when ten thousand
-/// sessions expire at once, with ten ephemerals each, these are a few milliseconds of work.
-const DUE_PENDING_MAX: usize = 128;
+/// Timers' commands that may be in the log at a time. Clients' commands queue behind them; a realm whose commands are
+/// long work keeps below this.
+const DUE_PENDING_MAX: usize = 1024;
 /// Every so many batches the replicas compare digests.
 const DIGEST_EVERY: u64 = 1024;
 /// Bytes of room made at most for each answer before its size is known.
-const ANSWER_ROOM: usize = 512;
+const ANSWER_ROOM: usize = 2048;
 
 #[derive(Debug)]
 pub struct ApplyLanes {

@@ -277,6 +277,10 @@ impl Station for Node {
         before.and(core).and(after)
     }
 
+    fn is_quiet(&mut self) -> bool {
+        false
+    }
+
     fn on_stop(&mut self, now: Nanos) {
         self.stopping = true;
         self.core.order.stop(now);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::Nanos;
 use crate::doors::zk::Board;
+use crate::doors::zk::lists::Dump;
 use crate::pipeline::apply::Apply;
 use crate::pipeline::edge::Edge;
 use crate::pipeline::order::Order;
@@ -142,4 +143,9 @@ fn show_facts(board: &Board, apply: &Apply) {
     facts.ephemerals.set(ephemerals);
     facts.bytes.set(bytes);
     facts.sessions.set(sessions);
+    board.lists.dump.fill(board.lists.asked(), || {
+        let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        let own = tree.ephemerals().map(|(session, own)| (session, own.map(text).collect()));
+        Dump { ends: tree.session_ends().collect(), ephemerals: own.collect() }
+    });
 }

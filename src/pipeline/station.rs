@@ -25,10 +25,9 @@ pub trait Station {
     fn turn<P: Ports>(&mut self, now: Nanos, ports: &mut P) -> Turn;
 
     /// Whether nothing but signs of life, of clients and members, has come since this was asked last. The drive may
-    /// then let more of them gather before it looks again.
-    fn is_quiet(&mut self) -> bool {
-        false
-    }
+    /// then let more of them gather before it looks again. Without a default: a station around a station that forgets to
+    /// pass this on costs every idle client two rounds a ping.
+    fn is_quiet(&mut self) -> bool;
 
     /// TERM has come: hand over what others wait for, then be done. Called once, before a `turn`.
     fn on_stop(&mut self, now: Nanos);

@@ -2,14 +2,15 @@
 //!
 //! Mapped: dataDir (and its myid), clientPort, clientPortAddress, server.N, tickTime, minSessionTimeout,
 //! maxSessionTimeout, maxClientCnxns, 4lw.commands.whitelist, jute.maxbuffer, superDigest, extendedTypesEnabled,
-//! enforceQuota, admin.serverPort and admin.serverAddress. Keys that have no counterpart because nothing is to be tuned are passed over; all others
-//! are named in a warning.
+//! enforceQuota, admin.serverPort and admin.serverAddress, secureClientPort and secureClientPortAddress, and of ssl.* the
+//! stores that are PEM files and clientAuth. Keys that have no counterpart because nothing is to be tuned are passed over;
+//! all others are named in a warning.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use crate::base::sum::hash128;
-use crate::config;
+use crate::config::{self, Clients};
 
 /// What becomes of these is the server's own affair here: timing of elections, sizes of its files, purging.
 const PASSED_OVER: [&str; 16] = [
@@ -54,8 +55,11 @@ fn map(
     let (mut tick, mut shortest, mut longest) = (3000u32, None, None);
     let (mut client_port, mut client_address) = (None, "0.0.0.0".to_string());
     let (mut admin_port, mut admin_address) = (None, "0.0.0.0".to_string());
+    let (mut secure_port, mut secure_address) = (None, "0.0.0.0".to_string());
     let mut servers = Vec::new();
     for (key, value) in text.lines().filter_map(pair) {
+        // Java's properties may stand in the file by either name.
+        let key = key.strip_prefix("zookeeper.").unwrap_or(key);
         let number = || value.parse::<u32>().map_err(|_| format!("{key}: {value:?} is no number"));
         match key {
             "dataDir" => args.data = Some(PathBuf::from(value)),
@@ -69,15 +73,27 @@ fn map(
                 args.zk_words = Some(value.split(',').map(|word| word.trim().to_string()).collect());
             }
             // Off by default there.
-            "extendedTypesEnabled" | "zookeeper.extendedTypesEnabled" => {
-                args.zk_ttl_nodes = Some(value == "true");
-            }
-            "enforceQuota" | "zookeeper.enforceQuota" => args.zk_enforce_quota = Some(value == "true"),
+            "extendedTypesEnabled" => args.zk_ttl_nodes = Some(value == "true"),
+            "enforceQuota" => args.zk_enforce_quota = Some(value == "true"),
             "jute.maxbuffer" => args.zk_frame = Some(number()?.clamp(1024, crate::doors::zk::FRAME_LIMIT)),
-            "DigestAuthenticationProvider.superDigest"
-            | "zookeeper.DigestAuthenticationProvider.superDigest" => {
-                args.zk_super = Some(value.to_string());
+            "DigestAuthenticationProvider.superDigest" => args.zk_super = Some(value.to_string()),
+            "secureClientPort" => secure_port = Some(number()? as u16),
+            "secureClientPortAddress" => secure_address = value.to_string(),
+            "ssl.keyStore.location" | "ssl.trustStore.location" if !value.ends_with(".pem") => {
+                warnings.push(format!(
+                    "{key}: only PEM files are read here; convert {value}, or pass --tls-cert, --tls-key and --tls-ca"
+                ));
             }
+            // One file with the key and its certificates.
+            "ssl.keyStore.location" => {
+                (args.tls_cert, args.tls_key) = (Some(value.into()), Some(value.into()));
+            }
+            "ssl.trustStore.location" => args.tls_ca = Some(value.into()),
+            "ssl.clientAuth" => {
+                let must = value.eq_ignore_ascii_case("need");
+                args.tls_clients = Some(if must { Clients::Required } else { Clients::Optional });
+            }
+            "ssl.keyStore.type" | "ssl.trustStore.type" if value.eq_ignore_ascii_case("pem") => {}
             "admin.serverPort" => admin_port = Some(number()? as u16),
             "admin.serverAddress" => admin_address = value.to_string(),
             _ if key.starts_with("server.") => servers.push((key, value)),
@@ -123,6 +139,11 @@ fn map(
         let at =
             resolve(&client_address, port).ok_or_else(|| format!("clientPortAddress: {client_address}"))?;
         args.zk = Some(config::Listen::At(at));
+    }
+    if let Some(port) = secure_port {
+        let at = resolve(&secure_address, port)
+            .ok_or_else(|| format!("secureClientPortAddress: {secure_address}"))?;
+        args.zk_tls = Some(at);
     }
     if let Some(port) = admin_port {
         let at =
@@ -189,7 +210,7 @@ mod tests {
     fn an_ensembles_configuration_is_read() {
         let text = "# two servers\ntickTime=2000\ndataDir=/var/zk\nclientPort=2181\nclientPortAddress=127.0.0.1\n\
             initLimit=10\nmaxClientCnxns = 0\n4lw.commands.whitelist=srvr, mntr\nserver.1=zk1:2888:3888\n\
-            server.2=zk2:2888:3888:participant;2181\nsecureClientPort=2281\nforceSync=no\n";
+            server.2=zk2:2888:3888:participant;2181\nsnapshot.trust.empty=true\nforceSync=no\n";
         let (args, warnings) = mapped(text, "2\n").unwrap();
         assert_eq!(args.node, Some(2));
         assert_eq!(args.data, Some(PathBuf::from("/var/zk/quorate")));
@@ -200,6 +221,21 @@ mod tests {
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         let (other, _) = mapped(text, "1").unwrap();
         assert_eq!(other.cluster, args.cluster, "every node finds the same name");
+    }
+
+    #[test]
+    fn the_secure_port_is_the_door_in_tls() {
+        let text = "dataDir=/d\nsecureClientPort=2281\nsecureClientPortAddress=127.0.0.1\nssl.clientAuth=want\n\
+            zookeeper.ssl.keyStore.location=/k.pem\nssl.keyStore.type=PEM\nssl.trustStore.location=/ca.pem\n";
+        let (args, warnings) = mapped(text, "1").unwrap();
+        assert_eq!(args.zk_tls, Some("127.0.0.1:2281".parse().unwrap()));
+        let [cert, key, ca] = [&args.tls_cert, &args.tls_key, &args.tls_ca].map(|file| file.clone().unwrap());
+        assert_eq!([cert, key, ca], ["/k.pem", "/k.pem", "/ca.pem"].map(PathBuf::from));
+        assert_eq!((args.tls_clients, warnings), (Some(Clients::Optional), vec![]));
+        // Without keys it does not start: what was to be secret is not served in the clear, or not at all, unnoticed.
+        let (args, warnings) = mapped("secureClientPort=1\nssl.keyStore.location=/k.jks", "1").unwrap();
+        assert!(warnings[0].contains("--tls-cert"), "{warnings:?}");
+        assert!(args.plan(1).unwrap_err().to_string().contains("tls-cert"));
     }
 
     #[test]

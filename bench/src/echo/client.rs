@@ -120,6 +120,10 @@ impl Station for Client {
         Turn { again: false, deadline: self.end }
     }
 
+    fn is_quiet(&mut self) -> bool {
+        false
+    }
+
     fn on_stop(&mut self, now: Nanos) {
         self.end = now;
     }

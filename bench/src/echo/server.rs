@@ -90,6 +90,10 @@ impl Station for Echo {
         Turn::IDLE
     }
 
+    fn is_quiet(&mut self) -> bool {
+        false
+    }
+
     fn on_stop(&mut self, _: Nanos) {
         self.stopping = true;
     }

@@ -320,6 +320,10 @@ impl Station for Node {
         Turn::IDLE
     }
 
+    fn is_quiet(&mut self) -> bool {
+        false
+    }
+
     fn on_stop(&mut self, _: Nanos) {}
 
     fn is_done(&self) -> bool {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::lists::Lists;
 use super::roster::Conn;
 use crate::doors::Seat;
 
@@ -127,6 +128,7 @@ pub struct Board {
     /// Connections by address, over all lanes.
     addresses: Mutex<BTreeMap<IpAddr, u32>>,
     pub facts: Facts,
+    pub lists: Lists,
     pub standing: Standing,
     /// When the node began, by the stages' clock, and what that clock lacks to be the wall's.
     pub started_ms: Count,
@@ -140,6 +142,7 @@ impl Board {
             mode: AtomicU8::new(Mode::Standalone as u8),
             addresses: Mutex::default(),
             facts: Facts::default(),
+            lists: Lists::new(usize::from(lanes.max(1))),
             standing: Standing::default(),
             started_ms: Count::default(),
             wall_ms: Count::default(),

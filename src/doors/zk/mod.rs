@@ -2,12 +2,13 @@
 //!
 //! `wire` is the bytes, `handshake` how a connection gets its session, `session` its requests in their order by
 //! their `sort`, `watches` who is to be told of what, `tables` what requests do to them, `words` the four-letter
-//! commands, `pages` the same for the admin door, `board` and `roster` what they show. A session of the protocol
+//! commands, `pages` the same for the admin door, `board`, `roster` and `lists` what they show. A session of the protocol
 //! outlives connections: it lives in the realm, and a connection only speaks for it.
 
 mod auth;
 mod board;
 mod handshake;
+pub mod lists;
 pub mod pages;
 mod roster;
 mod session;
@@ -130,6 +131,18 @@ impl Zk {
             session.prove(by.subject.as_bytes());
         }
         session
+    }
+
+    /// Once a turn: makes the list of watches if somebody asks for it.
+    pub fn show(&self) {
+        let lists = &self.board.lists;
+        if let Some(slot) = lists.watches.get(usize::from(self.origin.lane())) {
+            slot.fill(lists.asked(), || {
+                let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+                let by_seat = self.watches.by_seat();
+                by_seat.map(|(seat, own)| (self.session_of(seat), own.map(text).collect())).collect()
+            });
+        }
     }
 
     fn lane(&self) -> &Lane {

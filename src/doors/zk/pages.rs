@@ -1,12 +1,15 @@
 //! What the reference's AdminServer shows at `/commands/NAME`, as JSON of the same keys.
 //!
-//! Everything comes from the board. What only the state or one lane's tables know (dump, the lists of watches) is
-//! left to the four-letter words.
+//! Everything comes from the board. What is too long to be kept there is asked for first (`lists`), or left to the
+//! four-letter words.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::Config;
 use super::board::{Board, Mode};
+use super::lists::{Dump, Paths};
 use super::words::{VERSION, monitor, rounded};
 
 /// Every command with its short names.
@@ -43,11 +46,20 @@ pub fn list() -> String {
     COMMANDS.iter().map(link).collect()
 }
 
+fn command_of(name: &str) -> Option<&'static str> {
+    let asked = name.to_ascii_lowercase();
+    let known = |(name, short): &&(&'static str, &[&str])| *name == asked || short.contains(&asked.as_str());
+    COMMANDS.iter().find(known).map(|(name, _)| *name)
+}
+
+/// The page shows lists that are to be asked for.
+pub fn needs_lists(name: &str) -> bool {
+    matches!(command_of(name), Some("dump" | "watches" | "watches_by_path"))
+}
+
 /// The page of a command by any of its names.
 pub fn page(name: &str, board: &Board, config: &Config, now_ms: u64) -> Value {
-    let asked = name.to_ascii_lowercase();
-    let found = COMMANDS.iter().find(|(name, short)| *name == asked || short.contains(&asked.as_str()));
-    let Some(&(command, _)) = found else {
+    let Some(command) = command_of(name) else {
         return json!({ "command": name, "error": format!("Unknown command: {name}") });
     };
     let (body, error) = match body(command, board, config, now_ms) {
@@ -70,6 +82,18 @@ fn body(command: &str, board: &Board, config: &Config, now_ms: u64) -> Result<Va
         }
         "connections" => json!({ "connections": connections(board, true), "secure_connections": [] }),
         "dirs" => json!({ "datadir_size": bytes, "logdir_size": bytes }),
+        "dump" => dump(board).ok_or(NOT_LISTED)?,
+        "watches" => {
+            let watched = board.lists.take_watches().ok_or(NOT_LISTED)?;
+            json!({ "session_id_to_watched_paths": by_session(watched) })
+        }
+        "watches_by_path" => {
+            let mut paths: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+            for (session, own) in board.lists.take_watches().ok_or(NOT_LISTED)? {
+                own.into_iter().for_each(|path| paths.entry(path).or_default().push(session as i64));
+            }
+            json!({ "path_to_session_ids": paths })
+        }
         "environment" => json!({
             "zookeeper.version": VERSION,
             "os.name": std::env::consts::OS,
@@ -115,6 +139,26 @@ fn body(command: &str, board: &Board, config: &Config, now_ms: u64) -> Result<Va
         "last_snapshot" => return Err("ask /status for the snapshot that the log stands on"),
         _ => return Err("not on this page; ask with the four-letter word of this command"),
     })
+}
+
+const NOT_LISTED: &str = "a loop of this server did not answer in time; ask again";
+
+/// Ids as the reference writes them.
+fn by_session(paths: Paths) -> Map<String, Value> {
+    paths.into_iter().map(|(session, own)| ((session as i64).to_string(), own.into())).collect()
+}
+
+/// Followers do not know when sessions end.
+fn dump(board: &Board) -> Option<Value> {
+    let Dump { ends, ephemerals } = board.lists.take_dump()?;
+    let mut ids: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
+    if board.mode() != Mode::Follower {
+        ends.into_iter().for_each(|(session, end)| ids.entry(end).or_default().push(session as i64));
+    }
+    Some(json!({
+        "expiry_time_to_session_ids": ids,
+        "session_id_to_ephemeral_paths": by_session(ephemerals),
+    }))
 }
 
 /// What `monitor` and the metrics show.
@@ -205,6 +249,24 @@ mod tests {
             keys("STAT"),
             "client_response command connections error node_count read_only secure_connections server_stats version"
         );
+        let asked = board.lists.ask();
+        board.lists.dump.fill(asked, || Dump { ends: vec![(7, 40)], ephemerals: vec![(7, vec!["/e".into()])] });
+        let watched = [vec![(9, vec!["/a".into()])], vec![(u64::MAX, vec!["/a".into(), "/b".into()])]];
+        for (slot, own) in board.lists.watches.iter().zip(&watched) {
+            assert!(!board.lists.are_there(asked));
+            slot.fill(asked, || own.clone());
+        }
+        assert!(board.lists.are_there(asked));
+        let dump = page("dump", &board, &Config::default(), 5);
+        assert_eq!(dump["expiry_time_to_session_ids"], json!({ "40": [7] }));
+        assert_eq!(dump["session_id_to_ephemeral_paths"], json!({ "7": ["/e"] }));
+        let watches = page("wchc", &board, &Config::default(), 5);
+        assert_eq!(watches["session_id_to_watched_paths"], json!({ "9": ["/a"], "-1": ["/a", "/b"] }));
+        assert_eq!(page("wchc", &board, &Config::default(), 5)["error"], NOT_LISTED, "given out once");
+        let asked = board.lists.ask();
+        board.lists.watches.iter().zip(watched).for_each(|(slot, own)| slot.fill(asked, || own));
+        let paths = page("watches_by_path", &board, &Config::default(), 5);
+        assert_eq!(paths["path_to_session_ids"], json!({ "/a": [9, -1], "/b": [-1] }));
         let unknown = page("nosuch", &board, &Config::default(), 5);
         assert_eq!(unknown["error"], "Unknown command: nosuch");
         assert_eq!(page("lead", &board, &Config::default(), 5)["error"], "server is not initialized");

@@ -164,7 +164,9 @@ async fn send_file(stream: &mut Stream, file: &std::fs::File, length: u64) -> io
 /// `None`: it was a file, sent piece by piece, behind which the connection ends.
 async fn reply_to(request: &Request, stream: &mut Stream, house: &House) -> io::Result<Option<Reply>> {
     let House { desk, sources, .. } = house;
-    if let Some(reply) = desk.zookeeper.as_ref().and_then(|pages| pages.reply(request)) {
+    if let Some(pages) = &desk.zookeeper
+        && let Some(reply) = pages.reply(request).await
+    {
         return Ok(Some(reply));
     }
     Ok(Some(match answer::route(request) {

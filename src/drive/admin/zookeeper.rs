@@ -1,23 +1,43 @@
 //! The pages and the metrics that ZooKeeper's tools look for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Source;
 use super::answer::{Reply, Request};
 use crate::doors::zk::{Board, Config, pages};
-use crate::drive::clock;
+use crate::drive::{Doorbell, clock};
 use crate::observe::Text;
+use crate::pipeline::lane::Bell;
 
 /// What the admin door shows of the ZooKeeper door.
 #[derive(Clone)]
 pub struct ZooKeeper {
     pub board: Arc<Board>,
     pub config: Arc<Config>,
+    /// Of the loops that have lists to make.
+    pub bells: Vec<Arc<Doorbell>>,
 }
 
+/// How long to wait for lists, in steps.
+const STEPS: u32 = 200;
+const STEP: Duration = Duration::from_millis(10);
+
 impl ZooKeeper {
+    /// Has the lists made that a page shows.
+    async fn gather(&self) {
+        let asked = self.board.lists.ask();
+        self.bells.iter().for_each(|bell| bell.ring());
+        for _ in 0..STEPS {
+            if self.board.lists.are_there(asked) {
+                return;
+            }
+            glommio::timer::sleep(STEP).await;
+        }
+    }
+
     /// `None`: not one of these pages.
-    pub fn reply(&self, request: &Request) -> Option<Reply> {
+    pub async fn reply(&self, request: &Request) -> Option<Reply> {
         let path = request.path.trim_end_matches('/');
         let name = path.strip_prefix("/commands")?;
         if request.method != "GET" {
@@ -26,7 +46,12 @@ impl ZooKeeper {
         match name.strip_prefix('/') {
             None if name.is_empty() => Some(Reply { kind: "text/html", ..Reply::text(200, pages::list()) }),
             None => None,
-            Some(name) => Some(Reply::json(200, pages::page(name, &self.board, &self.config, now_ms()))),
+            Some(name) => {
+                if pages::needs_lists(name) {
+                    self.gather().await;
+                }
+                Some(Reply::json(200, pages::page(name, &self.board, &self.config, now_ms())))
+            }
         }
     }
 

@@ -131,6 +131,9 @@ impl Doors {
     }
 
     pub(super) fn on_deadline(&mut self, floor: &mut Floor) {
+        if let Some(zk) = &self.zk {
+            zk.show();
+        }
         if self.native.deadline() <= floor.now {
             self.native.on_deadline(floor.now, floor);
         }

@@ -56,6 +56,7 @@ impl Tree {
                 tree.reply(code::OK, effects);
             }),
             kind::EXPIRE_SESSION => self.count(|tree| {
+                tree.ending = tree.ending.saturating_sub(1);
                 if let Ok(id) = command.payload.try_into() {
                     tree.end_session(u64::from_be_bytes(id), effects);
                 }

@@ -38,6 +38,10 @@ use store::{Store, table};
 /// Bytes of the record of counters.
 const META: usize = 17;
 
+/// Ephemerals that may be in the log to be deleted, their sessions having run out: a few milliseconds of work. Ten
+/// thousand sessions with ten each are gone after six rounds of this size.
+const ENDING_NODES: usize = 16_384;
+
 /// What must be the same on all replicas, and is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -73,6 +77,8 @@ pub struct Tree {
     /// Of the last command.
     zxid: u64,
     leading: bool,
+    /// Leader only: ends of sessions that are in the log and not applied.
+    ending: usize,
     /// Who belongs to the cluster, as this node knows it; a leader keeps `/zookeeper/config` true to it.
     members: Vec<Member>,
     /// `/zookeeper/config` may not say what it should: a leader looks.
@@ -98,6 +104,7 @@ impl Tree {
             settings: Settings::default(),
             zxid: 0,
             leading: false,
+            ending: 0,
             members: Vec::new(),
             config_stale: false,
             reap_at: Nanos::MAX,
@@ -112,10 +119,28 @@ impl Tree {
         self.zxid
     }
 
+    /// How many more sessions may be on their way out. Clients' commands queue behind them.
+    fn may_end(&self) -> usize {
+        let mean = self.store.ephemeral_count() as usize / self.sessions.len().max(1);
+        (ENDING_NODES / (mean + 1)).max(1).saturating_sub(self.ending)
+    }
+
     /// For monitoring: znodes, ephemerals, bytes, sessions.
     pub fn facts(&self) -> [u64; 4] {
         let nodes = &self.store.tables[table::NODES];
         [nodes.len(), self.store.ephemeral_count(), nodes.bytes(), self.sessions.len() as u64]
+    }
+
+    /// For monitoring: by session, when it ends if nobody hears of it, in milliseconds of the cluster's clock. It is the
+    /// leader who knows.
+    pub fn session_ends(&self) -> impl Iterator<Item = (u64, u64)> {
+        let ids = session::ids(&self.store.tables[table::SESSIONS]);
+        ids.filter_map(|id| Some((id, self.sessions.end_of(id)?.as_millis())))
+    }
+
+    /// For monitoring: paths by session.
+    pub fn ephemerals(&self) -> impl Iterator<Item = (u64, impl Iterator<Item = &[u8]>)> {
+        self.store.ephemeral_owners().map(|(session, own)| (session, own.iter().map(Vec::as_slice)))
     }
 
     /// For the simulator's oracles: whether a session lives.
@@ -223,6 +248,7 @@ impl Realm for Tree {
     fn lead(&mut self, now: Nanos) {
         self.sessions.lead(now);
         self.leading = true;
+        self.ending = 0;
         self.config_stale = true;
         self.reap_at = now.plus(self.reap_every);
     }
@@ -232,7 +258,11 @@ impl Realm for Tree {
             out.extend(self.config_due().map(|text| (kind::CONFIG, text)));
         }
         let limit = limit.saturating_sub(out.len());
-        self.sessions.due(now, limit, |id| out.push((kind::EXPIRE_SESSION, id.to_be_bytes().to_vec())));
+        let before = out.len();
+        self.sessions.due(now, limit.min(self.may_end()), |id| {
+            out.push((kind::EXPIRE_SESSION, id.to_be_bytes().to_vec()));
+        });
+        self.ending += out.len() - before;
         if now < self.reap_at || out.len() >= limit {
             return;
         }

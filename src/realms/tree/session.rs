@@ -96,6 +96,11 @@ impl Sessions {
         self.timers.due(now, limit, expire);
     }
 
+    /// As its leader sees it.
+    pub fn end_of(&self, id: u64) -> Option<Nanos> {
+        self.timers.left(id, Nanos(0))
+    }
+
     pub fn next_due(&self) -> Nanos {
         self.timers.next_due()
     }

@@ -3,7 +3,7 @@
 mod random;
 mod world;
 
-use super::Settings;
+use super::{ENDING_NODES, Settings};
 use super::acl::{self, Scheme, perm};
 use super::jute::{Reader, Stat, Write};
 use super::ops::{code, kind, op};
@@ -300,6 +300,28 @@ fn sessions_expire_when_nobody_hears_from_them_and_never_early() {
     assert_eq!(due.len(), 1);
     world.tree.lead(ms(20_000));
     assert!(world.tree.touch(world.session, ms(20_001)), "a new reign starts anew");
+}
+
+/// 128 at a time, whatever they had, ended ten thousand sessions 600 ms late.
+#[test]
+fn many_sessions_end_together_but_no_more_nodes_than_others_can_wait_for() {
+    let mut world = World::new();
+    let ids: Vec<u64> = (0..3000).map(|_| world.open()).collect();
+    world.tree.lead(Nanos(0));
+    let mut due = Vec::new();
+    world.tree.due(Nanos::from_millis(60_000), 1024, &mut due);
+    assert_eq!(due.len(), 1024, "none has an ephemeral");
+    for n in 0..60_000 {
+        world.session = ids[n % ids.len()];
+        world.create(&format!("/e{n}"), 1).unwrap();
+    }
+    world.tree.lead(Nanos(0));
+    due.clear();
+    world.tree.due(Nanos::from_millis(60_000), 1024, &mut due);
+    assert_eq!(due.len(), ENDING_NODES / 20, "the mean of all sessions is 19, as one has none");
+    let ended = due.len();
+    world.tree.due(Nanos::from_millis(60_000), 1024, &mut due);
+    assert_eq!(due.len(), ended, "until those have ended");
 }
 
 #[test]
