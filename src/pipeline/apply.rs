@@ -544,3 +544,6 @@ fn broken(batch: &Batch) -> String {
         batch.epoch()
     )
 }
+
+#[cfg(test)]
+mod tests;

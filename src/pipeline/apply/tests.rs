@@ -1,0 +1,212 @@
+//! The stage between lanes whose other ends the test holds.
+
+use super::*;
+use crate::base::{Chain, ClusterId, Epoch};
+use crate::journal::Builder;
+use crate::pipeline::lane::lane;
+use crate::pipeline::parcel::ReadItem;
+use crate::realms::tree::acl::{self, OwnIds};
+use crate::realms::tree::jute::Write as _;
+use crate::realms::tree::ops::{kind, op};
+use crate::realms::tree::read::Query;
+use crate::state::RealmId;
+
+struct World {
+    apply: Apply,
+    order: (Tx<ApplyIn>, Rx<ApplyOut>),
+    edge: (Tx<Reads>, Rx<EdgeOut>),
+    last: Index,
+    next: u64,
+}
+
+fn origin() -> Origin {
+    Origin::new(NodeId(1), 0, Life(1))
+}
+
+fn seconds(count: u64) -> Nanos {
+    Nanos::from_millis(count * 1000)
+}
+
+impl World {
+    fn new() -> World {
+        let (to_apply, from_order) = lane(16);
+        let (to_order, news) = lane(16);
+        let (reads, edge_in) = lane(16);
+        let (edge_out, heard) = lane(64);
+        let lanes = ApplyLanes { order: (to_order, from_order), edges: vec![(edge_out, edge_in)] };
+        let apply = Apply::new(Machine::new(), NodeId(1), Life(1), Base::default(), lanes);
+        World { apply, order: (to_apply, news), edge: (reads, heard), last: Index(0), next: 1 }
+    }
+
+    /// One batch with commands of the lane: (kind, session, payload).
+    fn decide(&mut self, ticks: Nanos, commands: &[(u8, u64, Vec<u8>)]) {
+        let mut bytes = Vec::new();
+        for &(kind, session, ref payload) in commands {
+            let (realm, sequence) = (RealmId::Tree as u8, self.next);
+            let origin = origin();
+            Envelope { realm, kind, session, origin, sequence, ..Envelope::default() }
+                .write(payload, &mut bytes);
+            self.next += 1;
+        }
+        self.last = self.last.next();
+        let mut builder = Builder::default();
+        builder.push(&bytes, commands.len() as u32);
+        let batch = builder.seal(ClusterId(1), Epoch(1), self.last, Chain::default(), 0, 7, ticks);
+        self.order.0.send(ApplyIn::Committed(vec![batch]));
+    }
+
+    fn open(&mut self, ticks: Nanos) -> u64 {
+        // Which id it will be, another state tells.
+        let mut twin = Machine::new();
+        let envelope = Envelope {
+            realm: RealmId::Tree as u8,
+            kind: kind::OPEN_SESSION,
+            origin: origin(),
+            sequence: self.next,
+            ..Envelope::default()
+        };
+        let payload = 10_000i32.to_be_bytes();
+        let mut effects = Effects { wanted: true, ..Effects::default() };
+        let stamp = Stamp { index: Index(1), wall_ms: 7, ticks };
+        let done = twin.apply(&stamp, &Command { envelope, payload: &payload }, &mut effects).unwrap();
+        assert_eq!(done, Applied::Done);
+        self.decide(ticks, &[(kind::OPEN_SESSION, 0, payload.to_vec())]);
+        u64::from_be_bytes(effects.reply[12..20].try_into().unwrap())
+    }
+
+    /// Reads of /x, by the write that each waits for.
+    fn read(&mut self, after: &[u64]) {
+        let mut reads = Reads::default();
+        let mut record = Vec::new();
+        record.put_bytes(b"/x");
+        record.put_bool(false);
+        for &after in after {
+            let ids = OwnIds::default();
+            Query { session: 1, ids: ids.bytes(), code: op::GET_DATA, record: &record }
+                .write(&mut reads.queries);
+            let end = reads.queries.len() as u32;
+            reads.items.push(ReadItem { tag: after, realm: RealmId::Tree as u8, end, after });
+        }
+        self.edge.0.send(reads);
+    }
+
+    /// What the edge is told: outcomes by their sequences, answers by what they waited for and what they show.
+    fn told(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Some(parcel) = self.edge.1.take() {
+            match parcel {
+                EdgeOut::Outcomes(outcomes) => {
+                    told.extend(outcomes.items.iter().map(|(sequence, _)| format!("write {sequence}")));
+                }
+                EdgeOut::Answers(answers) => {
+                    let mut start = 0;
+                    for &(after, end) in &answers.items {
+                        let answer = &answers.bytes[start..end as usize];
+                        start = end as usize;
+                        let data = answer.get(16..17).map_or("nothing".into(), String::from_utf8_lossy);
+                        told.push(format!("read after {after}: {data}"));
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        told
+    }
+}
+
+fn with_ids(record: Vec<u8>) -> Vec<u8> {
+    [OwnIds::default().bytes(), &record].concat()
+}
+
+fn create(data: &[u8]) -> Vec<u8> {
+    let mut record = Vec::new();
+    record.put_bytes(b"/x");
+    record.put_bytes(data);
+    record.extend_from_slice(acl::OPEN);
+    record.put_i32(0);
+    with_ids(record)
+}
+
+fn set(data: &[u8]) -> Vec<u8> {
+    let mut record = Vec::new();
+    record.put_bytes(b"/x");
+    record.put_bytes(data);
+    record.put_i32(-1);
+    with_ids(record)
+}
+
+#[test]
+fn reads_are_answered_between_the_writes_of_a_batch() {
+    let mut world = World::new();
+    let session = world.open(seconds(1));
+    world.apply.turn(Nanos(0));
+    assert_eq!(world.told(), ["write 1"]);
+    // They are in the lane before the writes are decided, as the edge has sent them first.
+    world.read(&[0, 2, 3, 4]);
+    let (create_op, set_op) = (op::CREATE as u8, op::SET_DATA as u8);
+    world.decide(
+        seconds(1),
+        &[(create_op, session, create(b"a")), (set_op, session, set(b"b")), (set_op, session, set(b"c"))],
+    );
+    world.read(&[0, 4]);
+    world.apply.turn(Nanos(0));
+    let wanted = [
+        "read after 0: nothing",
+        "read after 0: nothing",
+        "write 2",
+        "read after 2: a",
+        "write 3",
+        "read after 3: b",
+        "write 4",
+        "read after 4: c",
+        "read after 4: c",
+    ];
+    assert_eq!(world.told(), wanted);
+}
+
+#[test]
+fn parts_of_a_batch_wait_for_room() {
+    let mut world = World::new();
+    let session = world.open(seconds(1));
+    let mut commands = vec![(op::CREATE as u8, session, create(b"a"))];
+    commands.extend((0..100).map(|_| (op::SET_DATA as u8, session, set(b"b"))));
+    world.decide(seconds(1), &commands);
+    let after: Vec<u64> = (2..=102).collect();
+    world.read(&after);
+    let mut told = Vec::new();
+    for _ in 0..10 {
+        world.apply.turn(Nanos(0));
+        told.extend(world.told());
+    }
+    let mut wanted = vec!["write 1".to_owned(), "write 2".into(), "read after 2: a".into()];
+    wanted.extend((3..=102).flat_map(|n| [format!("write {n}"), format!("read after {n}: b")]));
+    assert_eq!(told, wanted);
+}
+
+/// A session lives on its own node before the leader has applied that it was opened: its touch waits.
+#[test]
+fn touches_of_sessions_that_are_not_applied_yet_wait() {
+    let mut world = World::new();
+    let from = NodeId(2);
+    world.order.0.send(ApplyIn::Leading(true));
+    let session = world.open(seconds(1));
+    world.order.0.send(ApplyIn::Clock(seconds(5)));
+    world.order.0.send(ApplyIn::Touches { from, ids: vec![(RealmId::Tree as u8, session)] });
+    let gone = |world: &mut World| {
+        let mut gone = Vec::new();
+        while let Some(parcel) = world.order.1.take() {
+            if let ApplyOut::Gone { to, ids } = parcel {
+                gone.push((to, ids));
+            }
+        }
+        gone
+    };
+    world.apply.turn(Nanos(0));
+    assert_eq!(gone(&mut world), []);
+    let ends: Vec<_> = world.apply.machine().tree().session_ends().collect();
+    assert_eq!(ends, [(session, 15_000)], "it counts from the touch on");
+    // With all applied, a stranger is gone.
+    world.order.0.send(ApplyIn::Touches { from, ids: vec![(RealmId::Tree as u8, session + 1)] });
+    world.apply.turn(Nanos(0));
+    assert_eq!(gone(&mut world), [(from, vec![(RealmId::Tree as u8, session + 1)])]);
+}
