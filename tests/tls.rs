@@ -148,9 +148,8 @@ fn nodes_of_subjects(zk: SocketAddr, ca: &Path, ann: &Papers, bob: &Papers) {
     assert_eq!(ask(&mut ann, create, &node("/hers", "x509", "CN=ann,O=acme")).0, 0);
     assert_eq!(ask(&mut bob, create, &node("/his", "auth", "")).0, 0);
     assert_eq!(ask(&mut ann, create, &node("/hers/too", "x509", "CN=bob,O=acme")).0, 0);
-    let seen = |who: &mut Socket| {
-        ["/hers", "/his", "/hers/too"].map(|path| ask(who, get_data, &read(path)).0)
-    };
+    let seen =
+        |who: &mut Socket| ["/hers", "/his", "/hers/too"].map(|path| ask(who, get_data, &read(path)).0);
     assert_eq!(seen(&mut ann), [0, -102, -102]);
     assert_eq!(seen(&mut bob), [-102, 0, 0]);
     assert_eq!(ask(&mut bob, create, &node("/hers/more", "world", "anyone")).0, -102);

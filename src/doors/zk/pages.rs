@@ -250,7 +250,10 @@ mod tests {
             "client_response command connections error node_count read_only secure_connections server_stats version"
         );
         let asked = board.lists.ask();
-        board.lists.dump.fill(asked, || Dump { ends: vec![(7, 40)], ephemerals: vec![(7, vec!["/e".into()])] });
+        board
+            .lists
+            .dump
+            .fill(asked, || Dump { ends: vec![(7, 40)], ephemerals: vec![(7, vec!["/e".into()])] });
         let watched = [vec![(9, vec!["/a".into()])], vec![(u64::MAX, vec!["/a".into(), "/b".into()])]];
         for (slot, own) in board.lists.watches.iter().zip(&watched) {
             assert!(!board.lists.are_there(asked));

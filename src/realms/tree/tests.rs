@@ -3,11 +3,11 @@
 mod random;
 mod world;
 
-use super::{ENDING_NODES, Settings};
 use super::acl::{self, Scheme, perm};
 use super::jute::{Reader, Stat, Write};
 use super::ops::{code, kind, op};
 use super::store::table;
+use super::{ENDING_NODES, Settings};
 use crate::base::Nanos;
 use crate::realms::Realm;
 use world::*;
