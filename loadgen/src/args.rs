@@ -97,7 +97,10 @@ pub struct Fault {
     /// How long a pause lasts
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     pub pause_secs: f64,
-    /// Workload restart-log: starts the killed servers again and returns when they were started
+    /// Workload restart-snap: has every server take a snapshot, and returns when they have
+    #[arg(long, value_name = "CMD")]
+    pub snapshot_cmd: Option<String>,
+    /// Starts killed servers again and returns when they were started
     #[arg(long, value_name = "CMD")]
     pub restart_cmd: Option<String>,
 }

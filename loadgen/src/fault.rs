@@ -140,7 +140,7 @@ impl Fault {
     }
 }
 
-fn shell(flag: &str, command: &str) -> Result<(), String> {
+pub fn shell(flag: &str, command: &str) -> Result<(), String> {
     match Command::new("sh").args(["-c", command]).stdout(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{flag} ended with {status}")),

@@ -63,6 +63,8 @@ pub struct Plan {
     pub harm: Option<Harm>,
     #[serde(skip)]
     pub restart: Option<String>,
+    #[serde(skip)]
+    pub snapshot: Option<String>,
     /// The disk under the servers' data, where a cluster file shows it.
     #[serde(skip)]
     pub disk: Option<String>,
@@ -143,7 +145,10 @@ impl Plan {
         if plan.job == Some(Job::Restart) && (plan.nodes.is_empty() || fault.restart_cmd.is_none()) {
             return Err("this workload needs --cluster and --restart-cmd".into());
         }
-        plan.restart = fault.restart_cmd.clone();
+        (plan.restart, plan.snapshot) = (fault.restart_cmd.clone(), fault.snapshot_cmd.clone());
+        if plan.workload.as_deref() == Some("restart-snap") && plan.snapshot.is_none() {
+            return Err("this workload needs --snapshot-cmd".into());
+        }
         Ok(plan)
     }
 
@@ -217,6 +222,7 @@ impl Plan {
             fault: None,
             harm,
             restart: None,
+            snapshot: None,
             disk: data.and_then(procfs::disk_of),
             conns: args.conns,
             depth: args.depth,

@@ -434,7 +434,13 @@ pub const ALL: &[Workload] = &[
         NONE,
         How::Job(Job::Restart, 32),
     ),
-    entry("restart-snap", "cold start from a snapshot", OURS, NONE, NotYet),
+    entry(
+        "restart-snap",
+        "the same, and --snapshot-cmd has every server take a snapshot before they are killed",
+        OURS,
+        NONE,
+        How::Job(Job::Restart, 32),
+    ),
     entry(
         "catchup-log",
         "1,000 writes/s; a follower is away for --pause-secs: until it is in sync (--cluster, --restart-cmd)",
@@ -442,7 +448,13 @@ pub const ALL: &[Workload] = &[
         "etcd docs: 100 MB in 15 s at 10 MB/s",
         load(9, 16, 1000, 1024).reads(0.0).rate(1000.0).fixed().harm(Harm::Away).how(),
     ),
-    entry("catchup-snap", "an empty follower joins", OURS, NONE, NotYet),
+    entry(
+        "catchup-snap",
+        "the same, with a --restart-cmd that wipes the follower's data first and has it join again",
+        OURS,
+        NONE,
+        load(9, 16, 1000, 1024).reads(0.0).rate(1000.0).fixed().harm(Harm::Away).how(),
+    ),
     entry(
         "compact-load",
         "1,000 operations/s, half of them writes, while --fault-cmd compacts at --fault-at: p99.9 before and after",
@@ -501,7 +513,7 @@ mod tests {
         let ratio = small("zk10-ratio");
         assert_eq!((ratio.conns, ratio.depth, ratio.keys), (25, 100, 1000));
         assert_eq!((small("etcd-put-1").conns, small("failover-kill").conns), (1, 9));
-        assert!(find("restart-snap").unwrap_err().contains("not replayed yet"));
+        assert!(find("discover").unwrap_err().contains("not replayed yet"));
         assert!(find("nothing").unwrap_err().contains("no workload"));
     }
 }

@@ -160,3 +160,39 @@ impl Consul {
         out.extend_from_slice(body.unwrap_or_default());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: &str, index: u64, body: &str) -> Vec<u8> {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\nX-Consul-Index: {index}\r\nContent-Length: {length}\r\n\r\n{body}")
+            .into_bytes()
+    }
+
+    #[test]
+    fn a_session_acquires_and_a_query_waits_once() {
+        let mut consul =
+            Consul::new(&Manner { value: b"v".to_vec(), session_ms: 9, access: Default::default() });
+        let (mut out, mut said) = (Vec::new(), Vec::new());
+        consul.ask(Ask::Open, 1, &mut out);
+        consul.hear(&answer("200 OK", 1, r#"{"ID":"abc"}"#), &mut out, &mut said).expect("valid");
+        out.clear();
+        consul.ask(Ask::Acquire("a/lock"), 2, &mut out);
+        assert!(out.starts_with(b"PUT /v1/kv/a/lock?acquire=abc HTTP/1.1\r\n"), "{out:?}");
+        consul.ask(Ask::Acquire("a/lock"), 3, &mut out);
+        let both = [answer("200 OK", 1, "true"), answer("200 OK", 1, "false\n")].concat();
+        consul.hear(&both, &mut out, &mut said).expect("valid");
+        consul.ask(Ask::WatchOnce("a/lock"), 4, &mut out);
+        out.clear();
+        consul.hear(&answer("200 OK", 77, "[]"), &mut out, &mut said).expect("valid");
+        assert!(out.starts_with(b"GET /v1/kv/a/lock?index=77&wait=10m "), "{out:?}");
+        out.clear();
+        consul.hear(&answer("200 OK", 78, "[]"), &mut out, &mut said).expect("valid");
+        assert!(out.is_empty(), "it waits no more");
+        let done = |tag, code| Said::Done { tag, code, value: 0 };
+        let want = [Said::Ready, done(1, 0), done(2, 0), done(3, HELD), done(4, 0), Said::Fired];
+        assert_eq!(said, want);
+    }
+}

@@ -352,3 +352,66 @@ fn put_field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(stream: u32, message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_message(message, 0, stream, &mut out);
+        out
+    }
+
+    fn trailers(stream: u32) -> Vec<u8> {
+        let block = b"\x00\x0bgrpc-status\x010";
+        let mut out = Vec::new();
+        put_head(&mut out, block.len(), frame::HEADERS, frame::END_HEADERS | frame::END_STREAM, stream);
+        out.extend_from_slice(block);
+        out
+    }
+
+    #[test]
+    fn locks_leases_and_watches_are_told_apart_by_their_streams() {
+        let mut etcd =
+            Etcd::new(&Manner { value: b"v".to_vec(), session_ms: 9000, access: Default::default() });
+        let (mut out, mut said) = (Vec::new(), Vec::new());
+        let hear = |etcd: &mut Etcd, input: Vec<Vec<u8>>, said: &mut Vec<Said>| {
+            let mut out = Vec::new();
+            etcd.hear(&input.concat(), &mut out, said).expect("valid");
+            out
+        };
+        etcd.hello(&mut out);
+        etcd.ask(Ask::Open, 1, &mut out);
+        assert!(out.ends_with(&[0, 0, 0, 0, 2, 0x08, 9]), "a lease of nine seconds");
+        hear(&mut etcd, vec![message(1, &[0x10, 0x2a, 0x18, 9]), trailers(1)], &mut said);
+        assert_eq!(etcd.lease, 42);
+        out.clear();
+        etcd.ask(Ask::Acquire("k"), 2, &mut out);
+        let put = [0x0a, 1, b'k', 0x12, 1, b'v', 0x18, 42];
+        assert!(out.ends_with(&[&[0x12, 10, 0x12, 8][..], &put].concat()), "{out:?}");
+        etcd.ask(Ask::Acquire("k"), 3, &mut out);
+        let answers = vec![message(3, &[0x10, 1]), trailers(3), message(5, &[]), trailers(5)];
+        hear(&mut etcd, answers, &mut said);
+
+        etcd.ask(Ask::KeepAlive, 4, &mut out);
+        etcd.ask(Ask::WatchOnce("k"), 5, &mut out);
+        etcd.ask(Ask::Watch("k"), 6, &mut out);
+        assert_eq!((etcd.keeper.stream, etcd.watch.stream), (7, 9));
+        let answers = vec![
+            message(7, &[0x10, 42, 0x18, 9]),
+            message(9, &[0x18, 1]),          // created, number 0
+            message(9, &[0x10, 1, 0x18, 1]), // created, number 1
+        ];
+        hear(&mut etcd, answers, &mut said);
+        let done = |tag, code| Said::Done { tag, code, value: 0 };
+        assert_eq!(said, [done(1, 0), done(2, 0), done(3, HELD), done(4, 0), done(5, 0), done(6, 0)]);
+        said.clear();
+        // An event for each; the first watch is cancelled, and what comes for it later is nobody's.
+        let events =
+            vec![message(9, &[0x5a, 0]), message(9, &[0x5a, 0]), message(9, &[0x10, 1, 0x5a, 0, 0x5a, 0])];
+        let out = hear(&mut etcd, events, &mut said);
+        assert_eq!(said, [Said::Fired; 3]);
+        assert!(out.ends_with(&[0, 0, 0, 0, 4, 0x12, 2, 0x08, 0]), "{out:?}");
+    }
+}

@@ -157,3 +157,57 @@ fn take(tags: &mut Vec<u32>, tag: u32) -> bool {
     let at = tags.iter().position(|known| *known == tag);
     at.map(|at| tags.swap_remove(at)).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate::realms::kv::ops::{ArchivedOp, Write};
+    use quorate::realms::reply;
+
+    use super::*;
+
+    fn frame(say: Say, request: u64, status: Status, flags: u16, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        wire::put_frame_with(&mut out, say as u8, request, |out| {
+            let start = reply::begin(out);
+            out.extend_from_slice(body);
+            reply::finish(out, start, status, flags, 5);
+        });
+        out
+    }
+
+    #[test]
+    fn a_lock_hangs_on_the_lease_and_a_watch_that_fired_is_cancelled() {
+        let mut native =
+            Native::new(&Manner { value: Vec::new(), session_ms: 4500, access: Default::default() });
+        let (mut out, mut said) = (Vec::new(), Vec::new());
+        native.ask(Ask::Open, 1, &mut out);
+        let granted = frame(Say::Reply, 1, Status::Ok, 0, &[7u64.to_le_bytes(), 5u64.to_le_bytes()].concat());
+        native.hear(&granted, &mut out, &mut said).expect("valid");
+        out.clear();
+        native.ask(Ask::Acquire("lock"), 2, &mut out);
+        let write = Write::open(&out[wire::HEAD..]).expect("an archive");
+        let ArchivedOp::Txn(txn) = &write.ops[0] else { panic!("no transaction") };
+        let quorate::realms::kv::ops::ArchivedStep::Put(put) = &txn.nodes[0].then[0] else {
+            panic!("no put")
+        };
+        assert_eq!((put.lease.to_native(), txn.nodes[0].compares.len()), (7, 1));
+        native.ask(Ask::Acquire("lock"), 3, &mut out);
+        let both = [
+            frame(Say::Reply, 2, Status::Ok, flags::SUCCEEDED, &[]),
+            frame(Say::Reply, 3, Status::Ok, 0, &[]),
+        ];
+        native.hear(&both.concat(), &mut out, &mut said).expect("valid");
+        native.ask(Ask::WatchOnce("lock"), 4, &mut out);
+        native.hear(&frame(Say::Reply, WATCHES, Status::Ok, 0, &[]), &mut out, &mut said).expect("valid");
+        out.clear();
+        let event = frame(Say::Event, WATCHES, Status::Ok, 0, &[]);
+        native.hear(&[event.clone(), event].concat(), &mut out, &mut said).expect("valid");
+        assert_eq!(out[5], Kind::CancelWatch as u8);
+        assert_eq!(out.len(), wire::HEAD + 8, "once");
+        native
+            .hear(&frame(Say::WatchEnded, WATCHES, Status::Ok, 0, &[]), &mut out, &mut said)
+            .expect("valid");
+        let done = |tag, code| Said::Done { tag, code, value: 0 };
+        assert_eq!(said, [done(1, 0), done(2, 0), done(3, HELD), done(4, 0), Said::Fired]);
+    }
+}

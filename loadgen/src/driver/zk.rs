@@ -24,6 +24,7 @@ const SYNC_BIT: i32 = 1 << 30;
 
 const CONNECTION_LOSS: i32 = -4;
 const OPERATION_TIMEOUT: i32 = -7;
+const NO_NODE: i32 = -101;
 const BAD_VERSION: i32 = -103;
 const NODE_EXISTS: i32 = -110;
 
@@ -283,6 +284,8 @@ impl Zk {
 fn verdict_of(kind: Kind, err: i32) -> Verdict {
     match err {
         0 => Verdict::Ok,
+        // Nothing there: an answer, as it is in the other protocols. A history makes a lost write of it.
+        NO_NODE if kind.is_read() => Verdict::Ok,
         NODE_EXISTS if matches!(kind, Kind::Create | Kind::Root) => Verdict::Ok,
         CONNECTION_LOSS | OPERATION_TIMEOUT => Verdict::Unknown(err),
         _ => Verdict::Failed(err),

@@ -1,4 +1,4 @@
-//! Cold start from a log: writes fill it, every server is killed, the page cache is dropped where we may, and a command
+//! Cold start from a log or a snapshot: writes fill it, every server is killed, the page cache is dropped where we may, and a command
 //! of the user's starts them again. How long until the first read and the first write?
 
 use std::fs;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{Ended, millis};
 use crate::clock::{Clock, SECOND};
+use crate::fault;
 use crate::plan::Plan;
 use crate::record::histogram;
 use crate::run::{self, Trouble, Watch};
@@ -33,6 +34,9 @@ pub fn run(plan: &Plan) -> Result<Ended, Trouble> {
         .iter()
         .map(|(_, before, after)| after.disk_write_bytes - before.disk_write_bytes)
         .sum();
+    if let Some(command) = &plan.snapshot {
+        fault::shell("--snapshot-cmd", command).map_err(Trouble::Local)?;
+    }
     for &pid in &plan.pids {
         if let Some(pid) = Pid::from_raw(pid as i32) {
             // One that is dead already is as dead as we want it.
