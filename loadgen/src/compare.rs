@@ -18,6 +18,8 @@ use crate::systems::{Running, System};
 use crate::{Exit, Failure, results};
 
 const RESAMPLES: usize = 10_000;
+/// Seconds.
+const JVM_WARMUP: u64 = 10;
 
 /// What is compared, and whether more is better; `None`: it is told, not judged.
 const FIGURES: [(&str, Option<bool>); 11] = [
@@ -135,6 +137,12 @@ pub fn compare(args: &Compare) -> Result<Outcome, Failure> {
     Ok(report(args, &pairs, noise.as_ref(), broken, exit))
 }
 
+/// The same for both sides. A ZooKeeper that is started for each run is a JVM that has compiled nothing yet.
+fn warmup(args: &Compare) -> u64 {
+    let is_cold = |side: &String| side.eq_ignore_ascii_case(System::Zookeeper.name());
+    if is_cold(&args.a) || is_cold(&args.b) { args.load.warmup.max(JVM_WARMUP) } else { args.load.warmup }
+}
+
 /// One run of one side.
 fn once(args: &Compare, side: &Side, name: &str, exit: &mut Exit) -> Result<Value, Failure> {
     let (target, cluster, _running) = match side {
@@ -153,7 +161,8 @@ fn once(args: &Compare, side: &Side, name: &str, exit: &mut Exit) -> Result<Valu
         pids: Vec::new(),
         credentials: Default::default(),
     };
-    let plan = Plan::of(&place, &args.load).map_err(|why| Failure::new(Exit::Usage, why))?;
+    let mut plan = Plan::of(&place, &args.load).map_err(|why| Failure::new(Exit::Usage, why))?;
+    plan.warmup = warmup(args);
     if plan.job.is_some() {
         return Err(Failure::new(
             Exit::Usage,
@@ -187,7 +196,17 @@ fn report(
     broken: Option<String>,
     exit: Exit,
 ) -> Outcome {
-    let mut text = format!("A = {}, B = {}, {} pairs, A B B A\n", args.a, args.b, pairs.len());
+    let load = &args.load;
+    let secs =
+        if load.phases.is_empty() { load.secs } else { load.phases.iter().map(|phase| phase.secs).sum() };
+    let mut text = format!(
+        "A = {}, B = {}, {} pairs, A B B A; {}, windows of {secs} s after {} s\n",
+        args.a,
+        args.b,
+        pairs.len(),
+        load.workload.as_deref().unwrap_or("a load by flags"),
+        warmup(args)
+    );
     let _ = writeln!(
         text,
         "{:<22} {:>12} {:>12} {:>8} {:>17} {:>8}  verdict",

@@ -69,7 +69,7 @@ impl Scribe {
                 Kind::Read => self.read,
                 Kind::Audit => Deed::Read,
                 // Values of the preparation are overwritten before anybody reads.
-                Kind::Root | Kind::Create | Kind::Rmw => return,
+                Kind::Root | Kind::Create | Kind::Rmw | Kind::Scan => return,
             },
             key: ended.op.key,
             value: if ended.op.kind.is_read() { ended.stamp } else { ended.op.stamp },

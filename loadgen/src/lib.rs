@@ -217,12 +217,12 @@ fn job_command(
         ended.figures.insert("client_bound".into(), bound.into());
     }
     let json = jobs::json(plan, &ended);
-    if let Some(dir) = &args.results {
-        if let Err(error) = results::write_job(dir, &json, &ended.latency) {
-            let why = format!("{}: {error}; the figures printed here are not stored whole", dir.display());
-            eprintln!("loadgen: {why}");
-            ended.partial.push(why);
-        }
+    if let Some(dir) = &args.results
+        && let Err(error) = results::write_job(dir, &json, &ended.latency)
+    {
+        let why = format!("{}: {error}; the figures printed here are not stored whole", dir.display());
+        eprintln!("loadgen: {why}");
+        ended.partial.push(why);
     }
     if args.json {
         println!("{}", jobs::json(plan, &ended))

@@ -23,6 +23,9 @@ pub trait Source {
     fn next(&mut self, now: u64) -> Next;
 }
 
+/// Keys that a scan reads at most.
+const SCAN_MAX: u64 = 100;
+
 /// Draws operations: kind, key, stamp.
 pub struct Mix {
     rng: Rng,
@@ -48,6 +51,8 @@ pub enum Writes {
     Update,
     /// A new key; reads are of the newest.
     Insert,
+    /// A new key; reads are of up to a hundred neighbours.
+    ScanInsert,
     /// Read, then written if it is as it was.
     Rmw,
 }
@@ -103,6 +108,11 @@ impl Mix {
         let read = self.read_share > 0.0 && (self.read_share >= 1.0 || self.rng.chance(self.read_share));
         let key = match self.writes {
             Writes::Insert => self.draw_new(read),
+            Writes::ScanInsert if !read => self.draw_new(false),
+            Writes::ScanInsert => {
+                let key = self.picker.pick(false, &mut self.rng);
+                return Op { kind: Kind::Scan, key, stamp: 1 + self.rng.below(SCAN_MAX) };
+            }
             Writes::Update | Writes::Rmw => self.picker.pick(!read, &mut self.rng),
         };
         if read {
@@ -110,7 +120,7 @@ impl Mix {
         } else {
             let kind = match self.writes {
                 Writes::Update => Kind::Write,
-                Writes::Insert => Kind::Create,
+                Writes::Insert | Writes::ScanInsert => Kind::Create,
                 Writes::Rmw => Kind::Rmw,
             };
             Op { kind, key, stamp: self.stamps.next() }

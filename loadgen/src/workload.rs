@@ -331,7 +331,13 @@ pub const ALL: &[Workload] = &[
         NONE,
         YCSB_LOAD.reads(95.0).dist(Dist::Latest).writes(Writes::Insert).how(),
     ),
-    entry("ycsb-e", "95 % scans, 5 % inserts", YCSB, NONE, NotYet),
+    entry(
+        "ycsb-e",
+        "95 % scans of 1 to 100 keys, 5 % inserts; zipfian, 1 KB (zk: children and gets; Consul: recurse over 100)",
+        YCSB,
+        NONE,
+        YCSB_LOAD.reads(95.0).writes(Writes::ScanInsert).how(),
+    ),
     entry(
         "ycsb-f",
         "50 % reads, 50 % reads that are followed by a write if nobody else wrote meanwhile; zipfian, 1 KB",
@@ -492,6 +498,21 @@ pub fn list() -> String {
         let mark = if matches!(workload.how, NotYet) { "  (not yet)" } else { "" };
         let _ = writeln!(text, "{}{mark}", workload.name);
         let _ = writeln!(text, "    {}", workload.what);
+        let size = |scale: Scale, load: Load| {
+            let load = load.scaled(scale);
+            let name = format!("{scale:?}").to_lowercase();
+            format!("{name}: {} connections x {}, {} keys", load.conns, load.depth, load.keys)
+        };
+        let _ = match workload.how {
+            NotYet => Ok(()),
+            How::Job(_, clients) => writeln!(text, "    {clients} clients unless --clients says otherwise"),
+            How::Load(load) if load.fixed => {
+                writeln!(text, "    {}; full: the same", size(Scale::Small, load))
+            }
+            How::Load(load) => {
+                writeln!(text, "    {}; {}", size(Scale::Small, load), size(Scale::Full, load))
+            }
+        };
         let _ = writeln!(text, "    source: {}; published: {}", workload.source, workload.published);
     }
     text
@@ -515,5 +536,10 @@ mod tests {
         assert_eq!((small("etcd-put-1").conns, small("failover-kill").conns), (1, 9));
         assert!(find("discover").unwrap_err().contains("not replayed yet"));
         assert!(find("nothing").unwrap_err().contains("no workload"));
+        let text = list();
+        assert!(text.contains(
+            "    small: 25 connections x 100, 1000 keys; full: 250 connections x 100, 10000 keys\n"
+        ));
+        assert!(text.contains("discover  (not yet)\n"));
     }
 }

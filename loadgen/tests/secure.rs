@@ -72,7 +72,9 @@ fn pass(mut session: ServerConnection, mut outer: &TcpStream, mut inner: &TcpStr
     loop {
         match session.read_tls(&mut outer) {
             Ok(0) => return Ok(()),
-            Ok(_) => drop(session.process_new_packets().map_err(std::io::Error::other)?),
+            Ok(_) => {
+                session.process_new_packets().map_err(std::io::Error::other)?;
+            }
             Err(error) if is_wait(&error) => {}
             Err(error) => return Err(error),
         }

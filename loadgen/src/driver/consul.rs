@@ -61,7 +61,14 @@ impl Driver for Consul {
         if op.kind.is_read() || op.kind == Kind::Rmw {
             out.extend_from_slice(b"GET /v1/kv/");
             self.shape.push_key(op.key, out);
+            if op.kind == Kind::Scan {
+                // Consul knows no limit: the hundred keys that begin alike.
+                out.truncate(out.len() - self.shape.digits.min(2));
+                out.extend_from_slice(b"?recurse");
+            }
             out.extend_from_slice(match (op.kind, self.shape.read_mode) {
+                (Kind::Scan, ReadMode::Linearizable) => b"&consistent",
+                (Kind::Scan, ReadMode::Local) => b"&stale",
                 (Kind::Audit, _) | (_, ReadMode::Linearizable) => b"?consistent",
                 (_, ReadMode::Local) => b"?stale",
                 (_, ReadMode::Leased) => b"",

@@ -242,8 +242,14 @@ impl Etcd {
             message.push(0x12); // value
             put_varint(message, self.shape.value.len() as u64);
             self.shape.push_value(op.stamp, message);
-        } else if op.kind == Kind::Read && self.shape.read_mode == ReadMode::Local {
-            message.extend_from_slice(&[0x38, 1]); // serializable
+        } else {
+            if op.kind == Kind::Scan {
+                message.extend_from_slice(&[0x12, 1, 0, 0x18]); // no end, and a limit
+                put_varint(message, op.stamp);
+            }
+            if op.kind != Kind::Audit && self.shape.read_mode == ReadMode::Local {
+                message.extend_from_slice(&[0x38, 1]); // serializable
+            }
         }
         let length = (message.len() - 5) as u32;
         message[1..5].copy_from_slice(&length.to_be_bytes());

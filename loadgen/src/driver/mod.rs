@@ -82,6 +82,8 @@ pub enum Kind {
     /// Reads a key, then writes it if it is as it was read; again from the start if it is not. Counts as a write, and
     /// its `Done` has the number of repetitions for a stamp.
     Rmw,
+    /// Reads as many keys as the stamp says, from this key on.
+    Scan,
 }
 
 /// A key that is read and then written, between its two requests.
@@ -96,7 +98,7 @@ pub struct Rmw {
 
 impl Kind {
     pub fn is_read(self) -> bool {
-        matches!(self, Kind::Read | Kind::Audit)
+        matches!(self, Kind::Read | Kind::Audit | Kind::Scan)
     }
 }
 

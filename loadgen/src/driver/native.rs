@@ -84,10 +84,19 @@ impl Driver for Native {
 
     fn encode(&mut self, op: &Op, tag: u32, out: &mut Vec<u8>) {
         self.kinds[tag as usize] = op.kind;
+        if op.kind == Kind::Scan {
+            self.key.clear();
+            self.shape.push_key(op.key, &mut self.key);
+            let limit = op.stamp as u32;
+            let range = Range { key: self.key.clone(), end: vec![0], limit, ..Range::default() };
+            let ask = if self.shape.read_mode == ReadMode::Local { Ask::ReadLocal } else { Ask::Read };
+            return wire::put_frame(out, ask as u8, u64::from(tag), &Query::Range(range).encode());
+        }
         let template = match op.kind {
             Kind::Root | Kind::Create | Kind::Write => &self.write,
             Kind::Read => &self.read,
             Kind::Audit => &self.audit,
+            Kind::Scan => unreachable!("sent above"),
             Kind::Rmw => {
                 self.rmws[tag as usize] = Rmw { key: op.key, stamp: op.stamp, ..Rmw::default() };
                 &self.read

@@ -13,6 +13,7 @@ pub const SET_DATA: i32 = 5;
 pub const SYNC: i32 = 9;
 pub const PING: i32 = 11;
 pub const CREATE2: i32 = 15;
+pub const GET_CHILDREN: i32 = 8;
 const AUTH: i32 = 100;
 pub const CLOSE: i32 = -11;
 
@@ -21,6 +22,8 @@ pub const XID_PING: i32 = -2;
 pub const XID_AUTH: i32 = -4;
 /// The xid of the `sync` that goes before a linearizable read: the read's own with this bit.
 const SYNC_BIT: i32 = 1 << 30;
+/// All requests of a scan have its xid with this bit.
+const SCAN_BIT: i32 = 1 << 29;
 
 const CONNECTION_LOSS: i32 = -4;
 const OPERATION_TIMEOUT: i32 = -7;
@@ -40,6 +43,8 @@ pub struct Zk {
     shape: Arc<Shape>,
     kinds: Vec<Kind>,
     rmws: Vec<Rmw>,
+    /// Answers that a scan still waits for.
+    scans: Vec<u32>,
     /// Reads whose `sync` failed before their own answer came.
     unsynced: Vec<i32>,
     greeted: bool,
@@ -51,11 +56,12 @@ pub struct Zk {
 
 impl Driver for Zk {
     fn new(shape: &Arc<Shape>, depth: usize) -> Zk {
-        assert!(depth < SYNC_BIT as usize);
+        assert!(depth < SCAN_BIT as usize);
         Zk {
             shape: shape.clone(),
             kinds: vec![Kind::Read; depth],
             rmws: vec![Rmw::default(); depth],
+            scans: vec![0; depth],
             unsynced: Vec::new(),
             greeted: false,
             ready: false,
@@ -120,6 +126,20 @@ impl Driver for Zk {
                 }
                 let frame = begin(out, xid, GET_DATA);
                 self.put_path(op.key, out);
+                out.push(0);
+                frame
+            }
+            // Neighbouring keys are known by name: the list of children is what a client without that has to ask.
+            Kind::Scan => {
+                let xid = xid | SCAN_BIT;
+                self.scans[tag as usize] = op.stamp as u32 + 1;
+                for nth in 0..op.stamp {
+                    let frame = self.begin_look((op.key + nth) % self.shape.keys, xid, out);
+                    end(out, frame);
+                }
+                let frame = begin(out, xid, GET_CHILDREN);
+                let nth = Zk::roots(&self.shape) - 1;
+                put_bytes(out, nth_parent(&self.shape.prefix, nth));
                 out.push(0);
                 frame
             }
@@ -203,6 +223,16 @@ impl Zk {
             }
             return Ok(());
         }
+        if xid & SCAN_BIT != 0 {
+            let tag = (xid & !SCAN_BIT) as u32;
+            let stray = || Malformed(format!("a reply to xid {xid}, which was never sent"));
+            let left = self.scans.get_mut(tag as usize).filter(|left| **left > 0).ok_or_else(stray)?;
+            *left -= 1;
+            if *left == 0 {
+                done.push(Done { tag, verdict: verdict_of(Kind::Scan, err), revision: 0, stamp: 0 });
+            }
+            return Ok(());
+        }
         let Some(&kind) = self.kinds.get(xid as usize) else {
             return Err(Malformed(format!("a reply to xid {xid}, which was never sent")));
         };
@@ -266,7 +296,7 @@ impl Zk {
     fn read_body(&self, kind: Kind, body: &[u8], end: &mut Done) -> Result<(), Malformed> {
         let short = || Malformed(format!("the body of a {kind:?} reply has {} bytes, too few", body.len()));
         match kind {
-            Kind::Root | Kind::Rmw => {}
+            Kind::Root | Kind::Rmw | Kind::Scan => {}
             Kind::Write => end.revision = mzxid(body.get(..STAT).ok_or_else(short)?),
             Kind::Read | Kind::Audit | Kind::Create => {
                 let length = body.first_chunk().map(|head| i32::from_be_bytes(*head)).ok_or_else(short)?;

@@ -55,8 +55,10 @@ pub fn run<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
         party.pause(next.saturating_sub(now));
     }
     figures.remove("server_cpu_percent");
-    if events > 0 {
+    if events > 0 && !plan.pids.is_empty() {
         figures.insert("server_cpu_us_per_op".into(), crate::output::round(cpu.0 / events as f64));
+    }
+    if events > 0 {
         figures.insert("client_cpu_us_per_op".into(), crate::output::round(cpu.1 / events as f64));
     }
     figures.insert("last_ms".into(), millis(median(&mut lasts)));

@@ -2,8 +2,8 @@
 
 use super::Answer;
 use crate::driver::zk::{
-    CLOSE, CREATE, CREATE2, DELETE, EXISTS, GET_DATA, PING, SET_DATA, SYNC, end, i32_at, put_bytes, put_i32,
-    put_i64, take_frame,
+    CLOSE, CREATE, CREATE2, DELETE, EXISTS, GET_CHILDREN, GET_DATA, PING, SET_DATA, SYNC, end, i32_at,
+    put_bytes, put_i32, put_i64, take_frame,
 };
 
 const STAT: usize = 68;
@@ -82,6 +82,7 @@ impl Zk {
                 out.extend_from_slice(&self.stat);
             }
             SET_DATA | EXISTS => out.extend_from_slice(&self.stat),
+            GET_CHILDREN => put_i32(out, 0),
             DELETE | PING | CLOSE => {}
             _ => return None,
         }
