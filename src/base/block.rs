@@ -42,10 +42,22 @@ impl BlockMut {
         self.len == 0
     }
 
-    /// Appends a copy.
+    /// Appends a copy. Every byte of the log comes this way, so new pages are cleared only behind it.
     pub fn extend(&mut self, bytes: &[u8]) {
-        let start = self.grow(bytes.len());
-        self.bytes_mut()[start..start + bytes.len()].copy_from_slice(bytes);
+        let (start, end) = (self.len, self.len + bytes.len());
+        let (held, wanted) = (self.pages.len(), end.div_ceil(PAGE));
+        self.pages.reserve(wanted - held);
+        // SAFETY: there is room for `wanted` pages, and `start..end` lies in them; what was borrowed is elsewhere. The
+        // new pages are written from `start`, which is not behind their beginning, to their end.
+        unsafe {
+            let memory = self.pages.as_mut_ptr().cast::<u8>();
+            memory.add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            if wanted > held {
+                memory.add(end).write_bytes(0, wanted * PAGE - end);
+            }
+            self.pages.set_len(wanted);
+        }
+        self.len = end;
     }
 
     /// Appends `count` zero bytes and returns where they start.
@@ -135,5 +147,17 @@ mod tests {
         assert_eq!(block.padded().as_ptr() as usize % PAGE, 0);
         assert!(block.padded()[5005..].iter().all(|&b| b == 0));
         assert_eq!(&block[..6], b"hello\x07");
+        // In every way over the border of a page, in memory that held something else.
+        for first in [0, 1, 4095, 4096, 4097] {
+            for second in [0, 1, 4095, 4096, 8192, 8193] {
+                drop(Block::copy_of(&[0xff; 16_384]));
+                let mut block = BlockMut::with_capacity(0);
+                block.extend(&vec![1; first]);
+                block.extend(&vec![2; second]);
+                let block = block.freeze();
+                let rest = (first + second).next_multiple_of(PAGE) - first - second;
+                assert_eq!(block.padded(), [vec![1; first], vec![2; second], vec![0; rest]].concat());
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::{acl, paths, quota};
 use crate::state::Table;
 
 /// Lists that need no table: nearly every node has the first.
-const OPEN_ACL: u32 = 0;
+pub const OPEN_ACL: u32 = 0;
 const READ_ONLY_ACL: u32 = 1;
 const FIRST_OWN_ACL: u32 = 2;
 
