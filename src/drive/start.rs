@@ -63,7 +63,7 @@ pub fn buffers(loops: usize) -> u16 {
 
 /// All that a process registers or locks, one term per holder:
 ///
-/// - per loop its queues (about 40 KiB) and its receive buffers (8 KiB each, 128 over all loops);
+/// - per loop its queues (56 KiB) and its receive buffers (8 KiB each, 128 over all loops);
 /// - the admin executor's buffer arena, at glommio's least;
 /// - the admin executor's three rings, which are as deep as its 64 connections need.
 ///

@@ -14,7 +14,7 @@ const SUBMISSIONS: u32 = 256;
 
 /// Completions that fit before the kernel must set some aside, which it does without loss but with an allocation each.
 /// An event for thousands of watchers is as many sends, done as they are handed over.
-const COMPLETIONS: u32 = 4096;
+const COMPLETIONS: u32 = 2048;
 
 /// What the two queues measure: 64 bytes per request, 16 per completion, and two pages of heads.
 pub const QUEUES: usize = SUBMISSIONS as usize * 64 + COMPLETIONS as usize * 16 + 8192;
