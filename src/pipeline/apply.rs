@@ -24,6 +24,8 @@ const CHANGES_PER_COMMAND: usize = 128;
 /// Timers' commands that may be in the log at a time. Clients' commands queue behind them; a realm whose commands are
 /// long work keeps below this.
 const DUE_PENDING_MAX: usize = 1024;
+/// How soon to look again when an edge's lane had no room.
+const FULL_LANE_RETRY: Nanos = Nanos(200_000);
 /// Every so many batches the replicas compare digests.
 const DIGEST_EVERY: u64 = 1024;
 /// Bytes of room made at most for each answer before its size is known.
@@ -153,7 +155,7 @@ impl Apply {
         self.loading.is_none() && !self.stateless && !self.halted && self.jumped.is_empty()
     }
 
-    pub fn turn(&mut self, _now: Nanos) -> Turn {
+    pub fn turn(&mut self, now: Nanos) -> Turn {
         if self.halted {
             return Turn::IDLE;
         }
@@ -174,7 +176,10 @@ impl Apply {
         let more = !self.queue.is_empty() && self.serves() && self.edges_have_room();
         let more = more || !self.jumped.is_empty();
         let again = more && !self.halted || self.saving.as_ref().is_some_and(Saving::wants_a_turn);
-        Turn { again, deadline: Nanos::MAX }
+        // Edges ring nobody when they have made room.
+        let waits = !self.queue.is_empty() || self.behind.iter().any(Behind::is_ripe);
+        let deadline = if waits && self.serves() { now.plus(FULL_LANE_RETRY) } else { Nanos::MAX };
+        Turn { again, deadline }
     }
 
     /// What is unknown here may have been opened in a batch that its own node has applied and this one has not.

@@ -174,10 +174,12 @@ fn parts_of_a_batch_wait_for_room() {
     let after: Vec<u64> = (2..=102).collect();
     world.read(&after);
     let mut told = Vec::new();
-    for _ in 0..10 {
-        world.apply.turn(Nanos(0));
+    for turn in 0..10 {
+        let deadline = world.apply.turn(Nanos(0)).deadline;
+        assert!(turn > 0 || deadline < Nanos::from_millis(1), "nobody rings when there is room");
         told.extend(world.told());
     }
+    assert_eq!(world.apply.turn(Nanos(0)).deadline, Nanos::MAX);
     let mut wanted = vec!["write 1".to_owned(), "write 2".into(), "read after 2: a".into()];
     wanted.extend((3..=102).flat_map(|n| [format!("write {n}"), format!("read after {n}: b")]));
     assert_eq!(told, wanted);
