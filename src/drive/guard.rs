@@ -363,6 +363,10 @@ impl<P: Ports> Net for Through<'_, P> {
         }
     }
 
+    fn start(&mut self) {
+        self.ports.start();
+    }
+
     fn dial(&mut self, token: u64, to: SocketAddr) {
         self.ports.dial(token, to);
     }

@@ -19,6 +19,8 @@ use crate::state::{Command, Envelope};
 
 /// Commands applied in one turn. A turn of this many small writes takes about a millisecond.
 const COMMANDS_PER_TURN: usize = 2048;
+/// A batch of this many bytes takes some twenty microseconds to apply.
+const LONG_BYTES: usize = 8 << 10;
 /// Bytes of changes that weigh as much as one more command: ending a session with many ephemerals is long work.
 const CHANGES_PER_COMMAND: usize = 128;
 /// Timers' commands that may be in the log at a time. Clients' commands queue behind them; a realm whose commands are
@@ -153,6 +155,15 @@ impl Apply {
     /// There is a state, and it is not being replaced.
     fn serves(&self) -> bool {
         self.loading.is_none() && !self.stateless && !self.halted && self.jumped.is_empty()
+    }
+
+    /// What it has to apply now takes longer than handing requests to the kernel.
+    pub fn has_long_work(&mut self) -> bool {
+        if self.halted {
+            return false;
+        }
+        self.take_order();
+        self.serves() && self.queue.iter().any(|batch| batch.body().len() >= LONG_BYTES)
     }
 
     pub fn turn(&mut self, now: Nanos) -> Turn {

@@ -222,9 +222,15 @@ impl Core {
     pub fn turn<P: Net + Disk>(&mut self, now: Nanos, wall_ms: u64, ports: &mut P) -> Turn {
         let store = self.store.turn(now, ports);
         let order = self.order.turn(now, wall_ms);
+        let mut between = Turn::IDLE;
+        if self.apply.has_long_work() {
+            // The next batches are on their way to disks and peers while this node applies the last.
+            between = self.store.turn(now, ports).and(self.peers.turn(now, ports));
+            ports.start();
+        }
         let apply = self.apply.turn(now);
         // What order and apply asked for goes out in this same turn.
-        let store = store.and(self.store.turn(now, ports));
+        let store = store.and(between).and(self.store.turn(now, ports));
         let peers = self.peers.turn(now, ports);
         let pending = self.order.pending() || self.apply.pending() || self.peers.pending();
         let again = Turn { again: pending && self.order.halted().is_none(), ..Turn::IDLE };

@@ -66,6 +66,9 @@ pub trait Net {
     fn close(&mut self, conn: Conn);
     /// Connects; the answer is `Dialled` or `DialFailed`.
     fn dial(&mut self, token: u64, to: SocketAddr);
+    /// What was asked for so far, of disk and network, starts now: something long comes next. Otherwise it starts
+    /// when the turn is over.
+    fn start(&mut self) {}
 }
 
 /// A file of the data directory.

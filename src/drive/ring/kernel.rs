@@ -108,6 +108,13 @@ impl Kernel {
         check(self.ring.submit());
     }
 
+    /// Hands over what is queued, if anything is.
+    pub fn start(&mut self) {
+        if !self.ring.submission().is_empty() {
+            self.submit();
+        }
+    }
+
     /// Hands all queued requests over and sleeps until a completion comes or `wait` has passed.
     pub fn park(&mut self, wait: Nanos) {
         self.counters.enters.add(1);

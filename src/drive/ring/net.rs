@@ -68,6 +68,10 @@ impl Net for Ring {
         self.lingering.push_back((clock::now().plus(LINGER), conn));
     }
 
+    fn start(&mut self) {
+        self.kernel.start();
+    }
+
     fn dial(&mut self, token: u64, to: SocketAddr) {
         let slot = match socket::tcp(to) {
             Ok(fd) => self.sockets.insert(fd, Phase::Dialling(token)),

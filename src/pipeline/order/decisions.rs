@@ -10,8 +10,9 @@ use crate::replica::{Effect, Msg, Role};
 
 impl Order {
     pub(super) fn carry_out(&mut self, now: Nanos) {
-        let effects: Vec<Effect> = self.replica.poll_effects().collect();
-        for effect in effects {
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.extend(self.replica.poll_effects());
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, msg: Msg::Offer { epoch, base, config, config_at, .. } } => {
                     // Without a file there is nothing to offer yet; the follower is probed again.
@@ -53,6 +54,7 @@ impl Order {
                 Effect::Halt(why) => self.halt(why),
             }
         }
+        self.effects = effects;
     }
 
     pub(super) fn on_leading(&mut self, now: Nanos, epoch: Epoch) {

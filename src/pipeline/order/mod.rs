@@ -19,7 +19,7 @@ use crate::pipeline::parcel::{
 };
 use crate::pipeline::peer::{PeerIn, PeerOut};
 use crate::pipeline::ports::Turn;
-use crate::replica::{Msg, PART, Progress, Replica};
+use crate::replica::{Effect, Msg, PART, Progress, Replica};
 
 /// Sizes that the layout chooses.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +131,8 @@ pub struct Order {
     /// Snapshots to remove and log to recycle once the superblock holds the new base, oldest first.
     rebased: VecDeque<(Base, Vec<Index>)>,
     outbox: Vec<(NodeId, Msg)>,
+    /// Room for what the replica asks for.
+    effects: Vec<Effect>,
     /// For which configurations the links were made.
     greeted: Option<(Index, Index, u64)>,
     /// Operators' questions that a plan answers when its last step is committed.
@@ -191,6 +193,7 @@ impl Order {
             snapshot_rest: Nanos(0),
             rebased: VecDeque::new(),
             outbox: Vec::new(),
+            effects: Vec::new(),
             greeted: None,
             planned: Vec::new(),
             serving: false,
