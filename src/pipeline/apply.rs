@@ -28,8 +28,6 @@ const CHANGES_PER_COMMAND: usize = 128;
 const DUE_PENDING_MAX: usize = 1024;
 /// How soon to look again when an edge's lane had no room.
 const FULL_LANE_RETRY: Nanos = Nanos(200_000);
-/// Every so many batches the replicas compare digests.
-const DIGEST_EVERY: u64 = 1024;
 /// Bytes of room made at most for each answer before its size is known.
 const ANSWER_ROOM: usize = 2048;
 
@@ -73,6 +71,7 @@ pub struct Apply {
     /// Bytes of an answer lately: how much room to make for the next ones.
     answer_bytes: usize,
     stateless: bool,
+    digest_every: u64,
     halted: bool,
 }
 
@@ -88,7 +87,15 @@ struct Cursor {
 
 impl Apply {
     /// Where there is a base the state is that of a snapshot, which is to be loaded.
-    pub fn new(machine: Machine, me: NodeId, life: Life, base: Base, lanes: ApplyLanes) -> Apply {
+    /// Every `digest_every` batches the replicas compare digests.
+    pub fn new(
+        machine: Machine,
+        me: NodeId,
+        life: Life,
+        base: Base,
+        digest_every: u64,
+        lanes: ApplyLanes,
+    ) -> Apply {
         let outcomes = lanes.edges.iter().map(|_| Outcomes::default()).collect();
         let behind = lanes.edges.iter().map(|_| Behind::default()).collect();
         Apply {
@@ -115,12 +122,27 @@ impl Apply {
             due_pending: 0,
             answer_bytes: 0,
             stateless: base.index.0 > 0,
+            digest_every,
             halted: false,
         }
     }
 
     pub fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    /// Something that no batch has brought gets into the state.
+    #[cfg(test)]
+    pub fn tamper(&mut self) {
+        use crate::realms::register;
+        let envelope = Envelope {
+            realm: crate::state::RealmId::Register as u8,
+            kind: register::WRITE,
+            ..Envelope::default()
+        };
+        let command = Command { envelope, payload: &register::write(0, u64::MAX) };
+        let stamp = Stamp { index: self.applied, wall_ms: 0, ticks: self.ticks };
+        let _ = self.machine.apply(&stamp, &command, &mut self.effects).expect("a command of this release");
     }
 
     /// What is under way, in words.
@@ -372,7 +394,7 @@ impl Apply {
     fn after_batch(&mut self, batch: &Batch) {
         self.machine.end_batch();
         let index = batch.index();
-        if index.0.is_multiple_of(DIGEST_EVERY) {
+        if index.0.is_multiple_of(self.digest_every) {
             self.lanes.order.0.send(ApplyOut::Digest { index, digest: self.machine.digest() });
         }
         if batch.has(flag::SNAPSHOT) && self.saving.is_none() {

@@ -38,6 +38,8 @@ pub struct Tuning {
     pub cache_bytes: usize,
     /// Whether this node, when it leads, compacts the kv realm on its own.
     pub kv_compacts: bool,
+    /// Every so many batches the replicas compare digests of their states.
+    pub digest_every: u64,
     pub seed: u64,
 }
 
@@ -50,6 +52,7 @@ impl Default for Tuning {
             window_count: 64,
             cache_bytes: 16 << 20,
             kv_compacts: true,
+            digest_every: 1024,
             seed: 0,
         }
     }
@@ -117,7 +120,9 @@ impl Core {
         // A file that was never sealed, or that is damaged, is of no use.
         let mut lengths: Vec<(Index, u64)> = Vec::new();
         for &index in &snapshots {
-            match snapshot::check(media, cluster, index, |_| {}) {
+            // Once more where it fails: the fault may have been the reading's.
+            let checked = snapshot::check(media, cluster, index, |_| {});
+            match checked.or_else(|_| snapshot::check(media, cluster, index, |_| {})) {
                 Ok(checked) => lengths.push((index, checked.trailer.length)),
                 Err(why) => tracing::warn!("{why}"),
             }
@@ -190,7 +195,7 @@ impl Core {
         let lanes = ApplyLanes { order: (apply_to_order, apply_from_order), edges: apply_edges };
         let mut machine = Machine::new();
         machine.kv_mut().compact_by_itself(tuning.kv_compacts);
-        let apply = Apply::new(machine, node, life, base, lanes);
+        let apply = Apply::new(machine, node, life, base, tuning.digest_every, lanes);
         let me = Voice { id: node, incarnation };
         let peers = Peers::new(me, cluster, standing, peer_from_order, peer_to_order);
         let store = Store::new(log, snapshots, store_from_order, store_to_order);
@@ -204,7 +209,7 @@ impl Core {
             "{}; {}; parcels wait for order {order}, apply {apply}, peers {peers}; store {}; links {}",
             self.order.doing(),
             self.apply.doing(),
-            if self.store.is_idle() { "idle" } else { "busy" },
+            if self.store.is_idle() { "idle".to_owned() } else { self.store.doing() },
             self.peers.standing()
         )
     }

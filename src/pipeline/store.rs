@@ -60,6 +60,7 @@ pub struct Store {
     unknown: BTreeSet<Index>,
     repairs: BTreeMap<Index, Batch>,
     reads: Vec<Fetch>,
+    next_fetch: u64,
     /// The watermark that some frame on disk carries.
     marked: Index,
     /// The durable head that waits for a watermark, and when it has waited long enough.
@@ -110,6 +111,7 @@ impl Store {
             unknown,
             repairs: BTreeMap::new(),
             reads: Vec::new(),
+            next_fetch: 0,
             marked: log.durable(),
             quiet: (log.durable(), Nanos(0)),
             supers: Supers::default(),
@@ -127,6 +129,12 @@ impl Store {
     /// The disk failed and this stage has stopped.
     pub fn is_failed(&self) -> bool {
         self.failed
+    }
+
+    /// What is under way, in words.
+    pub fn doing(&self) -> String {
+        let waiting: String = format!("{:?}", self.waiting).chars().take(80).collect();
+        format!("store: waits with {waiting}; {}; {}", self.ops.doing(), self.snapshots.doing())
     }
 
     /// Nothing is in flight and nothing waits to be.
@@ -155,7 +163,7 @@ impl Store {
             (Op::Super, Ok(_)) => self.on_super(disk),
             (Op::Repair(index), Ok(_)) => self.on_repaired(index),
             (Op::Create, result) => self.on_created(now, result.map(|_| ()), disk),
-            (Op::Fetch(ticket), result) => self.on_fetched(ticket, result.ok().flatten(), disk),
+            (Op::Fetch(id), result) => self.on_fetched(id, result.ok().flatten(), disk),
             (Op::Snapshot(index, life, step), result) => {
                 self.snapshots.on_disk((index, life, step), result, &mut self.ops, disk, &mut self.out);
             }

@@ -317,7 +317,7 @@ impl Replica {
                 self.on_part(now, from, epoch, index, offset, &bytes)
             }
             Msg::Ask { index } => self.on_ask(from, index),
-            Msg::Have { batch } => self.on_have(batch),
+            Msg::Have { batch } => self.on_have(now, voice, batch),
             Msg::ReadIndex { epoch, id } => self.on_read_index(voice, epoch, id),
             Msg::ReadIndexed { epoch, id, index } => self.on_read_indexed(epoch, id, index),
             Msg::Alive { epoch, probe } => self.on_alive(now, from, epoch, probe),
@@ -480,7 +480,12 @@ impl Replica {
 
     pub(super) fn raise_commit(&mut self, commit: Index) {
         if commit > self.commit {
+            // That a change of members is decided must outlive a restart: who was removed may be gone by then, and
+            // to prove it again takes a majority of those before.
+            let change = self.log.config_at();
+            self.marks_dirty |= change > self.commit && change <= commit;
             self.commit = commit;
+            self.shed_install();
             self.out.push(Effect::Committed(commit));
         }
     }

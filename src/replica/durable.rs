@@ -1,6 +1,6 @@
 //! What this node's disk holds of its log: how far it is durable, what of it is damaged, and how that is healed.
 
-use crate::base::{Index, Nanos, NodeId};
+use crate::base::{Index, Nanos, NodeId, Voice};
 use crate::journal::Batch;
 use crate::pipeline::parcel::{Marks, StoreIn};
 use crate::replica::Msg;
@@ -41,7 +41,9 @@ impl Replica {
 
     /// A batch that was on the disk cannot be read back. It counts as held, and is fetched from others.
     pub fn on_damage(&mut self, now: Nanos, index: Index) {
-        if index > self.log.base().index && index <= self.log.last() {
+        // Said of what was there before a repair that is under way, it is old news.
+        let is_news = !self.log.is_mending(index);
+        if is_news && index > self.log.base().index && index <= self.log.last() {
             match self.log.batch(index).cloned() {
                 Some(batch) => self.rewrite(batch), // The intact copy is in memory.
                 None => {
@@ -136,10 +138,16 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_have(&mut self, batch: Batch) {
-        if self.log.is_unknown(batch.index()) && self.cutting.is_none() && self.log.fits(&batch) {
+    pub(super) fn on_have(&mut self, now: Nanos, from: Voice, batch: Batch) {
+        if !self.log.is_unknown(batch.index()) || self.cutting.is_some() {
+            return;
+        }
+        if self.log.fits(&batch) {
             self.repair(batch);
+            self.shed_install();
             self.ask_for_unknown();
+        } else if self.log.first_unknown() == Some(batch.index()) && self.log.contradicts(&batch) {
+            self.on_other_batch(now, from, batch.index());
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Ballot {
     /// certain to damage.
     pub torn: Vec<Voice>,
     pub spoilt: Vec<Voice>,
+    /// Voters that have promised this epoch and hold some batch there.
+    pub held: Vec<Voice>,
     /// The slot that these speak of.
     pub about: Option<Index>,
     /// Only promises are wanted.
@@ -43,6 +45,7 @@ impl Ballot {
             absent: Vec::new(),
             torn: Vec::new(),
             spoilt: Vec::new(),
+            held: Vec::new(),
             about: None,
             resolve: false,
             transfer: false,
@@ -175,6 +178,9 @@ impl Replica {
         self.counts.elections += 1;
         self.state = State::Candidate(Ballot { resolve, transfer, ..Ballot::new(epoch) });
         self.ask_all();
+        if let Some(lost) = self.log.first_unknown() {
+            self.judge_unknown(now, lost); // Where there is nobody to ask nobody will answer.
+        }
     }
 
     /// This node's promise, and its vote if it gave one, are durable.
@@ -256,13 +262,18 @@ impl Replica {
                 ballot.about = Some(lost);
                 ballot.torn.clear();
                 ballot.spoilt.clear();
+                ballot.held.clear();
             }
-            // It promised this epoch, so it takes nothing older any more: what it lacks now it lacks for good.
+            // It promised this epoch, so it takes nothing older any more: what it lacks now it lacks for good. Where
+            // its log ends it knows, whatever it has lost below.
             let Word { claim, unsure, torn } = word;
-            let list = if claim.last < lost && unsure.is_none_or(|unsure| unsure > lost) {
+            let holds = unsure.is_none_or(|unsure| unsure > lost);
+            let list = if claim.last < lost {
                 &mut ballot.absent
+            } else if holds {
+                &mut ballot.held
             } else if unsure != Some(lost) {
-                return; // It holds the batch, or has an earlier slot to find out about first.
+                return; // It has an earlier slot to find out about first.
             } else if torn {
                 &mut ballot.torn
             } else {
@@ -271,6 +282,21 @@ impl Replica {
             if !list.contains(&from) {
                 list.push(from);
             }
+            if claim.last >= lost && holds {
+                return self.say(from.id, Msg::Ask { index: lost });
+            }
+            self.judge_unknown(now, lost);
+        }
+    }
+
+    /// A voter's batch cannot be what was lost here, and it takes nothing of an older epoch any more: it lacks what was.
+    pub(super) fn on_other_batch(&mut self, now: Nanos, from: Voice, lost: Index) {
+        if let State::Candidate(ballot) = &mut self.state
+            && ballot.about == Some(lost)
+            && ballot.held.contains(&from)
+            && !ballot.absent.contains(&from)
+        {
+            ballot.absent.push(from);
             self.judge_unknown(now, lost);
         }
     }
@@ -304,6 +330,12 @@ impl Replica {
             all.any(|voice| voice.id == member.id && member.is(voice.incarnation))
         };
         if !in_force.flat_map(|(_, config)| config.voters()).all(spoke) {
+            if config.voters().all(spoke) {
+                self.out.push(Effect::Tell(format!(
+                    "batch {lost} is damaged on this node, and no voter of today has a whole copy; one that voted when \
+                     it was new may have: bring it back, or restore a backup"
+                )));
+            }
             return;
         }
         if mine && ballot.spoilt.is_empty() {

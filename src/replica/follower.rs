@@ -145,7 +145,9 @@ impl Replica {
     /// Tells the leader how far this log equals its own, and how far it is durable.
     pub(super) fn answer_append(&mut self) {
         let State::Follower { leader: Some(leader) } = self.state else { return };
-        let (epoch, probe, received) = (self.promised, self.probe, self.verified);
+        // A slot lost since is wanted again, though both logs are known to have been the same there.
+        let sound = self.log.first_unknown().map_or(self.verified, |lost| lost.prev().min(self.verified));
+        let (epoch, probe, received) = (self.promised, self.probe, sound);
         let durable = self.durable.min(received);
         let snapshot = self.snapshots.last().map_or(Index(0), |base| base.index);
         self.say(leader, Msg::Appended { epoch, probe, received, durable, snapshot });

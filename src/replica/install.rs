@@ -59,6 +59,8 @@ impl Replica {
     /// A local snapshot was written, read back and verified.
     pub fn on_snapshot(&mut self, now: Nanos, base: Base) {
         if self.snapshots.last().is_none_or(|last| last.index < base.index) {
+            // The file is this node's own now, whoever began it.
+            self.install.take_if(|install| install.base.index == base.index);
             self.snapshots.push(base);
             self.counts.snapshots += 1;
             self.answer_append();
@@ -76,11 +78,18 @@ impl Replica {
         if !self.is_leader() {
             return self.recycle;
         }
+        self.saved_by_majority(None)
+    }
+
+    /// The same, with one counted that is about to get the newest.
+    fn saved_by_majority(&self, with: Option<NodeId>) -> Index {
         let me = self.options.me;
         let own = self.snapshots.last().map_or(Index(0), |base| base.index);
-        self.config().quorum_index(|member| match member.id == me {
-            true => own,
-            false => self.speaking(member).map_or(Index(0), |peer| peer.snapshot),
+        self.config().quorum_index(|member| match self.speaking(member) {
+            _ if member.id == me => own,
+            Some(peer) if with != Some(peer.id) => peer.snapshot,
+            Some(_) => own,
+            None => Index(0),
         })
     }
 
@@ -121,6 +130,19 @@ impl Replica {
         old
     }
 
+    /// A fetch that has come to a stand while the log went on past it: what is there of the file would be in the way
+    /// of this node's own snapshot at that place, and later be removed in its stead.
+    pub(super) fn shed_install(&mut self) {
+        let lost = self.log.first_unknown();
+        let passed = |install: &&Install| {
+            let base = install.base.index;
+            install.stage == Stage::Fetching && base <= self.commit && lost.is_none_or(|lost| lost > base)
+        };
+        if !self.stateless && self.install.as_ref().filter(passed).is_some() {
+            self.abandon_install();
+        }
+    }
+
     /// What has come of a snapshot under way is of no use any more.
     pub(super) fn abandon_install(&mut self) {
         if let Some(install) = self.install.take() {
@@ -144,8 +166,9 @@ impl Replica {
 
     /// A follower without a state of its own.
     pub(super) fn on_need(&mut self, from: NodeId, epoch: Epoch) {
-        // One that a majority has: the follower's log may go with it.
-        let upto = self.recyclable();
+        // One that a majority will have when the follower has it, for its log may go then. Without counting the
+        // follower itself two of three that lost their copies would wait for each other for ever.
+        let upto = self.saved_by_majority(Some(from));
         let newest = self.snapshots.iter().rev().find(|own| own.index <= upto).copied();
         let Some(newest) = newest else { return }; // It asks again.
         if self.is_leader()

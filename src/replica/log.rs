@@ -211,6 +211,11 @@ impl Log {
         self.first_unknown().is_some_and(|index| self.torn.contains(&index))
     }
 
+    /// Its content is known again, and the disk does not hold it yet.
+    pub fn is_mending(&self, index: Index) -> bool {
+        self.mending.contains(&index)
+    }
+
     pub fn is_unknown(&self, index: Index) -> bool {
         self.unknown.contains(&index)
     }
@@ -268,9 +273,8 @@ impl Log {
 
     /// What this node says of its log. Of an unknown slot it says the most it may have been.
     pub fn claim(&self, promised: Epoch) -> Claim {
-        let unreadable = self.unknown.iter().any(|&index| self.head(index).is_none());
-        let history = if unreadable { Some(promised) } else { self.epoch(self.last()) };
-        Claim { history: history.unwrap_or(promised), last: self.last() }
+        // Epochs only grow along a log: the last batch's is the history, whatever is lost below it.
+        Claim { history: self.epoch(self.last()).unwrap_or(promised), last: self.last() }
     }
 
     /// The highest index at or below `from` whose epoch is at most `epoch`.

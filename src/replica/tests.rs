@@ -449,6 +449,25 @@ fn an_acknowledgement_waits_for_every_repair_before_it() {
     assert_eq!(node.durable(), Index(8));
 }
 
+/// Seed 2057: word of damage that came after the repair had begun made the slot unknown for good, and the leader was
+/// told for ever that all behind it had arrived.
+#[test]
+fn what_was_lost_after_it_was_verified_is_wanted_again() {
+    let (mut node, batches) = damaged(&[], &[5]);
+    append_from_leader(&mut node, &batches[4..]);
+    node.on_damage(Nanos(2), Index(5));
+    assert_eq!(node.log().first_unknown(), None, "that was before the repair");
+    node.on_repaired(Nanos(3), Index(5));
+    node.on_damage(Nanos(4), Index(5));
+    assert_eq!(node.log().first_unknown(), Some(Index(5)));
+    let effects = append_from_leader(&mut node, &batches[3..4]);
+    let received = effects.iter().filter_map(|effect| match effect {
+        Effect::Send { msg: Msg::Appended { received, .. }, .. } => Some(*received),
+        _ => None,
+    });
+    assert_eq!(received.last(), Some(Index(4)));
+}
+
 /// Found by reading: a slot of which nothing was left was cut off and appended again. In between, this node denied
 /// what it may have acknowledged.
 #[test]

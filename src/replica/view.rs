@@ -1,10 +1,10 @@
 //! What others may know of a replica.
 
-use crate::base::{Epoch, Incarnation, Index, Life, Nanos, NodeId};
+use crate::base::{Epoch, Incarnation, Index, Life, Nanos, NodeId, Voice};
 use crate::journal::Batch;
-use crate::replica::Config;
 use crate::replica::core::{Replica, State};
 use crate::replica::log::Log;
+use crate::replica::{Claim, Config};
 
 impl Replica {
     #[cfg(test)]
@@ -66,7 +66,8 @@ impl Replica {
         match with {
             Some(id) => format!("treats it as {:?}", self.peer(id)),
             None => format!(
-                "cuts {:?}, installs {:?}, has verified {}, promises ({}, {:?}), on disk {:?}, holds {} answers back, links {:?}",
+                "cuts {:?}, installs {:?}, has verified {}, promises ({}, {:?}), on disk {:?}, holds {} answers back, follows \
+                 {:?}, gone by its port {:?}, refuses {:?}, links {:?}",
                 self.cutting,
                 self.install,
                 self.verified,
@@ -74,6 +75,9 @@ impl Replica {
                 self.vote,
                 self.marked,
                 self.held.len(),
+                self.leader(),
+                self.hinted,
+                self.voices.refused(),
                 self.peers.iter().filter(|peer| peer.link).map(|peer| peer.id.0).collect::<Vec<_>>()
             ),
         }
@@ -117,5 +121,45 @@ impl Replica {
     /// The batch, if it is in memory.
     pub fn batch(&self, index: Index) -> Option<&Batch> {
         self.log.batch(index)
+    }
+
+    // What only an oracle wants to know.
+
+    /// What it would say of its log in an election.
+    pub fn says(&self) -> Claim {
+        self.claim()
+    }
+
+    pub fn vote(&self) -> Option<Voice> {
+        self.vote
+    }
+
+    /// It asks whether it should stand, or stands.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking(_) | State::Candidate(_))
+    }
+
+    /// The epoch for which it asks for votes.
+    pub fn stands(&self) -> Option<Epoch> {
+        match &self.state {
+            State::Candidate(ballot) if !ballot.resolve => Some(ballot.epoch),
+            _ => None,
+        }
+    }
+
+    /// Leader: how far each of the others counts as having come.
+    pub fn counted(&self) -> impl Iterator<Item = (Voice, Index)> {
+        let peers = self.peers.iter().filter(|_| self.is_leader());
+        peers.filter_map(|peer| Some((Voice { id: peer.id, incarnation: peer.incarnation? }, peer.matched)))
+    }
+
+    /// The log that was here is as good as gone: a fetched snapshot takes its place.
+    pub fn is_starting_over(&self) -> bool {
+        self.restarting()
+    }
+
+    /// Nothing that this voice says is listened to: it was known to hold more.
+    pub fn refuses(&self, voice: Voice) -> bool {
+        self.is_refused(voice)
     }
 }

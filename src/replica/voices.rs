@@ -29,6 +29,10 @@ struct Known {
 pub(super) struct Voices(BTreeMap<Voice, Known>);
 
 impl Voices {
+    pub fn refused(&self) -> Vec<Voice> {
+        self.0.iter().filter(|(_, known)| known.refused).map(|(voice, _)| *voice).collect()
+    }
+
     fn of(&mut self, voice: Voice) -> &mut Known {
         if self.0.len() >= VOICES_MAX && !self.0.contains_key(&voice) {
             self.0.pop_first();

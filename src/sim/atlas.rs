@@ -5,7 +5,7 @@
 //! rest of each majority, and a cluster that loses it, or does not heal, has a bug. Damage may fall on all nodes
 //! in disjoint regions at once, which is the harder case. Worlds that break this rule do so by name.
 
-use crate::base::{NodeId, PAGE};
+use crate::base::{Index, NodeId, PAGE};
 use crate::journal::{BATCH_MAX, BatchHead, COPIES, COPY, Frame, Kind};
 use crate::pipeline::ports::File;
 
@@ -17,7 +17,12 @@ pub struct Atlas {
     leave: Leave,
     /// The node whose disk may vanish altogether: it is in every region's minority.
     cursed: Option<NodeId>,
+    /// Up to here this disk's superblock says that all was durable: there both copies of a batch may go.
+    pub sure: Index,
 }
+
+/// Batches in a row that suffer the same kind of damage on one node.
+const STRETCH: u64 = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leave {
@@ -29,7 +34,7 @@ enum Leave {
 impl Atlas {
     /// This disk never lies.
     pub fn none() -> Atlas {
-        Atlas { node: NodeId(0), members: 0, seed: 0, leave: Leave::Nothing, cursed: None }
+        Atlas { node: NodeId(0), members: 0, seed: 0, leave: Leave::Nothing, cursed: None, sure: Index(0) }
     }
 
     /// This disk may lie anywhere: for tests of the disk itself.
@@ -39,7 +44,7 @@ impl Atlas {
 
     /// The share of one of nodes 1 to `members`.
     pub fn of(node: NodeId, members: u8, seed: u64, cursed: Option<NodeId>) -> Atlas {
-        Atlas { node, members, seed, leave: Leave::Minority, cursed }
+        Atlas { node, members, seed, leave: Leave::Minority, cursed, sure: Index(0) }
     }
 
     /// Whether this node is in the minority that may lose the region.
@@ -78,7 +83,7 @@ impl Atlas {
                     None => match batch_over(image, page) {
                         Some(head) => self.allows_region(Region::Body(head.index.0)),
                         // Nothing there yet, or the rest of something recycled.
-                        None => self.zone() == Zone::Bodies && self.allows((page as u64) << 8 | 3),
+                        None => self.zone(page as u64) == Zone::Bodies && self.allows((page as u64) << 8 | 3),
                     },
                 }
             }
@@ -96,24 +101,39 @@ impl Atlas {
         }
     }
 
-    fn allows_region(&self, region: Region) -> bool {
-        match (region, self.zone()) {
-            // Beside a whole body a frame is not missed, on however many nodes.
-            (Region::Frame(index), Zone::Frames) => mix(self.seed ^ index) & 1 == 1,
-            (Region::State(sequence), Zone::States) => self.allows(sequence << 8 | 4),
-            (Region::Body(index), Zone::Bodies) => self.allows(index << 8 | 2),
-            _ => false,
+    pub fn allows_region(&self, region: Region) -> bool {
+        match region {
+            Region::Frame(index) => match self.zone(index / STRETCH) {
+                // Beside a whole body a frame is not missed, on however many nodes.
+                Zone::Frames => mix(self.seed ^ index) & 1 == 1,
+                Zone::Both => index <= self.sure.0 && self.allows(index << 8 | 2),
+                Zone::States | Zone::Bodies => false,
+            },
+            Region::Body(index) => match self.zone(index / STRETCH) {
+                Zone::Bodies => self.allows(index << 8 | 2),
+                Zone::Both => index <= self.sure.0 && self.allows(index << 8 | 2),
+                Zone::Frames | Zone::States => false,
+            },
+            Region::State(sequence) => {
+                self.zone(1 << 40 | sequence) == Zone::States && self.allows(sequence << 8 | 4)
+            }
         }
     }
 
-    /// One kind of copy per node: two of one batch lost on one node, where no watermark has passed it yet, look
-    /// like power loss, and no journal could tell.
-    fn zone(&self) -> Zone {
-        match mix(self.seed ^ u64::from(self.node.0) << 32) % 4 {
+    /// One kind of copy per stretch of the log: two of one batch lost on one node, where no watermark has passed it
+    /// yet, look like power loss, and no journal could tell. Once the superblock vouches for the batch both may go.
+    fn zone(&self, stretch: u64) -> Zone {
+        match mix(self.seed ^ u64::from(self.node.0) << 32 ^ stretch.rotate_left(13)) % 6 {
             0 => Zone::Frames,
             1 => Zone::States,
+            2 => Zone::Both,
             _ => Zone::Bodies,
         }
+    }
+
+    /// The superblock copy at this offset is the one that may be damaged here.
+    pub fn is_spare(&self, offset: u64) -> bool {
+        self.leave == Leave::Minority && offset as usize / COPY == self.spare_copy()
     }
 
     /// The one superblock copy that may be damaged here.
@@ -127,10 +147,12 @@ enum Zone {
     Frames,
     States,
     Bodies,
+    Both,
 }
 
+/// A piece of the log that is lost as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Region {
+pub enum Region {
     Frame(u64),
     State(u64),
     Body(u64),

@@ -78,6 +78,21 @@ kinds! {
     Wipe,
     /// The leader is asked for a snapshot.
     Snapshot,
+    /// The newest batch on a disk rots, and its machine loses power before anybody reads it.
+    RotTail,
+    /// Body and frame of a batch rot, of which the superblock says that it was durable.
+    RotBoth,
+    /// The next node that does this or that (cuts its log, promises, leads, ...) is struck at that moment.
+    AtMoment,
+    /// Whoever is elected next is struck as soon as it leads, several times in a row.
+    ShortReigns,
+    /// The leader is cut off with its clients, and its disk stalls: it comes back with writes in flight that nobody
+    /// else has.
+    LongTail,
+    /// The leader hands over and is cut off before it hears of it: two lead for a while, and both have clients.
+    TwoReigns,
+    /// A follower's words take long, and it hears nothing meanwhile: they reach a leader that has another epoch.
+    LateWords,
 }
 
 /// One world's choice.
@@ -101,6 +116,10 @@ pub struct Swarm {
     pub cursed: Option<NodeId>,
     /// Faults at least, before the world heals.
     pub faults: u64,
+    /// At the end an old copy of a disk is put back in its place.
+    pub puts_back: bool,
+    /// At the very end every copy of one batch is damaged.
+    pub is_doomed: bool,
 }
 
 impl Swarm {
@@ -116,7 +135,7 @@ impl Swarm {
         let cursed = cursed.then(|| NodeId(rng.between(1, u64::from(voters)) as u8));
         kinds.retain(|&kind| cursed.is_some() || kind != Fault::Wipe);
         if voters == 1 {
-            kinds.retain(|kind| !matches!(kind, Fault::Members));
+            kinds.retain(|kind| !matches!(kind, Fault::Members | Fault::TwoReigns | Fault::LateWords));
         }
         let mut lies = |chance: f64| if rng.chance(0.3) { chance } else { 0.0 };
         let habits = Habits {
@@ -143,8 +162,8 @@ impl Swarm {
         let (batch_bytes, in_flight) = (1 << rng.between(8, 14), rng.between(1, 6));
         let window_batches = rng.between(2, 8) as u32;
         // What is under way when the log is all but full must fit the last segment.
-        let header_slots = 2 + rng.between(4, 12).max(in_flight + 2) as u32;
-        let bodies = rng.between(12, 24).max((in_flight + 1) * (batch_bytes as u64 / 4096 + 2));
+        let header_slots = 2 + rng.between(12, 20).max(in_flight + 4) as u32;
+        let bodies = rng.between(16, 28).max((in_flight + 1) * (batch_bytes as u64 / 4096 + 2));
         let params = Params {
             segment_bytes: (u64::from(header_slots) + bodies) * 4096,
             header_slots,
@@ -169,6 +188,8 @@ impl Swarm {
             lanes: rng.between(1, 3) as u8,
             cursed,
             faults: rng.between(10, 25),
+            puts_back: voters > 1 && rng.chance(0.1),
+            is_doomed: rng.chance(0.1),
             kinds,
         }
     }

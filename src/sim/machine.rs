@@ -17,6 +17,7 @@ use crate::sim::clients::{Desk, Request, Ticket};
 use crate::sim::disk::VirtualDisk;
 use crate::sim::faults::Swarm;
 use crate::sim::net::{NetNews, NodeNet};
+use crate::sim::schemes::Sight;
 use crate::state::{Envelope, RealmId};
 
 pub const CLUSTER: ClusterId = ClusterId(0x51a7);
@@ -95,6 +96,8 @@ pub struct Machine {
     /// Turns in a row that asked for another at once.
     pub spins: u32,
     pub backlog: VecDeque<News>,
+    /// What it was at when it was last looked at.
+    pub sight: Sight,
     /// A member of the cluster, or about to be: restarted when it dies.
     pub wanted: bool,
 }
@@ -156,6 +159,7 @@ pub fn tuning(swarm: &Swarm, seed: u64) -> Tuning {
     tuning.window_bytes = 64 << 10;
     tuning.window_count = 8;
     tuning.cache_bytes = 64 << 10;
+    tuning.digest_every = 16;
     tuning
 }
 
@@ -174,6 +178,7 @@ impl Machine {
             complaints: 0,
             spins: 0,
             backlog: VecDeque::new(),
+            sight: Sight::default(),
             wanted: true,
         }
     }

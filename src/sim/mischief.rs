@@ -6,7 +6,9 @@ use crate::pipeline::ports::File;
 use crate::replica::{Config, Replica, Role, Step};
 use crate::sim::faults::Fault;
 use crate::sim::net::address;
-use crate::sim::world::{Event, Phase, World};
+use crate::sim::phases::Phase;
+use crate::sim::schemes::Blow;
+use crate::sim::world::{Event, World};
 
 /// The end of a fault that lasts.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub enum Undo {
     /// Cut and restored in turn, so many times more.
     Flap(NodeId, NodeId, u32),
     Storm(u32),
+    /// Whoever leads is asked to hand over to this node.
+    HandBack(NodeId),
     /// What a page held is put back, on this disk and not on one that has replaced it.
     Rollback {
         node: NodeId,
@@ -119,7 +123,18 @@ impl World {
             Fault::Snapshot => self.ask(leader, Ask::Snapshot),
             Fault::Members => self.plan_change(),
             Fault::Wipe => self.replace_disk(),
+            Fault::RotTail => self.rot_tail(node),
+            Fault::RotBoth => self.rot_both(node),
+            Fault::AtMoment => self.at_moment(),
+            Fault::ShortReigns => self.short_reigns(),
+            Fault::LongTail => self.long_tail(leader),
+            Fault::TwoReigns => self.two_reigns(leader),
+            Fault::LateWords => self.late_words(node, leader),
         }
+    }
+
+    pub fn is_stormy(&self) -> bool {
+        self.phase == Phase::Storm
     }
 
     pub fn undo(&mut self, undo: Undo) {
@@ -132,8 +147,9 @@ impl World {
             }
             Undo::Speed(node) => self.machine(node).slowness = 1,
             Undo::Disk(node) => {
+                let stall = if self.is_stormy() { self.swarm.habits.stall } else { 0.0 };
                 let habits = &mut self.machine(node).disk.habits;
-                (habits.dead, habits.full, habits.slowness) = (false, false, 1);
+                (habits.dead, habits.full, habits.slowness, habits.stall) = (false, false, 1, stall);
             }
             Undo::Clock(node) => {
                 let now = self.now;
@@ -157,6 +173,8 @@ impl World {
                     self.schedule(after, Event::Undo(Undo::Storm(left - 1)));
                 }
             }
+            Undo::HandBack(node) if self.is_stormy() => self.hand_back(node),
+            Undo::HandBack(_) => {}
             Undo::Rollback { node, disk: serial, file, page, old } => {
                 let storm = self.phase == Phase::Storm;
                 let disk = &mut self.machine(node).disk;
@@ -197,7 +215,7 @@ impl World {
 
     // Links.
 
-    fn cut(&mut self, links: Vec<(NodeId, NodeId)>, long: Nanos) {
+    pub(super) fn cut(&mut self, links: Vec<(NodeId, NodeId)>, long: Nanos) {
         self.net.now = self.now;
         for &(a, b) in &links {
             self.net.set_cut(a, b, true);
@@ -205,7 +223,7 @@ impl World {
         self.schedule(long, Event::Undo(Undo::Links(links)));
     }
 
-    fn cut_off(&mut self, some: &[NodeId], long: Nanos) {
+    pub(super) fn cut_off(&mut self, some: &[NodeId], long: Nanos) {
         let all: Vec<NodeId> = self.machines.iter().map(|machine| machine.id).collect();
         let inside = |node: &NodeId| some.contains(node);
         let pairs = all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b)));
@@ -272,10 +290,7 @@ impl World {
                 Fault::BadSector => self.machine(node).disk.spoil(file, page),
                 _ => {
                     let bit = self.dice.below(PAGE as u64 * 8) as usize;
-                    let disk = &mut self.machine(node).disk;
-                    disk.misdeeds.flipped += 1;
-                    let image = disk.platter_mut().get_mut(&file).expect("picked above");
-                    image[page * PAGE + bit / 8] ^= 1 << (bit % 8);
+                    self.machine(node).disk.flip(file, (page * PAGE * 8 + bit) as u64 / 8, bit % 8);
                 }
             }
             return;
@@ -292,7 +307,8 @@ impl World {
         // Founders that have not met are needed all together; one that is lost before is founded again, not replaced.
         let met = |replica: &Replica| !replica.config().is_open();
         let sound = |replica: &Replica| {
-            met(replica) && replica.log().first_missing().is_none() && !replica.is_stateless()
+            let settled = replica.log().config_at() <= replica.commit();
+            met(replica) && settled && replica.log().first_missing().is_none() && !replica.is_stateless()
         };
         if !others.clone().all(|m| m.process.as_ref().is_some_and(|p| sound(p.core.order.replica()))) {
             return; // What another one has lost may stand on this disk alone.
@@ -305,11 +321,16 @@ impl World {
         self.start_after(node, after);
         self.agenda.push_back((node, Some(Role::Learner)));
         self.agenda.push_back((node, Some(Role::Voter)));
+        if self.dice.chance(0.5) {
+            // Then the others have to elect, and the new disk is asked before anybody has named it.
+            let soon = Nanos(after.0 + self.dice.below(50_000_000));
+            self.schedule(soon, Event::StrikeLeader(Blow::Power));
+        }
     }
 
     // Members.
 
-    fn ask(&mut self, node: NodeId, ask: Ask) {
+    pub(super) fn ask(&mut self, node: NodeId, ask: Ask) {
         let Some(process) = &mut self.machine(node).process else { return };
         while process.admin.answers.take().is_some() {}
         if process.admin.asks.room() > 0 {
@@ -333,6 +354,9 @@ impl World {
         self.format(into, Config::default());
         self.machine(into).wanted = true;
         self.start_after(into, Nanos(0));
+        if self.dice.chance(0.5) {
+            self.on_change();
+        }
         self.agenda.push_back((into, Some(Role::Learner)));
         self.agenda.push_back((into, Some(Role::Voter)));
         self.agenda.push_back((out, None));
@@ -381,8 +405,11 @@ impl World {
             None => Step::Remove { id },
         };
         let count = if self.seed.is_multiple_of(2) { 1 } else { all.len() };
-        let steps = all[..count].iter().map(step).collect();
-        self.ask(leader, Ask::Members(steps));
+        let steps: Vec<Step> = all[..count].iter().map(step).collect();
+        // An operator in a hurry asks twice.
+        for _ in 0..if self.dice.chance(0.3) { 2 } else { 1 } {
+            self.ask(leader, Ask::Members(steps.clone()));
+        }
     }
 
     /// In peace: a slot that all logs have let go, and that was applied here before it was lost, is covered by the
@@ -406,6 +433,7 @@ impl World {
     pub fn calm(&mut self) {
         self.net.now = self.now;
         self.net.heal();
+        self.traps.clear();
         let now = self.now;
         for machine in &mut self.machines {
             machine.disk.habits.reform();

@@ -3,12 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{Chain, Epoch, Index, PAGE, Voice};
+use crate::base::{Chain, Epoch, Incarnation, Index, PAGE, Voice};
 use crate::journal::{BatchHead, Frame, Kind, Super};
 use crate::pipeline::ports::File;
+use crate::replica::Member;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Notes {
+    /// Which one the disk was formatted as.
+    pub incarnation: Incarnation,
+    /// Up to here its newest superblock says that all was durable.
+    pub sure: Index,
+    generation: u64,
     bodies: BTreeMap<Index, Vec<Chain>>,
     frames: BTreeMap<Index, Vec<Chain>>,
     /// Highest promise in any superblock copy.
@@ -29,9 +35,28 @@ impl Notes {
         self.former = Some(Box::new(std::mem::take(self)));
     }
 
-    /// This batch has been durable here, be it on a disk that was replaced since.
-    pub fn ever_held(&self, index: Index, chain: Chain) -> bool {
-        self.holds(index, chain) || self.former.as_ref().is_some_and(|former| former.ever_held(index, chain))
+    /// Of this disk or one that was here before: the one that was formatted as this.
+    pub fn of(&self, incarnation: Incarnation) -> Option<&Notes> {
+        match self.incarnation == incarnation {
+            true => Some(self),
+            false => self.former.as_ref()?.of(incarnation),
+        }
+    }
+
+    /// That disk, at this time or before it was put back to what it was.
+    pub fn any_of(&self, incarnation: Incarnation, test: &impl Fn(&Notes) -> bool) -> bool {
+        self.incarnation == incarnation && test(self)
+            || self.former.as_ref().is_some_and(|former| former.any_of(incarnation, test))
+    }
+
+    /// The disk was put back to when it held this.
+    pub fn put_back(&mut self, old: Notes) {
+        self.former = Some(Box::new(std::mem::replace(self, old)));
+    }
+
+    /// Of the disk that a configuration means: while it names none, any that stands here.
+    pub fn of_member(&self, member: &Member) -> Option<&Notes> {
+        if member.incarnation == Incarnation::OPEN { Some(self) } else { self.of(member.incarnation) }
     }
 
     /// All sectors of a write have landed, or were said to have.
@@ -74,6 +99,10 @@ impl Notes {
         let copy = (0..4u16).find(|&copy| Super::offset(copy) == offset);
         let Some(Ok(sup)) = copy.map(|copy| Super::decode(bytes, copy)) else { return };
         let marks = sup.marks;
+        if sup.generation >= self.generation {
+            self.generation = sup.generation;
+            self.sure = sup.watermark.max(marks.commit).max(marks.base.index);
+        }
         self.promised = self.promised.max(marks.promised);
         if let Some(vote) = marks.vote {
             let before = *self.votes.entry(marks.promised).or_insert(vote);

@@ -1,13 +1,17 @@
 //! What must be true at every moment, read off the nodes from outside. Each check names the invariant that it
 //! stands for; the table in `README.md` names the planted bug that turns it red.
 
+mod ballots;
+
 use std::collections::BTreeMap;
 
-use crate::base::{Chain, Epoch, Index, NodeId, PAGE, sum};
+use crate::base::{Chain, Epoch, Index, NodeId, PAGE, Voice, sum};
 use crate::journal::snapshot::Trailer;
+use crate::journal::{Batch, Log};
 use crate::pipeline::ports::File;
-use crate::replica::{Config, Member, Replica};
+use crate::replica::{Claim, Config, Member, Replica};
 use crate::sim::disk::VirtualDisk;
+use ballots::Ballots;
 
 /// What is remembered of one node, over all its lives.
 #[derive(Clone, Debug, Default)]
@@ -25,16 +29,26 @@ struct View {
     fresh: bool,
     /// Newest snapshot that it calls verified.
     snapshot: Index,
+    /// The furthest that its log was durable since a leader last had it cut: cuts and installs up to then.
+    head: Claim,
+    moved: (u64, u64),
+    vote: Option<(Epoch, Voice)>,
+    /// Leader: how far each other voice was counted, in which epoch.
+    counted: BTreeMap<Voice, (Epoch, Index)>,
+    /// The configurations last looked at: the newest, and how many.
+    configs: Option<(Index, usize)>,
 }
 
 #[derive(Default)]
 pub struct Oracles {
     /// What was decided at 1, 2, ...: its chain and epoch.
     decided: Vec<(Chain, Epoch)>,
-    leaders: BTreeMap<Epoch, NodeId>,
+    ballots: Ballots,
     /// Batches that the leader of their own epoch has appended.
     proposed: BTreeMap<Index, Vec<Chain>>,
     views: BTreeMap<NodeId, View>,
+    /// The last base of a disk that was replaced: late words of it may still speak of it.
+    bases: BTreeMap<NodeId, Index>,
     /// Newest snapshot that a disk of each node has had; a disk replaced since does not undo what was counted.
     snapshots: BTreeMap<NodeId, Index>,
     /// State digests by index.
@@ -47,7 +61,7 @@ impl Oracles {
     }
 
     pub fn leaders(&self) -> &BTreeMap<Epoch, NodeId> {
-        &self.leaders
+        &self.ballots.leaders
     }
 
     pub fn chain(&self, index: Index) -> Option<Chain> {
@@ -56,7 +70,9 @@ impl Oracles {
 
     /// This node's disk is to be a new one: what it held goes by the world's doing, and what it acknowledged was true.
     pub fn forget(&mut self, node: NodeId) {
-        self.views.remove(&node);
+        if let Some(view) = self.views.remove(&node) {
+            self.bases.insert(node, view.base);
+        }
     }
 
     /// A process has started: its memory is what recovery found.
@@ -67,6 +83,7 @@ impl Oracles {
             promised: view.promised,
             life: view.life,
             base: view.base,
+            head: view.head,
             fresh: true,
             ..View::default()
         };
@@ -81,61 +98,17 @@ impl Oracles {
         let me = replica.me();
         let own = disk(me).expect("a node that runs has a disk");
         self.look_at_promise(replica, own)?;
+        self.look_at_names(replica);
+        self.look_at_votes(replica, own)?;
         self.look_at_reign(replica, &disk)?;
+        self.look_at_claim(replica)?;
+        self.look_at_words(replica, &disk)?;
         self.look_at_durable(replica, own)?;
         self.look_at_commit(replica, &disk)?;
         self.look_at_config(replica)?;
         self.look_at_kept(replica)?;
-        self.look_at_base(replica, &disk)
-    }
-
-    /// 6: promises and votes never go back, whatever happens to the node.
-    fn look_at_promise(&mut self, replica: &Replica, own: &VirtualDisk) -> Result<(), String> {
-        let me = replica.me();
-        let view = self.views.entry(me).or_default();
-        if replica.promised() < own.notes.promised {
-            let (now, was) = (replica.promised(), own.notes.promised);
-            return Err(format!("6: node {me} has promised {now}, its disk has said {was}"));
-        }
-        if let Some((epoch, first, second)) = own.notes.voted_twice {
-            return Err(format!("6: node {me} voted for {first} and for {second} in epoch {epoch}"));
-        }
-        let life = replica.life().0;
-        if view.fresh && life <= view.life {
-            return Err(format!("6: node {me} opened life {life} after life {}", view.life));
-        }
-        view.fresh = false;
-        view.life = life;
-        view.promised = replica.promised();
-        Ok(())
-    }
-
-    /// 1: one leader per epoch, and only after a majority has promised it durably.
-    fn look_at_reign<'a>(
-        &mut self,
-        replica: &Replica,
-        disk: &impl Fn(NodeId) -> Option<&'a VirtualDisk>,
-    ) -> Result<(), String> {
-        if !replica.is_leader() {
-            return Ok(());
-        }
-        let (me, epoch) = (replica.me(), replica.promised());
-        match self.leaders.get(&epoch) {
-            Some(&other) if other != me => {
-                return Err(format!("1: nodes {other} and {me} both lead epoch {epoch}"));
-            }
-            Some(_) => {}
-            None => {
-                // The configuration in force when it stood: its first own batch changes nothing in it.
-                let config = replica.config();
-                let promised = |m: &&Member| disk(m.id).is_some_and(|disk| disk.notes.promised >= epoch);
-                let count = config.voters().filter(promised).count();
-                if count < config.majority() {
-                    return Err(format!("1: node {me} leads epoch {epoch} by {count} durable promises"));
-                }
-                self.leaders.insert(epoch, me);
-            }
-        }
+        self.look_at_base(replica, &disk)?;
+        self.views.get_mut(&me).expect("looked at above").fresh = false;
         Ok(())
     }
 
@@ -160,8 +133,13 @@ impl Oracles {
         // Also what it appended in the very turn in which it stepped down.
         let from = view.last.min(log.last()).max(log.base().index);
         for index in (from.0 + 1..=log.last().0).map(Index) {
+            if let (Some(head), Some(before)) = (log.head(index), log.chain(index.prev()))
+                && head.prev != before
+            {
+                return Err(format!("2: node {me} has a batch {index} that does not continue its log"));
+            }
             if let (Some(epoch), Some(chain)) = (log.epoch(index), log.chain(index))
-                && self.leaders.get(&epoch) == Some(&me)
+                && self.ballots.leaders.get(&epoch) == Some(&me)
             {
                 let all = self.proposed.entry(index).or_default();
                 if !all.contains(&chain) {
@@ -215,8 +193,9 @@ impl Oracles {
             }
             let (_, config) = log.config_of(index);
             let holds = |m: &&Member| {
-                let noted = disk(m.id).is_some_and(|disk| disk.notes.ever_held(index, chain));
-                noted || self.views.get(&m.id).is_some_and(|view| view.base >= index)
+                let notes = disk(m.id).and_then(|disk| disk.notes.of_member(m));
+                notes.is_some_and(|notes| notes.holds(index, chain))
+                    || self.views.get(&m.id).is_some_and(|view| view.base >= index)
             };
             let count = config.voters().filter(holds).count();
             // A later configuration in the log may be what decided it.
@@ -336,6 +315,23 @@ impl Oracles {
         // A learner or a newcomer may not know of the others yet; the leader that sent it here does.
         if replica.config().is_voter(replica.voice()) && !configs.into_iter().any(enough) {
             return Err(format!("20: node {me} lets go of the log up to {base}, and few have a snapshot"));
+        }
+        Ok(())
+    }
+
+    /// 19: what a node that has just opened its directory calls present is there, and is what stood there.
+    pub fn opened(&self, node: NodeId, log: &Log, disk: &VirtualDisk) -> Result<(), String> {
+        for slot in log.slots().filter(|slot| slot.is_present()) {
+            let (Some(head), Some(place)) = (slot.head, log.place(slot.index)) else { continue };
+            let image = disk.platter().get(&File::Segment(place.file));
+            let start = place.body_offset() as usize;
+            let there = image.and_then(|image| image.get(start..start + head.length as usize));
+            if there.and_then(|bytes| Batch::check(bytes).ok()) != Some(head) {
+                return Err(format!(
+                    "19: node {node} calls batch {} present, its disk has not got it",
+                    slot.index
+                ));
+            }
         }
         Ok(())
     }

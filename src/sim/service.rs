@@ -4,7 +4,8 @@ use crate::base::{Nanos, NodeId};
 use crate::pipeline::parcel::EdgeOut;
 use crate::realms::register::Reply;
 use crate::sim::clients::Ticket;
-use crate::sim::world::{Event, GOAL, Phase, World};
+use crate::sim::phases::{GOAL, Phase};
+use crate::sim::world::{Event, World};
 
 impl World {
     /// What the node tells its edges.

@@ -57,6 +57,11 @@ tally! {
     /// Requests that their clients sent again.
     resent,
     resends,
+    /// Old copies of whole disks put back, and worlds in which every copy of a batch was damaged at the end.
+    disks_put_back,
+    all_copies_lost,
+    /// Worlds that ended, as they should, with a batch of which damage and power loss had left no copy.
+    dead_ends,
 }
 
 impl Tally {
@@ -85,7 +90,7 @@ impl Tally {
     }
 
     /// What must have happened at least once over a few hundred seeds.
-    pub fn required(&self) -> [(&'static str, u64); 14] {
+    pub fn required(&self) -> [(&'static str, u64); 16] {
         [
             ("elections", self.elections),
             ("truncations", self.truncations),
@@ -101,6 +106,8 @@ impl Tally {
             ("member changes", self.member_changes),
             ("read-index races", self.read_races),
             ("crashes in recovery", self.crashes_in_recovery),
+            ("whole disks put back", self.disks_put_back),
+            ("batches of which all copies were lost", self.all_copies_lost),
         ]
     }
 }
@@ -125,6 +132,7 @@ impl fmt::Display for Tally {
             ("closed links taken as hints", self.hints),
             ("batches sent again", self.resends),
             ("requests sent again by clients", self.resent),
+            ("worlds that ended without a copy of an undecided batch", self.dead_ends),
             ("events", self.events),
         ];
         for (name, count) in rest {

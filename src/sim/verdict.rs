@@ -1,7 +1,11 @@
 //! The end of a run: whether the members have come to rest, and whether all that was answered is true.
 
+use std::collections::BTreeMap;
+
 use crate::base::{Index, Nanos, NodeId};
-use crate::journal::{self, Expect};
+use crate::journal::snapshot::{Checked, Trailer};
+use crate::journal::{self, Expect, Slot};
+use crate::pipeline::parcel::Marks;
 use crate::pipeline::ports::File;
 use crate::replica::Replica;
 use crate::sim::check;
@@ -89,31 +93,19 @@ impl World {
 
     /// 20: whoever has a whole snapshot of an index has the same bytes.
     fn judge_snapshots(&mut self) -> Result<(), String> {
-        let mut whole: Vec<(NodeId, Index)> = Vec::new();
+        let mut seen: BTreeMap<Index, (NodeId, Trailer)> = BTreeMap::new();
         for machine in &mut self.machines {
             let files: Vec<File> = machine.disk.platter().keys().copied().collect();
             for file in files {
-                // One that was not finished is no snapshot, and is never taken for one.
-                if let File::Snapshot(index) = file
-                    && journal::snapshot::check(&mut machine.disk, CLUSTER, index, |_| {}).is_ok()
-                {
-                    whole.push((machine.id, index));
-                }
-            }
-        }
-        let mut seen: std::collections::BTreeMap<Index, (NodeId, &[u8])> = Default::default();
-        for machine in &self.machines {
-            for (file, image) in machine.disk.platter() {
-                let File::Snapshot(index) = *file else { continue };
-                if !whole.contains(&(machine.id, index)) {
-                    continue;
-                }
-                let (other, known) = *seen.entry(index).or_insert((machine.id, image));
-                if known != image.as_slice() {
-                    return Err(format!(
-                        "20: snapshots at {index} of nodes {other} and {} differ",
-                        machine.id
-                    ));
+                // One that was not finished is no snapshot, and is never taken for one. What it vouches for counts, and
+                // not the padding behind that.
+                let File::Snapshot(index) = file else { continue };
+                let checked = journal::snapshot::check(&mut machine.disk, CLUSTER, index, |_| {});
+                let Ok(Checked { trailer, .. }) = checked else { continue };
+                let (other, known) = seen.entry(index).or_insert((machine.id, trailer));
+                if *known != trailer {
+                    let (other, node) = (*other, machine.id);
+                    return Err(format!("20: snapshots at {index} of nodes {other} and {node} differ"));
                 }
             }
         }
@@ -135,10 +127,8 @@ impl World {
             let look = |disk: &mut crate::sim::disk::VirtualDisk| {
                 let found = journal::examine(disk, &params, expect)
                     .map_err(|why| format!("17: node {node}: {why}"))?;
-                // Below the base the log is kept as far as it goes, for members that lag: that may shrink.
-                let base = found.sup.marks.base.index;
-                let slots = found.log.slots().filter(|slot| slot.index > base).copied();
-                Ok::<_, String>((found.sup.marks, slots.collect::<Vec<_>>()))
+                let slots = found.log.slots().copied().collect();
+                Ok::<(Marks, Vec<Slot>), String>((found.sup.marks, slots))
             };
             let (marks, slots) = look(disk)?;
             let opened =

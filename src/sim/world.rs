@@ -13,21 +13,16 @@ use crate::replica::{Config, Member, Replica, Role};
 use crate::sim::atlas::Atlas;
 use crate::sim::clients::{Clients, Manners};
 use crate::sim::disk::VirtualDisk;
+use crate::sim::epilogue::Epilogue;
 use crate::sim::faults::Swarm;
 use crate::sim::machine::{CLUSTER, Clock, Machine, News, VirtualPorts, with_event};
 use crate::sim::mischief::Undo;
 use crate::sim::net::{NetWork, VirtualNet, address};
 use crate::sim::oracles::Oracles;
+use crate::sim::phases::Phase;
+use crate::sim::schemes::{Blow, Trap};
 use crate::sim::tally::Tally;
 
-/// Answered operations that a run must come to.
-pub const GOAL: u64 = 500;
-/// Of them, after the faults have ended.
-const AFTER_HEALING: u64 = 100;
-/// The storm ends here at the latest.
-const STORM_MAX: Nanos = Nanos(10_000_000_000);
-/// Healing and coming to rest may each take this long, in virtual time.
-const PEACE_MAX: Nanos = Nanos(20_000_000_000);
 /// Turns in a row after which a node asked for another at once: more is a loop that never sleeps.
 const SPINS_MAX: u32 = 20_000;
 /// Machines: the founding members and two that may join.
@@ -43,15 +38,9 @@ pub enum Event {
     Undo(Undo),
     Start { node: NodeId, life: u64 },
     Resume { node: NodeId, life: u64 },
+    Strike { node: NodeId, life: u64, blow: Blow },
+    StrikeLeader(Blow),
     Agenda,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    Storm,
-    Healing,
-    Rest,
-    Over,
 }
 
 /// Orders by time, then by a tie drawn from the seed, then by age.
@@ -106,10 +95,13 @@ pub struct World {
     pub tally: Tally,
     pub trace: Trace,
     pub phase: Phase,
-    since: Nanos,
-    acked_before: u64,
+    pub(super) since: Nanos,
+    pub(super) acked_before: u64,
     /// Changes of members still to be made, one after the other.
     pub agenda: VecDeque<(NodeId, Option<Role>)>,
+    /// Moments that are waited for.
+    pub traps: Vec<Trap>,
+    pub epilogue: Epilogue,
     pub failure: Option<String>,
 }
 
@@ -117,6 +109,11 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = Rng::new(seed);
         let swarm = Swarm::draw(&mut rng);
+        World::of(seed, swarm, rng)
+    }
+
+    /// A world with these faults and sizes.
+    pub fn of(seed: u64, swarm: Swarm, mut rng: Rng) -> World {
         let members = swarm.voters;
         let mut net = VirtualNet::new(rng.fork());
         net.weather = swarm.weather.clone();
@@ -159,6 +156,8 @@ impl World {
             since: Nanos(0),
             acked_before: 0,
             agenda: VecDeque::new(),
+            traps: Vec::new(),
+            epilogue: Epilogue::default(),
             failure: None,
             swarm,
         };
@@ -200,6 +199,7 @@ impl World {
         journal::format(disk, CLUSTER, Voice { id: node, incarnation }, config, life, &params)
             .expect("an honest, empty disk takes a format");
         disk.habits = habits;
+        disk.notes.incarnation = incarnation;
     }
 
     /// What a disk formatted now would draw.
@@ -244,17 +244,22 @@ impl World {
 
     /// Runs to the end, or to the first failure.
     pub fn run(&mut self) {
-        while self.phase != Phase::Over && self.failure.is_none() {
-            let Some(Entry(Reverse((at, ..)), event)) = self.heap.pop() else {
-                return self.fail("nothing is left to happen".into());
-            };
-            self.now = self.now.max(at);
-            self.tally.events += 1;
-            self.trace.take(self.now.0);
-            self.happen(event);
-            self.gather();
-            self.advance();
-        }
+        while self.step() {}
+    }
+
+    /// The next event. False: it is over.
+    pub fn step(&mut self) -> bool {
+        let Some(Entry(Reverse((at, ..)), event)) = self.heap.pop() else {
+            self.fail("nothing is left to happen".into());
+            return false;
+        };
+        self.now = self.now.max(at);
+        self.tally.events += 1;
+        self.trace.take(self.now.0);
+        self.happen(event);
+        self.gather();
+        self.advance();
+        self.phase != Phase::Over && self.failure.is_none()
     }
 
     fn happen(&mut self, event: Event) {
@@ -305,6 +310,13 @@ impl World {
                     self.wake(node, Nanos(0));
                 }
             }
+            Event::Strike { node, life, blow } => self.strike(node, life, blow),
+            Event::StrikeLeader(blow) => {
+                if let Some(leader) = self.leader() {
+                    let life = self.machine(leader).life;
+                    self.strike(leader, life, blow);
+                }
+            }
             Event::Agenda => {
                 self.work_on_agenda();
                 self.schedule(Nanos::from_millis(50), Event::Agenda);
@@ -343,12 +355,21 @@ impl World {
         let (now, swarm, seed) = (self.now, self.swarm.clone(), self.dice.next_u64());
         let machine = self.machine(node);
         machine.life += 1;
+        let lies = machine.disk.misdeeds.misdirected;
         let opened = machine.open(now, &swarm, seed);
         self.say(|| format!("node {node} starts: {opened:?}"));
         match opened {
             Ok(report) => {
                 self.tally.recovered(&report);
                 self.oracles.restarted(node);
+                let machine = &self.machines[usize::from(node.0) - 1];
+                let process = machine.process.as_ref().expect("just opened");
+                // A frame that was healed may have gone astray since.
+                if machine.disk.misdeeds.misdirected == lies
+                    && let Err(why) = self.oracles.opened(node, process.core.store.log(), &machine.disk)
+                {
+                    return self.fail(why);
+                }
                 self.net.start(node);
                 self.wake(node, Nanos(0));
             }
@@ -363,6 +384,8 @@ impl World {
         if self.machine(node).disk.crashed {
             self.tally.crashes_in_recovery += 1;
             self.machine(node).disk.crash(true);
+        } else if self.phase == Phase::Doomed && matches!(why, OpenError::Lost { .. }) {
+            return self.epilogue.hear(&why.to_string());
         } else if !dead && !matches!(why, OpenError::Disk(_)) {
             return self.fail(format!("node {node} will not start: {why}"));
         }
@@ -470,6 +493,7 @@ impl World {
         let deadline = machine.clock.global(turn.deadline);
         self.judge(node);
         self.hear(node);
+        self.spring(node);
         if again {
             let cost = Nanos(1_000 * self.rng.between(1, 10) * self.machine(node).slowness);
             self.wake(node, cost);
@@ -490,9 +514,19 @@ impl World {
         if let Err(why) = process.core.order.replica().invariants() {
             return self.fail(format!("A: node {node}: {why}"));
         }
+        if let Some(clash) = &machine.disk.clash {
+            return self
+                .fail(format!("7: node {node} writes to {clash} while an earlier write to it is in flight"));
+        }
         let Some(why) = process.core.order.halted().map(str::to_owned) else { return };
         self.say(|| format!("node {node} halts: {why}"));
-        if machine.disk.complaints() == machine.complaints {
+        if self.phase == Phase::Doomed {
+            self.epilogue.hear(&why);
+        } else if self.is_dead_end(node) {
+            // It is right: its promise is to say so and to stop. The world cannot go on.
+            self.tally.dead_ends += 1;
+            return self.enter(Phase::Over);
+        } else if machine.disk.complaints() == machine.complaints {
             return self.fail(format!(
                 "node {node} halts and its disk has not failed in this life: {why}; {}",
                 self.doing(node)
@@ -502,60 +536,6 @@ impl World {
         self.kill(node, false);
         let after = Nanos::from_millis(self.dice.between(20, 500));
         self.start_after(node, after);
-    }
-
-    // Phases.
-
-    fn advance(&mut self) {
-        let spent = Nanos(self.now.0 - self.since.0);
-        match self.phase {
-            Phase::Storm => {
-                let enough = self.tally.faults >= self.swarm.faults
-                    && self.tally.crashes > 0
-                    && self.clients.acked >= GOAL - AFTER_HEALING;
-                if enough || spent > STORM_MAX {
-                    self.calm();
-                    self.enter(Phase::Healing);
-                }
-            }
-            Phase::Healing => {
-                let served = self.clients.acked - self.acked_before;
-                if self.is_served() && self.agenda.is_empty() {
-                    self.enter(Phase::Rest);
-                } else if spent > PEACE_MAX {
-                    let leader = self.leader().map(|leader| self.doing(leader));
-                    self.fail(format!(
-                        "32: {served} operations served in {} s of peace; changes still to be made: {:?}; {}; the \
-                         leader: {}",
-                        spent.0 / 1_000_000_000,
-                        self.agenda,
-                        self.unrest(),
-                        leader.unwrap_or_default()
-                    ));
-                }
-            }
-            Phase::Rest => {
-                if self.tally.events.is_multiple_of(16) && self.is_at_rest() {
-                    self.finish();
-                    self.enter(Phase::Over);
-                } else if spent > PEACE_MAX {
-                    let why = self.unrest();
-                    self.fail(format!("32: the members have not come to rest: {why}"));
-                }
-            }
-            Phase::Over => {}
-        }
-    }
-
-    pub(super) fn is_served(&self) -> bool {
-        self.clients.acked >= GOAL && self.clients.acked - self.acked_before >= AFTER_HEALING
-    }
-
-    fn enter(&mut self, phase: Phase) {
-        self.say(|| format!("{phase:?}, {} operations answered", self.clients.acked));
-        self.phase = phase;
-        self.since = self.now;
-        self.acked_before = self.clients.acked;
     }
 }
 

@@ -14,7 +14,7 @@ type Outcome = (Job, Result<Run, String>);
 
 /// Runs what `give` hands out until it has nothing more and all is done; `take` gets each result, or the words of
 /// the assertion that failed. An assertion aborts a process that ships; here it is a finding: its thread stops for
-/// good, and another takes its place.
+/// good, and another takes its place. Once in a process: whoever has stopped there holds on to the hook.
 pub fn work(
     threads: usize,
     give: impl FnMut() -> Option<Job> + Send + 'static,
@@ -54,7 +54,6 @@ pub fn work(
         running -= 1;
         take(bug, seed, result);
     }
-    let _ = panic::take_hook();
 }
 
 thread_local! {

@@ -1,5 +1,6 @@
 //! `quorate simulate`: worlds by their seeds, on as many threads as asked for.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -136,12 +137,31 @@ impl Args {
             let why: String = why.chars().take(110).collect();
             println!("| {} | {seed} | {} |", bug.name(), why.replace('|', "/").replace('\n', " "));
         }
+        println!("\n| oracle | planted bugs that turn it red first |\n|---|---|");
+        let mut by_oracle: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (bug, _, why) in &found {
+            by_oracle.entry(oracle(why)).or_default().push(bug.name());
+        }
+        for (oracle, bugs) in by_oracle {
+            println!("| {oracle} | {} |", bugs.join(", "));
+        }
         let names: Vec<&str> = missed.iter().map(|bug| bug.name()).collect();
         println!("\n{} of {} bugs found within {} seeds", found.len(), bugs.len(), self.seeds);
         match names.is_empty() {
             true => Ok(()),
             false => Err(format!("not found: {}", names.join(" "))),
         }
+    }
+}
+
+/// Which check has spoken: an invariant by its number, or code that stopped by itself.
+fn oracle(why: &str) -> String {
+    let (head, _) = why.split_once(": ").unwrap_or((why, ""));
+    let is_number = |part: &str| part == "A" || part.parse::<u32>().is_ok();
+    match head.split(", ").all(is_number) {
+        true => head.to_owned(),
+        false if why.starts_with("node") => "a node that stops or will not start".into(),
+        false => "an assertion of the code".into(),
     }
 }
 

@@ -34,7 +34,7 @@ impl World {
         let (reads, edge_in) = lane(16);
         let (edge_out, heard) = lane(64);
         let lanes = ApplyLanes { order: (to_order, from_order), edges: vec![(edge_out, edge_in)] };
-        let apply = Apply::new(Machine::new(), NodeId(1), Life(1), Base::default(), lanes);
+        let apply = Apply::new(Machine::new(), NodeId(1), Life(1), Base::default(), 1024, lanes);
         World { apply, order: (to_apply, news), edge: (reads, heard), last: Index(0), next: 1 }
     }
 

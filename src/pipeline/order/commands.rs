@@ -85,6 +85,8 @@ impl Order {
         let due = self.limits.snapshot_bytes.max(last).min(self.limits.snapshot_most);
         if (self.since_snapshot > due || self.full)
             && !self.snapshot_asked
+            // A full log has little room left: what is in it is decided first, and may hold a snapshot already.
+            && (!self.full || self.replica.uncommitted() == 0)
             && now >= self.snapshot_rest
             && self.replica.may_propose()
         {

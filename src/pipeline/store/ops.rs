@@ -35,6 +35,11 @@ impl Ops {
         self.slots.len() == self.free.len()
     }
 
+    /// What is under way, in words.
+    pub fn doing(&self) -> String {
+        format!("under way {:?}", self.slots.iter().filter_map(|slot| slot.1).take(8).collect::<Vec<_>>())
+    }
+
     /// Ends an operation. `None` for a token that is not in use: a stale completion.
     pub fn take(&mut self, token: u64) -> Option<Op> {
         let (slot, used) = (token as u32, (token >> 32) as u32);

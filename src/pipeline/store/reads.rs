@@ -15,6 +15,8 @@ const READ_MAX: usize = 1 << 20;
 /// Somebody's fetch, run by run: batches that lie end to end are read at once.
 #[derive(Debug)]
 pub struct Fetch {
+    /// Its own number: one asker may have several under way, and each reads its own run.
+    id: u64,
     ticket: u64,
     next: Index,
     left: usize,
@@ -31,9 +33,9 @@ impl Store {
     }
 
     pub(super) fn fetch(&mut self, ticket: u64, from: Index, bytes: usize, disk: &mut impl Disk) {
-        let fetch =
-            Fetch { ticket, next: from, left: bytes, batches: Vec::new(), run: Vec::new(), again: false };
-        self.reads.push(fetch);
+        self.next_fetch += 1;
+        let (id, batches, run) = (self.next_fetch, Vec::new(), Vec::new());
+        self.reads.push(Fetch { id, ticket, next: from, left: bytes, batches, run, again: false });
         self.read_run(self.reads.len() - 1, READ_MAX, disk);
     }
 
@@ -60,7 +62,7 @@ impl Store {
         }
         match start {
             Some((file, page)) => {
-                let (op, offset) = (Op::Fetch(fetch.ticket), u64::from(page) * PAGE as u64);
+                let (op, offset) = (Op::Fetch(fetch.id), u64::from(page) * PAGE as u64);
                 self.ops.read(op, File::Segment(file), offset, total, disk);
             }
             None => {
@@ -70,8 +72,8 @@ impl Store {
         }
     }
 
-    pub(super) fn on_fetched(&mut self, ticket: u64, block: Option<Block>, disk: &mut impl Disk) {
-        let Some(nth) = self.reads.iter().position(|fetch| fetch.ticket == ticket) else { return };
+    pub(super) fn on_fetched(&mut self, id: u64, block: Option<Block>, disk: &mut impl Disk) {
+        let Some(nth) = self.reads.iter().position(|fetch| fetch.id == id) else { return };
         let fetch = &mut self.reads[nth];
         let mut at = 0;
         let run = std::mem::take(&mut fetch.run);
@@ -109,7 +111,7 @@ impl Store {
     }
 
     fn answer(&mut self, nth: usize, damaged: Option<Index>) {
-        let Fetch { ticket, batches, .. } = self.reads.swap_remove(nth);
+        let Fetch { ticket, batches, .. } = self.reads.remove(nth);
         self.out.push_back(StoreOut::Fetched { ticket, batches, damaged });
     }
 }

@@ -87,6 +87,15 @@ impl Snapshots {
         }
     }
 
+    /// What is under way, in words.
+    pub fn doing(&self) -> String {
+        let writing = self.writing.iter().map(|(index, file)| {
+            let (left, sealing) = (file.chunks.len(), file.sealing.as_ref().map(|sealing| sealing.checked));
+            format!("{index}: {} bytes, {left} chunks to write, sealing {sealing:?}", file.length)
+        });
+        format!("snapshot files {:?}, leaving {:?}", writing.collect::<Vec<_>>(), self.leaving)
+    }
+
     /// Takes a parcel for snapshot files, or gives it back because it must wait.
     pub fn accept(&mut self, parcel: StoreIn, ops: &mut Ops, disk: &mut impl Disk) -> Option<StoreIn> {
         match parcel {

@@ -85,3 +85,28 @@ fn nothing_is_cut_before_every_voter_has_spoken() {
 fn a_batch_that_is_damaged_everywhere_stops_the_cluster() {
     after_power_loss([SPOILT, TORN, SPOILT]).run(20_000);
 }
+
+/// Seed 575: alone, a node whose disk could not cut a torn slot by itself asked nobody, and stood for ever.
+#[test]
+fn alone_a_torn_slot_is_cut_and_a_damaged_one_stops_the_node() {
+    let alone = |state: SlotState| {
+        let world = Small::new(1);
+        let node = world.formatted(NodeId(1), Incarnation(1), Config::of_voters(1), 1);
+        let mut body = Builder::default();
+        body.push(&[1; 64], 1);
+        let batch = body.seal(ClusterId(7), Epoch(1), Index(1), Base::default().chain, 0, 0, Nanos(1));
+        let marks = Marks { promised: Epoch(1), ..node.marks() };
+        let heads = vec![(Some(*batch.head()), state)];
+        let found = Found { marks, heads, configs: vec![], debris: vec![], stateless: false };
+        let mut node = Replica::new(node.options.clone(), found, Nanos(0));
+        node.on_tick(node.deadline());
+        node.poll_effects().collect::<Vec<_>>()
+    };
+    let torn = alone(SlotState::Unknown { torn: true });
+    assert!(
+        torn.iter().any(|e| matches!(e, Effect::Store(StoreIn::Cut { after: Index(0), .. }))),
+        "{torn:?}"
+    );
+    let spoilt = alone(SlotState::Unknown { torn: false });
+    assert!(spoilt.iter().any(|e| matches!(e, Effect::Halt(why) if why.contains("batch 1 is damaged"))));
+}
