@@ -157,6 +157,10 @@ pub struct Args {
     /// Milliseconds without a leader before an election [default: 900]
     #[arg(long)]
     pub patience_ms: Option<u64>,
+    /// Linearizable reads by the leader's clock, without asking the others: trusts that no node's clock runs a third
+    /// faster than another's; a leader that dies is waited out [default: no]
+    #[arg(long)]
+    pub lease_reads: Option<bool>,
     /// What is logged: error, warn, info, debug or trace [default: info]
     #[arg(long)]
     pub log: Option<String>,
@@ -180,6 +184,7 @@ pub struct Plan {
     pub kv_compacts: bool,
     pub heartbeat: Nanos,
     pub patience: Nanos,
+    pub lease_reads: bool,
     pub log: tracing::Level,
 }
 
@@ -237,6 +242,7 @@ impl Args {
             connections: self.connections.or(file.connections),
             heartbeat_ms: self.heartbeat_ms.or(file.heartbeat_ms),
             patience_ms: self.patience_ms.or(file.patience_ms),
+            lease_reads: self.lease_reads.or(file.lease_reads),
             log: self.log.or(file.log),
         }
     }
@@ -404,6 +410,7 @@ impl Args {
             kv_compacts: self.kv_compacts.unwrap_or(true),
             heartbeat: Nanos::from_millis(heartbeat),
             patience: Nanos::from_millis(patience),
+            lease_reads: self.lease_reads.unwrap_or(false),
             log: log.parse().map_err(|_| {
                 bad("log", format!("no level {log:?}; one of error, warn, info, debug, trace"))
             })?,

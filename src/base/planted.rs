@@ -95,6 +95,12 @@ bugs! {
     ReadBeforeOpen = "read-before-open",
     /// Agreement: answers to probes sent before the ticket count for it.
     CountEarlyProbes = "count-early-probes",
+    /// Agreement: the lease goes on after an heir was told to take over.
+    LeaseOutlivesTransfer = "lease-outlives-transfer",
+    /// Agreement: a leader's end, once heard of, ends what binds this node to it.
+    LeaseIgnoresHint = "lease-ignored-by-hints",
+    /// Agreement: a node that has just started is not bound by what it may have heard before.
+    LeaseForgottenByRestart = "lease-forgotten-by-restart",
     /// Apply: batches are applied when appended, not when committed.
     ApplyUncommitted = "apply-uncommitted",
     /// Apply: reads are answered at once, before their ticket is applied.

@@ -35,6 +35,7 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
 
     let mut tuning = Tuning { seed: random(), ..Tuning::default() };
     (tuning.timing.heartbeat, tuning.timing.patience) = (plan.heartbeat, plan.patience);
+    tuning.timing.lease = plan.lease_reads;
     tuning.kv_compacts = plan.kv_compacts;
     let loops = &plan.loops;
     let bells = loops.iter().map(|_| Doorbell::new()).collect::<Result<Vec<_>, _>>();

@@ -11,6 +11,7 @@ use crate::replica::Msg;
 use crate::replica::election::{Ballot, Word};
 use crate::replica::install::Install;
 use crate::replica::leader::Reign;
+use crate::replica::lease::Heard;
 use crate::replica::log::Log;
 use crate::replica::peer::Peer;
 use crate::replica::voices::Voices;
@@ -20,11 +21,13 @@ use crate::replica::voices::Voices;
 pub struct Timing {
     pub heartbeat: Nanos,
     pub patience: Nanos,
+    /// Reads by the leader's clock: see `lease`.
+    pub lease: bool,
 }
 
 impl Default for Timing {
     fn default() -> Timing {
-        Timing { heartbeat: Nanos::from_millis(100), patience: Nanos::from_millis(900) }
+        Timing { heartbeat: Nanos::from_millis(100), patience: Nanos::from_millis(900), lease: false }
     }
 }
 
@@ -142,6 +145,10 @@ pub struct Replica {
     pub(super) cutting: Option<Index>,
     /// The log has no spare segment: what is left is for what makes room.
     pub(super) full: bool,
+    /// Since when batches were refused for that.
+    pub(super) refusing: Option<Nanos>,
+    /// Leader: a follower waits for a snapshot that is not made yet.
+    pub(super) snapshot_wanted: bool,
     pub(super) install: Option<Install>,
     /// No state until a peer's snapshot is loaded: this node votes and acknowledges, and does not lead.
     pub(super) stateless: bool,
@@ -159,6 +166,8 @@ pub struct Replica {
     /// When a leader was last heard from, and when we stop waiting for it.
     pub(super) heard: Nanos,
     pub(super) patience: Nanos,
+    /// The same, as a promise not to help anybody else. After a start: as if it had been heard just now.
+    pub(super) listened: Heard,
     /// The leader's process is gone: its port refused us. Lifts our own patience, and our refusal of others. What
     /// it sent before it died may come afterwards, and must not bring it back to life.
     pub(super) hinted: Option<NodeId>,
@@ -188,6 +197,8 @@ pub struct Counts {
     pub reads_refused: u64,
     pub hints: u64,
     pub resends: u64,
+    /// Reads answered by the lease.
+    pub leased: u64,
     /// Answers of incarnations that no configuration names.
     pub strangers: u64,
 }
@@ -231,12 +242,15 @@ impl Replica {
             durable,
             cutting: None,
             full: false,
+            refusing: None,
+            snapshot_wanted: false,
             install: None,
             peers: Vec::new(),
             met: None,
             links: Vec::new(),
             heard: Nanos(0),
             patience: Nanos(0),
+            listened: Heard::at_start(now),
             hinted: None,
             wanted: Vec::new(),
             asked: VecDeque::new(),
@@ -278,6 +292,7 @@ impl Replica {
         if self.is_refused(voice) {
             return;
         }
+        self.pass_time(now);
         let (from, counts) = (voice.id, self.counts(voice, &msg));
         match msg {
             Msg::PreVote { epoch, claim } => self.on_pre_vote(now, from, epoch, claim),
@@ -302,7 +317,8 @@ impl Replica {
                     crate::replica::follower::Place { index: prev, epoch: prev_epoch, chain: prev_chain };
                 self.on_append(now, from, epoch, probe, commit, at, recycle, answer, batches);
             }
-            Msg::Appended { epoch, probe, received, durable, snapshot } => {
+            Msg::Appended { epoch, probe, received, durable, snapshot, binds } => {
+                self.bound_by(from, binds);
                 self.on_appended(now, voice, epoch, probe, received, durable, snapshot);
             }
             Msg::Mismatch { epoch, probe, hint, hint_epoch } => {
@@ -311,16 +327,19 @@ impl Replica {
             Msg::Offer { epoch, base, length, config, config_at } => {
                 self.on_offer(now, from, epoch, Install::new(from, base, length, config, config_at));
             }
-            Msg::Need { epoch } => self.on_need(from, epoch),
+            Msg::Need { epoch, above } => self.on_need(from, epoch, above),
             Msg::Want { .. } => {} // The order stage reads the snapshot for it.
             Msg::Part { epoch, index, offset, bytes } => {
                 self.on_part(now, from, epoch, index, offset, &bytes)
             }
             Msg::Ask { index } => self.on_ask(from, index),
             Msg::Have { batch } => self.on_have(now, voice, batch),
-            Msg::ReadIndex { epoch, id } => self.on_read_index(voice, epoch, id),
+            Msg::ReadIndex { epoch, id } => self.on_read_index(now, voice, epoch, id),
             Msg::ReadIndexed { epoch, id, index } => self.on_read_indexed(epoch, id, index),
-            Msg::Alive { epoch, probe } => self.on_alive(now, from, epoch, probe),
+            Msg::Alive { epoch, probe, binds } => {
+                self.bound_by(from, binds);
+                self.on_alive(now, from, epoch, probe);
+            }
             Msg::TakeOver { epoch } => self.on_take_over(now, from, epoch),
             Msg::Forward { .. }
             | Msg::Touches { .. }
@@ -335,7 +354,9 @@ impl Replica {
 
     /// Time has passed. Call it at `deadline` at the latest.
     pub fn on_tick(&mut self, now: Nanos) {
+        self.pass_time(now);
         match &self.state {
+            State::Leader(reign) if self.options.timing.lease && now < reign.tick_at => {}
             State::Leader(_) => self.tick_leader(now),
             _ if now >= self.patience => self.lose_patience(now),
             _ => {}
@@ -345,8 +366,8 @@ impl Replica {
 
     pub fn deadline(&self) -> Nanos {
         match &self.state {
-            State::Leader(reign) => reign.tick_at,
-            _ => self.patience,
+            State::Leader(reign) => reign.tick_at.min(self.lease_deadline()),
+            _ => self.patience.min(self.heard_deadline()),
         }
     }
 
@@ -433,6 +454,7 @@ impl Replica {
     /// Heard from the living leader.
     pub(super) fn hear_leader(&mut self, now: Nanos) {
         self.heard = now;
+        self.listen(now);
         self.hinted = None;
         self.be_patient(now);
         // A question or its answer went down with a connection, and the leader is the same: nothing else would tell.
@@ -495,7 +517,8 @@ impl Replica {
         self.meet_peers(now);
         if matches!(self.state, State::Leader(_)) {
             self.try_commit(now);
-            self.confirm_reads();
+            self.renew_lease(now);
+            self.confirm_reads(now);
         }
         if self.marks_dirty && !self.restarting() {
             self.marks_dirty = false;

@@ -33,6 +33,7 @@ impl Replica {
     /// The log has no spare segment, or has one again. A follower that appended on would have to stop.
     pub fn on_full(&mut self, now: Nanos, full: bool) {
         self.full = full;
+        self.refusing = self.refusing.filter(|_| full);
         if !full {
             self.point_out();
         }

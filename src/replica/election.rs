@@ -77,6 +77,10 @@ impl Replica {
     /// No leader for too long: look for one, perhaps here.
     pub(super) fn lose_patience(&mut self, now: Nanos) {
         self.be_patient(now);
+        if let Some(until) = self.bound_until(now) {
+            self.patience = until; // A leader that may still answer by its clock is waited out, gone or not.
+            return;
+        }
         if !self.may_stand() || self.cutting.is_some() || self.loading() {
             return; // Whoever may not vote, or is about to get another log or state, does not stand.
         }
@@ -131,6 +135,7 @@ impl Replica {
             && epoch > self.promised
             && self.is_enough(claim)
             && !self.leader_lives(now)
+            && self.bound_until(now).is_none()
             && yields;
         if granted && matches!(self.state, State::Asking(_)) {
             self.follow(now, None);
@@ -217,7 +222,7 @@ impl Replica {
             return; // Whoever had this id before may have voted already.
         }
         if epoch > self.promised {
-            if self.leader_lives(now) && !transfer {
+            if (self.leader_lives(now) || self.bound_until(now).is_some()) && !transfer {
                 return; // A living leader is not deposed by one that cannot hear it.
             }
             self.raise(now, epoch);

@@ -53,11 +53,12 @@ impl Replica {
         }
         // Also where an install has come to a stand: its snapshot may be gone by now.
         if self.stateless && !self.installing(now) {
-            self.say(from, Msg::Need { epoch });
+            self.say(from, Msg::Need { epoch, above: Index(0) });
         }
         if self.cutting.is_some() || self.installing(now) {
             // When that is over, `point_out` says where to go on.
-            return self.say(from, Msg::Alive { epoch, probe });
+            let binds = self.binds();
+            return self.say(from, Msg::Alive { epoch, probe, binds });
         }
         self.probe = self.probe.max(probe);
         self.recycle = self.recycle.max(recycle);
@@ -69,6 +70,7 @@ impl Replica {
         for batch in batches {
             let makes_room = batch.has(flag::OPEN) || batch.has(flag::SNAPSHOT);
             if self.full && !makes_room && batch.index() > self.log.last() {
+                self.wait_for_room(now, from);
                 break; // It will be sent again; until a snapshot has made room the rest of the log must do.
             }
             if !self.take_batch(batch) {
@@ -80,6 +82,16 @@ impl Replica {
         self.raise_commit(commit.min(sure));
         if answer {
             self.answer_append();
+        }
+    }
+
+    /// A full log, and the snapshot that would make room lies behind what does not fit into it (the last one was lost
+    /// to a full disk): after a while a peer's is asked for, which takes the whole log's place.
+    fn wait_for_room(&mut self, now: Nanos, leader: NodeId) {
+        let since = *self.refusing.get_or_insert(now);
+        if now.since(since) > Nanos(4 * self.options.timing.patience.0) {
+            self.refusing = Some(now);
+            self.say(leader, Msg::Need { epoch: self.promised, above: self.commit });
         }
     }
 
@@ -150,7 +162,8 @@ impl Replica {
         let (epoch, probe, received) = (self.promised, self.probe, sound);
         let durable = self.durable.min(received);
         let snapshot = self.snapshots.last().map_or(Index(0), |base| base.index);
-        self.say(leader, Msg::Appended { epoch, probe, received, durable, snapshot });
+        let binds = self.binds();
+        self.say(leader, Msg::Appended { epoch, probe, received, durable, snapshot, binds });
     }
 
     /// More is durable here: an acknowledgement if another leads, a count of its own if this node does.

@@ -165,11 +165,13 @@ impl Replica {
     }
 
     /// A follower without a state of its own.
-    pub(super) fn on_need(&mut self, from: NodeId, epoch: Epoch) {
+    pub(super) fn on_need(&mut self, from: NodeId, epoch: Epoch, above: Index) {
         // One that a majority will have when the follower has it, for its log may go then. Without counting the
         // follower itself two of three that lost their copies would wait for each other for ever.
         let upto = self.saved_by_majority(Some(from));
         let newest = self.snapshots.iter().rev().find(|own| own.index <= upto).copied();
+        let newest = newest.filter(|newest| newest.index > above);
+        self.snapshot_wanted |= newest.is_none() && above.0 > 0 && self.is_leader();
         let Some(newest) = newest else { return }; // It asks again.
         if self.is_leader()
             && epoch == self.promised

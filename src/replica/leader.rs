@@ -7,6 +7,7 @@ use crate::base::{Epoch, Index, Nanos, NodeId, Voice};
 use crate::journal::{Builder, flag};
 use crate::pipeline::parcel::StoreIn;
 use crate::replica::core::{Effect, Replica, State};
+use crate::replica::lease::Lease;
 use crate::replica::member::config_batch;
 use crate::replica::peer::Mode;
 use crate::replica::{Config, Member, Msg};
@@ -24,9 +25,10 @@ pub(super) struct Reign {
     ticks: Nanos,
     since: Nanos,
     /// Number of the last probe. A read waits for a quorum to answer a probe sent after it came.
-    probe: u64,
+    pub(super) probe: u64,
     /// It has left with some append: a later read needs a later one.
-    probe_left: bool,
+    pub(super) probe_left: bool,
+    pub(super) lease: Lease,
     pub reads: VecDeque<Read>,
     /// Reads that came before the opening batch was committed.
     pub early: Vec<(Voice, u64)>,
@@ -44,9 +46,15 @@ pub(super) struct Read {
     pub id: u64,
     probe: u64,
     index: Index,
+    /// This node's clock when it was taken in.
+    since: Nanos,
 }
 
 impl Read {
+    pub fn since(&self) -> Nanos {
+        self.since
+    }
+
     pub fn index(&self) -> Index {
         self.index
     }
@@ -87,6 +95,7 @@ impl Replica {
             since: now,
             probe: 1,
             probe_left: false,
+            lease: Lease::default(),
             reads: VecDeque::new(),
             early: Vec::new(),
             heir: None,
@@ -123,6 +132,7 @@ impl Replica {
         }
         let batch = self.seal(body, flags, wall_ms, self.cluster_time(now));
         let index = batch.index();
+        self.snapshot_wanted &= flags & flag::SNAPSHOT == 0;
         self.append(batch);
         self.tidy(now);
         Ok(index)
@@ -139,7 +149,9 @@ impl Replica {
         if !config.follows(self.config()) {
             return Err(Refusal::TwoAtOnce);
         }
-        self.propose(now, wall_ms, config_batch(config), flag::CONFIG)
+        let index = self.propose(now, wall_ms, config_batch(config), flag::CONFIG)?;
+        self.end_lease(false); // Others may elect from now on.
+        Ok(index)
     }
 
     /// Hands leadership to `heir` once its log is complete. Nothing is proposed meanwhile.
@@ -277,7 +289,7 @@ impl Replica {
             self.raise_commit(target);
             let State::Leader(reign) = &mut self.state else { return };
             for (from, id) in std::mem::take(&mut reign.early) {
-                self.take_read(from, id);
+                self.take_read(now, from, id);
             }
             if self.log.config_at() <= self.commit && !self.config().is_voter(self.voice()) {
                 // Removed, and the removal is decided: the others go on.
@@ -292,7 +304,7 @@ impl Replica {
     /// A linearizable read of this node: answered by `ReadReady` or `ReadFailed`.
     pub fn read(&mut self, now: Nanos, id: u64) {
         match self.leader() {
-            Some(leader) if leader == self.options.me => self.take_read(self.voice(), id),
+            Some(leader) if leader == self.options.me => self.take_read(now, self.voice(), id),
             Some(leader) => {
                 self.asked.push_back((id, now));
                 let epoch = self.promised;
@@ -303,13 +315,13 @@ impl Replica {
         self.tidy(now);
     }
 
-    pub(super) fn on_read_index(&mut self, from: Voice, epoch: Epoch, id: u64) {
+    pub(super) fn on_read_index(&mut self, now: Nanos, from: Voice, epoch: Epoch, id: u64) {
         if epoch == self.promised && self.is_leader() {
-            self.take_read(from, id);
+            self.take_read(now, from, id);
         } // Otherwise it finds out by itself: it will hear of the new epoch.
     }
 
-    fn take_read(&mut self, from: Voice, id: u64) {
+    fn take_read(&mut self, now: Nanos, from: Voice, id: u64) {
         let commit = self.commit;
         let State::Leader(reign) = &mut self.state else { return };
         if commit < reign.start && !planted::is(Bug::ReadBeforeOpen) {
@@ -320,10 +332,11 @@ impl Replica {
             reign.probe += 1;
             reign.probe_left = false;
         }
-        reign.reads.push_back(Read { from, id, probe: reign.probe, index: commit });
+        reign.reads.push_back(Read { from, id, probe: reign.probe, index: commit, since: now });
     }
 
-    pub(super) fn confirm_reads(&mut self) {
+    pub(super) fn confirm_reads(&mut self, now: Nanos) {
+        let leased = self.has_lease(now);
         let State::Leader(reign) = &mut self.state else { return };
         if reign.reads.is_empty() {
             return;
@@ -338,17 +351,22 @@ impl Replica {
             };
             self.log.config().quorum_index(acked).0
         };
-        let (mut ready, mut asker) = (Vec::new(), (self.voice(), confirmed(self.voice())));
+        let (mut ready, mut by_clock) = (Vec::new(), 0);
+        let mut asker = (self.voice(), confirmed(self.voice()));
         reads.retain(|read| {
             if asker.0 != read.from {
                 asker = (read.from, confirmed(read.from));
             }
-            let sure = read.probe <= asker.1 || planted::is(Bug::ReadWithoutQuorum);
+            // By the lease: as of a look at the clock that came after the read.
+            let leased = leased && now > read.since;
+            let sure = read.probe <= asker.1 || leased || planted::is(Bug::ReadWithoutQuorum);
+            by_clock += leased as u64;
             if sure {
                 ready.push(*read);
             }
             !sure
         });
+        self.counts.leased += by_clock;
         for read in ready {
             self.out.push(if read.from.id == me {
                 Effect::ReadReady { id: read.id, index: read.index }
@@ -399,6 +417,7 @@ impl Replica {
             return self.follow(now, None);
         }
         reign.tick_at = now.plus(Nanos(timing.heartbeat.0 / 2));
+        reign.age_lease(timing.lease);
         if reign.heir.is_some_and(|(_, until)| now >= until) {
             reign.heir = None;
         }
@@ -427,6 +446,7 @@ impl Replica {
     pub(super) fn broadcast(&mut self, now: Nanos) {
         let heartbeat = self.options.timing.heartbeat;
         let last = self.log.last();
+        let leased = self.has_lease(now);
         for place in 0..self.peers.len() {
             if !self.peers[place].link {
                 continue;
@@ -440,7 +460,7 @@ impl Replica {
             let probe = reign.probe;
             let peer = &self.peers[place];
             let due = now.since(peer.sent_at) >= heartbeat || peer.sent_at == Nanos(0);
-            let wants_probe = peer.probe_sent < probe && !self.peers_confirmed(probe);
+            let wants_probe = peer.probe_sent < probe && !self.peers_confirmed(probe) && !leased;
             match peer.mode {
                 Mode::Streaming => {
                     while self.peers[place].next <= last && self.send_batches(now, place, due || wants_probe)
@@ -514,6 +534,7 @@ impl Replica {
         let State::Leader(reign) = &mut self.state else { return };
         let probe = reign.probe;
         reign.probe_left = true;
+        self.note_probe(now);
         let to = self.peers[place].id;
         let prev = self.peers[place].next.prev().max(self.log.base().index);
         let prev_epoch = self.log.epoch(prev).expect("a leader's log has no unknown slots");
@@ -548,6 +569,7 @@ impl Replica {
         if self.peers.iter().any(|peer| peer.id == heir && peer.matched == last && peer.link) {
             // Said once; if it fails, `until` brings the reign back to work.
             reign.heir = Some((NodeId(0), until.min(now.plus(self.options.timing.patience))));
+            self.end_lease(true); // Whoever is told may stand late, with everybody's leave.
             self.say(heir, Msg::TakeOver { epoch });
         }
     }

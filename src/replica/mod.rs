@@ -15,6 +15,7 @@ mod follower;
 mod install;
 mod invariants;
 mod leader;
+mod lease;
 pub mod log;
 mod member;
 mod msg;

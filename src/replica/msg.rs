@@ -65,13 +65,15 @@ pub enum Msg {
         answer: bool,
         batches: Vec<Batch>,
     },
-    /// `received`: my log equals yours up to here. `durable`: and is on my disk up to here.
+    /// `received`: my log equals yours up to here. `durable`: and is on my disk up to here. `binds`: for so many
+    /// milliseconds from when I heard that probe I help nobody else to lead (see `lease`).
     Appended {
         epoch: Epoch,
         probe: u64,
         received: Index,
         durable: Index,
         snapshot: Index,
+        binds: u32,
     },
     /// My log does not have your `prev`. Try at or below `hint`, of epoch `hint_epoch` here.
     Mismatch {
@@ -121,14 +123,17 @@ pub enum Msg {
     TakeOver {
         epoch: Epoch,
     },
-    /// My own snapshot is damaged: offer me your newest, even if your log reaches further back.
+    /// Offer me your newest snapshot, even if your log reaches further back: my own is damaged, or my log is full and
+    /// only one `above` this place helps me.
     Need {
         epoch: Epoch,
+        above: Index,
     },
     /// Busy with my own disk, but alive, and yours.
     Alive {
         epoch: Epoch,
         probe: u64,
+        binds: u32,
     },
     /// Commands of the sender's edges, a whole intake parcel. Sent for one epoch only: within it, over one
     /// link, parcels of an origin arrive without a gap.
@@ -270,8 +275,8 @@ impl Msg {
                 w.u8(5).u64(epoch.0).u64(*probe).u64(commit.0).u64(prev.0).u64(prev_epoch.0);
                 w.u128(prev_chain.0).u64(recycle.0).u8(*answer as u8)
             }
-            Msg::Appended { epoch, probe, received, durable, snapshot } => {
-                w.u8(6).u64(epoch.0).u64(*probe).u64(received.0).u64(durable.0).u64(snapshot.0)
+            Msg::Appended { epoch, probe, received, durable, snapshot, binds } => {
+                w.u8(6).u64(epoch.0).u64(*probe).u64(received.0).u64(durable.0).u64(snapshot.0).u32(*binds)
             }
             Msg::Mismatch { epoch, probe, hint, hint_epoch } => {
                 w.u8(7).u64(epoch.0).u64(*probe).u64(hint.0).u64(hint_epoch.0)
@@ -301,8 +306,8 @@ impl Msg {
             Msg::Gone { ids } => w.u8(18).ids(ids),
             Msg::Digest { index, digest } => w.u8(19).u64(index.0).u128(*digest),
             Msg::Leaving => w.u8(20),
-            Msg::Need { epoch } => w.u8(22).u64(epoch.0),
-            Msg::Alive { epoch, probe } => w.u8(21).u64(epoch.0).u64(*probe),
+            Msg::Need { epoch, above } => w.u8(22).u64(epoch.0).u64(above.0),
+            Msg::Alive { epoch, probe, binds } => w.u8(21).u64(epoch.0).u64(*probe).u32(*binds),
         };
         let fixed = (out.len() - start - 12) as u32;
         for batch in batches {
@@ -366,6 +371,7 @@ impl Msg {
                 received: r.index()?,
                 durable: r.index()?,
                 snapshot: r.index()?,
+                binds: r.u32()?,
             },
             7 => {
                 Msg::Mismatch { epoch: r.epoch()?, probe: r.u64()?, hint: r.index()?, hint_epoch: r.epoch()? }
@@ -399,8 +405,8 @@ impl Msg {
             18 => Msg::Gone { ids: r.ids()? },
             19 => Msg::Digest { index: r.index()?, digest: r.u128()? },
             20 => Msg::Leaving,
-            22 => Msg::Need { epoch: r.epoch()? },
-            21 => Msg::Alive { epoch: r.epoch()?, probe: r.u64()? },
+            22 => Msg::Need { epoch: r.epoch()?, above: r.index()? },
+            21 => Msg::Alive { epoch: r.epoch()?, probe: r.u64()?, binds: r.u32()? },
             _ => return None,
         };
         (r.0.is_empty() && batches.is_empty()).then_some(msg)
@@ -441,7 +447,7 @@ pub struct Hello {
 /// The ip is a v6 one, or a v4 one mapped into it; port 0 stands for none.
 pub const HELLO: usize = 92;
 const HELLO_MAGIC: &[u8; 8] = b"quorate1";
-const HELLO_VERSION: [u8; 2] = [2, 0];
+const HELLO_VERSION: [u8; 2] = [3, 0];
 
 impl Hello {
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -541,7 +547,7 @@ mod tests {
             },
             Msg::Touches { ids: vec![(1, 2), (3, 4)] },
             Msg::Digest { index: Index(5), digest: 1 << 100 },
-            Msg::Alive { epoch: Epoch(3), probe: 4 },
+            Msg::Alive { epoch: Epoch(3), probe: 4, binds: 900 },
             Msg::Leaving,
         ]
     }

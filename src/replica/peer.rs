@@ -35,6 +35,8 @@ pub(super) struct Peer {
     /// Highest probe sent, and answered.
     pub probe_sent: u64,
     pub probe_acked: u64,
+    /// For how long its answers bind it.
+    pub binds: u32,
     /// The commit point last told.
     pub commit_sent: Index,
     /// Its newest verified snapshot.
@@ -61,6 +63,7 @@ impl Peer {
             matched: Index(0),
             probe_sent: 0,
             probe_acked: 0,
+            binds: 0,
             commit_sent: Index(0),
             snapshot: Index(0),
             sent_at: Nanos(0),
@@ -163,6 +166,7 @@ impl Replica {
 
     /// The connection is gone. `refused`: the node's machine answers, its process does not.
     pub fn on_link_down(&mut self, now: Nanos, id: NodeId, refused: bool) {
+        self.pass_time(now);
         self.links.retain(|&up| up != id);
         if let Some(peer) = self.peer_mut(id) {
             peer.link = false;

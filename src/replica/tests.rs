@@ -1,6 +1,8 @@
 //! A few replicas that talk at once and whose disks answer at once: the shape of things. Faults are the
 //! simulator's.
 
+mod disks;
+mod lease;
 mod members;
 mod unknown;
 
@@ -585,24 +587,9 @@ fn a_joiner_that_leads_commits() {
     let end = twin.last();
     twin.on_durable(Nanos(4), end);
     for &from in &others {
-        let said = Msg::Appended { epoch, probe: 1, received: end, durable: end, snapshot: Index(0) };
+        let said =
+            Msg::Appended { epoch, probe: 1, received: end, durable: end, snapshot: Index(0), binds: 0 };
         twin.on_message(Nanos(5), from, said);
     }
     assert_eq!(twin.commit(), end);
-}
-
-/// Seed 137: with its memory full a node let go of what it had read for a peer before that peer asked again, and
-/// three nodes with a damaged batch each waited for one another for ever.
-#[test]
-fn a_batch_that_a_peer_asks_for_goes_out_when_the_disk_has_read_it() {
-    let (mut node, batches) = damaged(&[], &[]);
-    node.on_message(Nanos(1), FIRST, Msg::Ask { index: Index(5) });
-    let fetched = |effect: &Effect| matches!(effect, Effect::Store(StoreIn::Fetch { from: Index(5), .. }));
-    assert!(node.poll_effects().any(|effect| fetched(&effect)));
-    node.on_fetched(Nanos(2), 1, &batches[4..5]);
-    node.evict(Index(9));
-    let sent = |effect: &Effect| matches!(effect, Effect::Send { to: NodeId(1), msg: Msg::Have { batch } } if batch.index() == Index(5));
-    assert!(node.poll_effects().any(|effect| sent(&effect)));
-    node.on_fetched(Nanos(3), 1, &batches[4..5]);
-    assert!(!node.poll_effects().any(|effect| sent(&effect)), "nobody asked for it twice");
 }

@@ -53,6 +53,11 @@ impl Replica {
         matches!(self.state, State::Leader(_))
     }
 
+    /// A follower waits for a snapshot that is not made yet.
+    pub fn is_snapshot_wanted(&self) -> bool {
+        self.snapshot_wanted
+    }
+
     /// The epoch this node leads and has committed in: it may answer for the cluster.
     pub fn leads(&self) -> Option<Epoch> {
         match &self.state {

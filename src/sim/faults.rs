@@ -52,6 +52,8 @@ kinds! {
     Swizzle,
     /// The links of a living leader are closed.
     CloseLeaderLinks,
+    /// They are, and something on its machine refuses new ones in its stead: it looks dead, and lives.
+    Reject,
     /// Every link breaks, several times: everything is sent again.
     Storm,
     /// Bits at rest change: header zone, body, padding, superblock copy, snapshot.
@@ -107,6 +109,8 @@ pub struct Swarm {
     pub weather: Weather,
     pub heartbeat_ms: u64,
     pub patience_ms: u64,
+    /// Reads by the leader's clock.
+    pub lease: bool,
     pub batch_bytes: usize,
     pub in_flight: u64,
     pub snapshot_bytes: u64,
@@ -190,6 +194,7 @@ impl Swarm {
             faults: rng.between(10, 25),
             puts_back: voters > 1 && rng.chance(0.1),
             is_doomed: rng.chance(0.1),
+            lease: rng.chance(0.3),
             kinds,
         }
     }

@@ -12,6 +12,7 @@ use crate::pipeline::parcel::{EdgeIn, Intake, ReadItem, Reads};
 use crate::pipeline::ports::{Conn, Disk, DiskEvent, Door, File, Net, NetEvent};
 use crate::pipeline::station::Ports;
 use crate::realms::register;
+use crate::replica::Replica;
 use crate::sim::check::Ask;
 use crate::sim::clients::{Desk, Request, Ticket};
 use crate::sim::disk::VirtualDisk;
@@ -150,6 +151,7 @@ pub fn tuning(swarm: &Swarm, seed: u64) -> Tuning {
     let mut tuning = Tuning { seed, ..Tuning::default() };
     tuning.timing.heartbeat = Nanos::from_millis(swarm.heartbeat_ms);
     tuning.timing.patience = Nanos::from_millis(swarm.patience_ms);
+    tuning.timing.lease = swarm.lease;
     tuning.order.batch_bytes = swarm.batch_bytes;
     tuning.order.in_flight = swarm.in_flight;
     tuning.order.snapshot_bytes = swarm.snapshot_bytes;
@@ -181,6 +183,10 @@ impl Machine {
             sight: Sight::default(),
             wanted: true,
         }
+    }
+
+    pub fn replica(&self) -> Option<&Replica> {
+        self.process.as_ref().map(|process| process.core.order.replica())
     }
 
     /// Opens the directory and wires the stages. What recovery found comes back.

@@ -15,6 +15,10 @@ use crate::sim::world::{Event, World};
 pub enum Undo {
     /// These links are whole again.
     Links(Vec<(NodeId, NodeId)>),
+    /// Dials to the node that lives are answered by itself again.
+    Reject,
+    /// The end of everybody's reach to this node.
+    Reach(NodeId),
     Speed(NodeId),
     Disk(NodeId),
     Clock(NodeId),
@@ -94,6 +98,11 @@ impl World {
             }
             Fault::Swizzle => self.swizzle(&running, long),
             Fault::CloseLeaderLinks => self.break_links(&[leader]),
+            Fault::Reject => {
+                self.net.rejects = Some(leader);
+                self.break_links(&[leader]);
+                self.schedule(long, Event::Undo(Undo::Reject));
+            }
             Fault::Storm => self.undo(Undo::Storm(5)),
             Fault::Rot | Fault::BadSector | Fault::Rollback => self.damage(node, fault, long),
             Fault::DeadDisk => {
@@ -119,7 +128,12 @@ impl World {
                 self.schedule(long, Event::Undo(Undo::Clock(node)));
                 self.wake(node, Nanos(0));
             }
-            Fault::Transfer => self.ask(leader, Ask::Transfer(None)),
+            Fault::Transfer => {
+                self.ask(leader, Ask::Transfer(None));
+                // Perhaps it never hears what has become of it.
+                let soon = Nanos(1000 * self.dice.between(1, 20_000));
+                self.schedule(soon, Event::Undo(Undo::Reach(leader)));
+            }
             Fault::Snapshot => self.ask(leader, Ask::Snapshot),
             Fault::Members => self.plan_change(),
             Fault::Wipe => self.replace_disk(),
@@ -143,6 +157,13 @@ impl World {
             Undo::Links(links) => {
                 for (a, b) in links {
                     self.net.set_cut(a, b, false);
+                }
+            }
+            Undo::Reject => self.net.rejects = None,
+            Undo::Reach(node) => {
+                if self.phase == Phase::Storm && self.dice.chance(0.5) {
+                    let long = Nanos::from_millis(self.dice.between(1, 2 * self.swarm.patience_ms));
+                    self.cut_off(&[node], long);
                 }
             }
             Undo::Speed(node) => self.machine(node).slowness = 1,

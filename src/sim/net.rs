@@ -136,6 +136,8 @@ pub struct VirtualNet {
     by_conn: BTreeMap<(NodeId, Conn), (u64, usize)>,
     links: BTreeMap<(NodeId, NodeId), Link>,
     ports: BTreeMap<NodeId, Port>,
+    /// Dials to this node are refused, although it lives.
+    pub rejects: Option<NodeId>,
     next: u64,
     rng: Rng,
     pub weather: Weather,
@@ -166,6 +168,7 @@ impl VirtualNet {
             by_conn: BTreeMap::new(),
             links: BTreeMap::new(),
             ports: BTreeMap::new(),
+            rejects: None,
             next: 0,
             rng,
             weather: Weather::default(),
@@ -440,7 +443,7 @@ impl VirtualNet {
             return None;
         }
         let back = self.now.plus(self.delay());
-        if !up {
+        if !up || self.rejects == Some(target) {
             self.mishaps.refused += 1;
             self.outbox.push((back, NetWork::Refuse { from, token, why: Ended::Refused, life }));
             return None;

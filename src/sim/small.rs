@@ -100,7 +100,7 @@ struct Small {
     wiping: bool,
 }
 
-const TIMING: Timing = Timing { heartbeat: Nanos(100), patience: Nanos(1_000) };
+const TIMING: Timing = Timing { heartbeat: Nanos(100), patience: Nanos(1_000), lease: false };
 
 fn options(me: usize) -> Options {
     Options {

@@ -47,6 +47,7 @@ tally! {
     member_changes,
     /// Reads whose leader changed before they were confirmed.
     read_races,
+    reads_by_clock,
     refused_frames,
     torn_writes,
     lost_writes,
@@ -84,13 +85,14 @@ impl Tally {
         self.refetched_snapshots += counts.refetches;
         self.member_changes += counts.configs;
         self.read_races += counts.reads_refused;
+        self.reads_by_clock += counts.leased;
         self.hints += counts.hints;
         self.resends += counts.resends;
         self.refused_frames += core.peers.counters().malformed.read();
     }
 
     /// What must have happened at least once over a few hundred seeds.
-    pub fn required(&self) -> [(&'static str, u64); 16] {
+    pub fn required(&self) -> [(&'static str, u64); 17] {
         [
             ("elections", self.elections),
             ("truncations", self.truncations),
@@ -105,6 +107,7 @@ impl Tally {
             ("log wraps", self.wraps),
             ("member changes", self.member_changes),
             ("read-index races", self.read_races),
+            ("reads answered by the lease", self.reads_by_clock),
             ("crashes in recovery", self.crashes_in_recovery),
             ("whole disks put back", self.disks_put_back),
             ("batches of which all copies were lost", self.all_copies_lost),

@@ -502,6 +502,16 @@ impl World {
         }
     }
 
+    /// A leader whose lease stands while this node has committed in a later epoch.
+    fn reads_alone_beside(&self, node: NodeId) -> Option<NodeId> {
+        let epoch = self.machines[usize::from(node.0) - 1].replica()?.leads()?;
+        let alone = |machine: &&Machine| {
+            let now = machine.clock.local(self.now);
+            machine.replica().is_some_and(|other| other.promised() < epoch && other.has_lease(now))
+        };
+        self.machines.iter().find(alone).map(|machine| machine.id)
+    }
+
     /// Holds the node's state against what must be true.
     fn judge(&mut self, node: NodeId) {
         let machines = &self.machines;
@@ -517,6 +527,10 @@ impl World {
         if let Some(clash) = &machine.disk.clash {
             return self
                 .fail(format!("7: node {node} writes to {clash} while an earlier write to it is in flight"));
+        }
+        if let Some(other) = self.reads_alone_beside(node) {
+            return self
+                .fail(format!("9: node {node} leads, and node {other} may still answer reads by its clock"));
         }
         let Some(why) = process.core.order.halted().map(str::to_owned) else { return };
         self.say(|| format!("node {node} halts: {why}"));

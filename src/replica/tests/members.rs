@@ -106,7 +106,7 @@ fn acknowledgements_and_answers_of_a_stranger_count_for_nothing() {
     world.settle();
     let (now, epoch) = (world.now, world.node(leader).promised());
     let snapshot = Index(0);
-    let acked = |probe| Msg::Appended { epoch, probe, received: index, durable: index, snapshot };
+    let acked = |probe| Msg::Appended { epoch, probe, received: index, durable: index, snapshot, binds: 0 };
     world.node(leader).read(now, 7);
     world.node(leader).flush(now);
     let stranger = Voice { id: others[0], incarnation: OTHER };
@@ -159,7 +159,7 @@ fn an_old_copy_of_a_disk_is_refused() {
         world.propose(leader);
         world.settle();
         let (received, durable) = (commit.next(), commit.next());
-        let msg = Msg::Appended { epoch, probe: 1, received, durable, snapshot: Index(0) };
+        let msg = Msg::Appended { epoch, probe: 1, received, durable, snapshot: Index(0), binds: 0 };
         world.node(leader).on_message(now, voice, msg);
         assert_eq!(world.node(leader).commit(), commit, "it was refused and counts all the same");
         world.cut.clear();
