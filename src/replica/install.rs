@@ -152,8 +152,15 @@ impl Replica {
 
     /// Leader: this follower lacks what the log no longer has.
     pub(super) fn offer_snapshot(&mut self, place: usize) {
-        let base = self.log.base();
-        self.offer(place, base);
+        let (base, upto) = (self.log.base(), self.saved_by_majority(Some(self.peers[place].id)));
+        let newest = self.snapshots.iter().rev().find(|own| own.index <= upto && own.index >= base.index);
+        self.offer(place, newest.copied().unwrap_or(base));
+    }
+
+    /// A peer asked for this snapshot, and this disk cannot read it. Another one must be made.
+    pub fn on_unreadable_snapshot(&mut self, index: Index) {
+        self.snapshots.retain(|own| own.index != index);
+        self.snapshot_wanted |= self.is_leader();
     }
 
     fn offer(&mut self, place: usize, base: Base) {

@@ -463,11 +463,11 @@ fn what_was_lost_after_it_was_verified_is_wanted_again() {
     node.on_damage(Nanos(4), Index(5));
     assert_eq!(node.log().first_unknown(), Some(Index(5)));
     let effects = append_from_leader(&mut node, &batches[3..4]);
-    let received = effects.iter().filter_map(|effect| match effect {
+    let mut received = effects.iter().filter_map(|effect| match effect {
         Effect::Send { msg: Msg::Appended { received, .. }, .. } => Some(*received),
         _ => None,
     });
-    assert_eq!(received.last(), Some(Index(4)));
+    assert_eq!(received.next_back(), Some(Index(4)));
 }
 
 /// Found by reading: a slot of which nothing was left was cut off and appended again. In between, this node denied

@@ -48,6 +48,8 @@ tally! {
     /// Reads whose leader changed before they were confirmed.
     read_races,
     reads_by_clock,
+    /// Histories whose search for an order was given up; by their revisions they are in order.
+    searches_given_up,
     refused_frames,
     torn_writes,
     lost_writes,
@@ -136,6 +138,7 @@ impl fmt::Display for Tally {
             ("batches sent again", self.resends),
             ("requests sent again by clients", self.resent),
             ("worlds that ended without a copy of an undecided batch", self.dead_ends),
+            ("searches given up", self.searches_given_up),
             ("events", self.events),
         ];
         for (name, count) in rest {

@@ -365,8 +365,8 @@ impl Order {
             Msg::Gone { ids } => self.tell_edges(|| EdgeOut::Gone(ids.clone())),
             Msg::Digest { index, digest } => self.compare(from, index, digest),
             Msg::Want { epoch, index, offset } if epoch == self.replica.promised() => {
-                if let Some(&length) = self.lengths.get(&index) {
-                    let len = PART.min(length.saturating_sub(offset) as usize);
+                if let Some(&length) = self.lengths.get(&index).filter(|&&length| offset < length) {
+                    let len = PART.min((length - offset) as usize);
                     let ticket = u64::from(from.0);
                     self.lanes.store.0.post(StoreIn::SnapshotRead { ticket, index, offset, len });
                 }
@@ -407,6 +407,10 @@ impl Order {
                 }
                 StoreOut::SnapshotBytes { ticket: FOR_APPLY, index, offset, block } => {
                     self.lanes.apply.0.post(ApplyIn::SnapshotBytes { index, offset, block });
+                }
+                StoreOut::SnapshotBytes { ticket, index, offset, block } if block.is_empty() => {
+                    tracing::error!(%index, offset, peer = ticket, "this snapshot cannot be read for a peer");
+                    self.replica.on_unreadable_snapshot(index);
                 }
                 StoreOut::SnapshotBytes { ticket, index, offset, block } => {
                     let epoch = self.replica.promised();
