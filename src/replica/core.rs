@@ -250,7 +250,7 @@ impl Replica {
             links: Vec::new(),
             heard: Nanos(0),
             patience: Nanos(0),
-            listened: Heard::at_start(now),
+            listened: Heard::at_start(if options.timing.lease { now } else { Nanos(0) }),
             hinted: None,
             wanted: Vec::new(),
             asked: VecDeque::new(),

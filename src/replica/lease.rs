@@ -70,13 +70,15 @@ impl Replica {
 
     /// Time goes on: what was heard in an earlier round was heard before now.
     pub(super) fn pass_time(&mut self, now: Nanos) {
-        if self.listened.fresh && now > self.listened.at {
+        if self.options.timing.lease && self.listened.fresh && now > self.listened.at {
             self.listened = Heard { at: now, fresh: false };
         }
     }
 
     pub(super) fn listen(&mut self, now: Nanos) {
-        self.listened = Heard::new(now);
+        if self.options.timing.lease {
+            self.listened = Heard::new(now);
+        }
     }
 
     /// Until when this node may not stand, nor vote for anybody that its leader has not sent.
