@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every command in order, from the top of the repository.
-scripts/bench-native --secs 4 --rounds 3 --bin target/release
+scripts/bench-native --secs 4 --rounds 3 --bin target/release --out results/20261121-native
 quorate dev --nodes 3 --data DATA --port-offset 17000 &
 loadgen run --target native --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 1 --conns 1 --depth 1 --results results/20261121-native/runs/write-1x1/quorate-native/1
 loadgen run --target native --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 1 --conns 1 --depth 1 --reads 100 --read-mode local --results results/20261121-native/runs/read-local-1x1/quorate-native/1
@@ -76,13 +76,6 @@ loadgen run --target native --cluster DATA/cluster.json --secs 4 --warmup 1 --ce
 loadgen run --target native --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 32 --depth 32 --reads 100 --read-mode local --results results/20261121-native/runs/read-local-32x32/quorate-native/3
 loadgen run --target native --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 32 --depth 32 --batch 32 --results results/20261121-native/runs/write-32x32-batch32/quorate-native/3
 # quorate-native is stopped, DATA removed
-scripts/peers start zookeeper --data DATA --nodes 3
-loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 1 --depth 1 --results results/20261121-native/runs/write-1x1/zookeeper/3
-chrt -f 1 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 32 --depth 32 --rate 10000 --poisson --results results/20261121-native/runs/write-open-10k/zookeeper/3
-loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 32 --depth 32 --results results/20261121-native/runs/write-32x32/zookeeper/3
-loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 32 --depth 32 --reads 100 --read-mode local --results results/20261121-native/runs/read-local-32x32/zookeeper/3
-# zookeeper is stopped, DATA removed
-# zookeeper is stopped, DATA removed
 scripts/peers start zookeeper --data DATA --nodes 3
 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 1 --depth 1 --results results/20261121-native/runs/write-1x1/zookeeper/3
 chrt -f 1 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 32 --depth 32 --rate 10000 --poisson --results results/20261121-native/runs/write-open-10k/zookeeper/3

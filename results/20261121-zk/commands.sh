@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every command in order, from the top of the repository.
-scripts/bench-zk --secs 4 --rounds 3 --bin target/release
+scripts/bench-zk --secs 4 --rounds 3 --bin target/release --out results/20261121-zk
 quorate dev --nodes 3 --data DATA --port-offset 17000 &
 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 1 --conns 1 --depth 1 --results results/20261121-zk/runs/write-1x1/quorate-zk/1
 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 1 --conns 1 --depth 1 --reads 100 --results results/20261121-zk/runs/read-1x1/quorate-zk/1
@@ -50,6 +50,8 @@ loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceilin
 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 32 --depth 32 --results results/20261121-zk/runs/write-32x32/quorate-zk/3
 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 64 --depth 100 --results results/20261121-zk/runs/write-64x100/quorate-zk/3
 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --workload fanout --clients 10000 --results results/20261121-zk/runs/fanout/quorate-zk/3
+# quorate-zk is stopped, DATA removed
+quorate dev --nodes 3 --data DATA --port-offset 17000 &
 loadgen run --target zk --cluster DATA/cluster.json --secs 1 --warmup 0 --ceiling 0 --conns 32 --depth 32 --keys 1000000 --prefix /many/k --reads 100 --results results/20261121-zk/runs/memory/quorate-zk/3
 # quorate-zk is stopped, DATA removed
 scripts/peers start zookeeper --data DATA --nodes 3
@@ -61,9 +63,7 @@ loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceilin
 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 32 --depth 32 --results results/20261121-zk/runs/write-32x32/zookeeper/3
 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --conns 64 --depth 100 --results results/20261121-zk/runs/write-64x100/zookeeper/3
 loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --workload fanout --clients 10000 --results results/20261121-zk/runs/fanout/zookeeper/3
+# zookeeper is stopped, DATA removed
+scripts/peers start zookeeper --data DATA --nodes 3
 loadgen run --target zk --cluster DATA/cluster.json --secs 1 --warmup 0 --ceiling 0 --conns 32 --depth 32 --keys 1000000 --prefix /many/k --reads 100 --results results/20261121-zk/runs/memory/zookeeper/3
 # zookeeper is stopped, DATA removed
-quorate dev --nodes 3 --data DATA --port-offset 17000 &
-loadgen run --target zk --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 0 --workload fanout --clients 10000 --results results/20261121-zk/runs/fanout/quorate-zk/3
-loadgen run --target zk --cluster DATA/cluster.json --secs 1 --warmup 0 --ceiling 0 --conns 32 --depth 32 --keys 1000000 --prefix /many/k --reads 100 --results results/20261121-zk/runs/memory/quorate-zk/3
-# quorate-zk is stopped, DATA removed
