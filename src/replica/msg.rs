@@ -243,11 +243,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Length and its checksum, checksum of the fixed part, length of that.
+const HEADER: usize = 16;
+
 impl Msg {
     /// Appends one frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        out.extend_from_slice(&[0; 12]);
+        out.extend_from_slice(&[0; HEADER]);
         let mut batches: &[Batch] = &[];
         let w = &mut Writer(out);
         match self {
@@ -309,22 +312,26 @@ impl Msg {
             Msg::Need { epoch, above } => w.u8(22).u64(epoch.0).u64(above.0),
             Msg::Alive { epoch, probe, binds } => w.u8(21).u64(epoch.0).u64(*probe).u32(*binds),
         };
-        let fixed = (out.len() - start - 12) as u32;
+        let fixed = (out.len() - start - HEADER) as u32;
         for batch in batches {
             out.extend_from_slice(batch.block());
         }
-        let length = (out.len() - start - 4) as u32;
-        out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-        out[start + 8..start + 12].copy_from_slice(&fixed.to_le_bytes());
-        let crc = sum::crc32c(&out[start + 8..start + 12 + fixed as usize]);
-        out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+        let length = ((out.len() - start - 8) as u32).to_le_bytes();
+        out[start..start + 4].copy_from_slice(&length);
+        out[start + 4..start + 8].copy_from_slice(&sum::crc32c(&length).to_le_bytes());
+        out[start + 12..start + 16].copy_from_slice(&fixed.to_le_bytes());
+        let crc = sum::crc32c(&out[start + 12..start + HEADER + fixed as usize]);
+        out[start + 8..start + 12].copy_from_slice(&crc.to_le_bytes());
     }
 
     /// Takes one frame off the front. `Ok(None)`: wait for more. `Err`: hang up, for the reason given.
     pub fn take(input: &mut &[u8]) -> Result<Option<Msg>, &'static str> {
-        let Some((length, rest)) = input.split_first_chunk::<4>() else { return Ok(None) };
-        let length = u32::from_le_bytes(*length) as usize;
-        if !(9..=FRAME_MAX).contains(&length) {
+        let Some((start, rest)) = input.split_first_chunk::<8>() else { return Ok(None) };
+        let length = u32::from_le_bytes(start[..4].try_into().unwrap()) as usize;
+        // The length has a checksum of its own: with a wrong one this end would wait for megabytes that never come,
+        // and hear nothing of what does.
+        let sound = sum::crc32c(&start[..4]) == u32::from_le_bytes(start[4..].try_into().unwrap());
+        if !sound || !(9..=FRAME_MAX).contains(&length) {
             return Err("a peer frame of impossible length");
         }
         let Some((frame, tail)) = rest.split_at_checked(length) else { return Ok(None) };
@@ -447,7 +454,7 @@ pub struct Hello {
 /// The ip is a v6 one, or a v4 one mapped into it; port 0 stands for none.
 pub const HELLO: usize = 92;
 const HELLO_MAGIC: &[u8; 8] = b"quorate1";
-const HELLO_VERSION: [u8; 2] = [3, 0];
+const HELLO_VERSION: [u8; 2] = [4, 0];
 
 impl Hello {
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -570,7 +577,7 @@ mod tests {
         for msg in samples() {
             let mut bytes = Vec::new();
             msg.encode(&mut bytes);
-            for at in 4..bytes.len() {
+            for at in 0..bytes.len() {
                 let mut bad = bytes.clone();
                 bad[at] ^= 1 << rng.below(8);
                 assert!(Msg::take(&mut &bad[..]).is_err(), "{msg:?} byte {at}");
