@@ -265,7 +265,9 @@ impl Log {
         self.mend(index);
         let slot = self.slot_mut(index).expect("an unknown slot is in the log");
         slot.head = Some(*batch.head());
-        if batch.has(crate::journal::flag::CONFIG) && !self.configs.iter().any(|&(at, _)| at == index) {
+        // What the superblock knew of a later one is decided, and so is all before it: those are not looked at any more.
+        let counts = index > self.configs[0].0 && !self.configs.iter().any(|&(at, _)| at == index);
+        if batch.has(crate::journal::flag::CONFIG) && counts {
             self.configs.push((index, crate::replica::member::config_of(batch)));
             self.configs.sort_by_key(|&(at, _)| at);
         }
