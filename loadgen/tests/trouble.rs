@@ -1,38 +1,16 @@
 //! Whatever goes wrong is said in words, ends in the exit code that the README promises, and loses nothing that was
 //! measured.
 
+mod support;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
-
-struct Null(Child, String);
-
-impl Null {
-    fn start(protocol: &str) -> Null {
-        let mut child = Command::new(LOADGEN)
-            .args(["null", "--protocol", protocol, "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("loadgen starts");
-        let mut line = String::new();
-        let out = child.stdout.take().expect("piped");
-        BufReader::new(out).read_line(&mut line).expect("it says where it listens");
-        let address = line.trim().strip_prefix("listening on ").expect("the promised line").to_string();
-        Null(child, address)
-    }
-}
-
-impl Drop for Null {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use support::{LOADGEN, Null};
 
 fn command(target: &str, server: &str, flags: &str) -> Command {
     let mut command = Command::new(LOADGEN);

@@ -40,6 +40,16 @@ pub(super) struct Reign {
     stuck_since: Option<(Index, Nanos)>,
 }
 
+impl Reign {
+    /// What leaves from now on is told from the probes that have left.
+    pub(super) fn renumber_probe(&mut self) {
+        if self.probe_left {
+            self.probe += 1;
+            self.probe_left = false;
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Read {
     pub from: Voice,
@@ -328,9 +338,8 @@ impl Replica {
             return reign.early.push((from, id)); // What older epochs committed is not known for certain yet.
         }
         // One probe serves all reads that come before it leaves.
-        if reign.probe_left && !planted::is(Bug::CountEarlyProbes) {
-            reign.probe += 1;
-            reign.probe_left = false;
+        if !planted::is(Bug::CountEarlyProbes) {
+            reign.renumber_probe();
         }
         reign.reads.push_back(Read { from, id, probe: reign.probe, index: commit, since: now });
     }
@@ -417,7 +426,9 @@ impl Replica {
             return self.follow(now, None);
         }
         reign.tick_at = now.plus(Nanos(timing.heartbeat.0 / 2));
-        reign.age_lease(timing.lease);
+        if timing.lease {
+            reign.renumber_probe(); // Its answers renew the lease.
+        }
         if reign.heir.is_some_and(|(_, until)| now >= until) {
             reign.heir = None;
         }

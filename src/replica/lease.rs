@@ -18,7 +18,6 @@ use crate::base::planted::{self, Bug};
 use crate::base::{Index, Nanos, NodeId};
 use crate::replica::Member;
 use crate::replica::core::{Replica, State};
-use crate::replica::leader::Reign;
 
 /// One reign's lease.
 #[derive(Clone, Debug, Default)]
@@ -48,16 +47,6 @@ impl Heard {
         match planted::is(Bug::LeaseForgottenByRestart) {
             false => Heard::new(now),
             true => Heard { at: Nanos(0), fresh: false },
-        }
-    }
-}
-
-impl Reign {
-    /// A probe of a new number leaves with the next heartbeat.
-    pub(super) fn age_lease(&mut self, lease: bool) {
-        if lease && self.probe_left {
-            self.probe += 1;
-            self.probe_left = false;
         }
     }
 }
@@ -130,9 +119,6 @@ impl Replica {
             _ => self.config().quorum_index(answered).0,
         };
         let State::Leader(reign) = &mut self.state else { return };
-        if reign.lease.until <= now {
-            reign.lease.until = Nanos(0); // Lapsed: what waits for it goes the long way.
-        }
         while let Some(&(probe, at)) = reign.lease.left.front().filter(|(probe, _)| *probe <= newest) {
             let length = Nanos::from_millis(u64::from(shortest.get()) * 3 / 4);
             reign.lease.until = reign.lease.until.max(at.plus(length));
@@ -140,6 +126,9 @@ impl Replica {
                 break; // It may leave again; its first time is what counts.
             }
             reign.lease.left.pop_front();
+        }
+        if reign.lease.until <= now {
+            reign.lease.until = Nanos(0); // Lapsed: what waits for it goes the long way.
         }
     }
 
@@ -163,11 +152,7 @@ impl Replica {
         if let State::Leader(reign) = &mut self.state {
             let over = reign.lease.over || for_good && !planted::is(Bug::LeaseOutlivesTransfer);
             reign.lease = Lease { over, ..Lease::default() };
-            // A probe that has left may be answered yet, by whoever counted before.
-            if reign.probe_left {
-                reign.probe += 1;
-                reign.probe_left = false;
-            }
+            reign.renumber_probe(); // One that has left may be answered yet, by whoever counted before.
         }
     }
 
