@@ -28,6 +28,9 @@ pub struct Args {
     /// Moves every port.
     #[arg(long)]
     port_offset: Option<u16>,
+    /// Client connections of each node [default: what its configuration says]
+    #[arg(long)]
+    connections: Option<usize>,
 }
 
 #[derive(clap::Subcommand)]
@@ -58,7 +61,7 @@ pub fn run(args: Args) -> Result<(), String> {
     let dir = dir.canonicalize().map_err(|e| at(&dir, e))?;
     let _lock = lock(&dir)?;
     let _ = std::fs::remove_file(dir.join("cluster.json"));
-    let plan = Plan::prepare(&dir, args.nodes, args.port_offset)?;
+    let plan = Plan::prepare(&dir, args.nodes, args.port_offset, args.connections)?;
     let desk = Desk::open(&dir)?;
 
     let mut nodes = Vec::new();

@@ -29,6 +29,7 @@ pub struct NodePlan {
     pub log: PathBuf,
     /// Cores that it has to itself; empty: all of them, like the others.
     cores: Vec<usize>,
+    connections: Option<usize>,
 }
 
 impl NodePlan {
@@ -40,7 +41,12 @@ impl NodePlan {
 
 impl Plan {
     /// What `dir` holds, or a new cluster.
-    pub fn prepare(dir: &Path, wanted: Option<u8>, offset: Option<u16>) -> Result<Plan, String> {
+    pub fn prepare(
+        dir: &Path,
+        wanted: Option<u8>,
+        offset: Option<u16>,
+        connections: Option<usize>,
+    ) -> Result<Plan, String> {
         let config = |id: u8| dir.join(format!("node-{id}.toml"));
         let held = (1..=NODES_MAX).take_while(|id| config(*id).exists()).count() as u8;
         // Without configurations a new cluster is founded, over what an interrupted beginning may have left. A log
@@ -85,6 +91,7 @@ impl Plan {
                 config: config(id),
                 log: dir.join(format!("node-{id}.log")),
                 cores: (first..first + share).collect(),
+                connections,
             })
         };
         let mut plan = Plan { nodes: (1..=count).map(plan).collect::<Result<_, _>>()? };
@@ -173,6 +180,9 @@ impl Node {
         // The running image, also if its file was replaced by a build meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("quorate").arg("serve").arg("--config").arg(&plan.config);
+        if let Some(connections) = plan.connections {
+            command.arg("--connections").arg(connections.to_string());
+        }
         command.envs([drive::tuning()]);
         command.stdin(Stdio::null()).stdout(copy(&log)?).stderr(log);
         // A terminal's Ctrl-C is for this process, which then stops the nodes.
