@@ -254,7 +254,10 @@ impl Apply {
                     self.machine.lead(self.ticks);
                 }
                 ApplyIn::Clock(ticks) => self.ticks = self.ticks.max(ticks),
-                ApplyIn::Touches { from, ids } => self.touch(from, ids),
+                ApplyIn::Touches { from, at, ids } => {
+                    self.ticks = self.ticks.max(at);
+                    self.touch(from, ids);
+                }
                 ApplyIn::Load { base, length } => self.load(base, length),
                 ApplyIn::SnapshotBytes { index, offset, block } => {
                     self.on_snapshot_bytes(index, offset, &block)

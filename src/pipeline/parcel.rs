@@ -237,8 +237,8 @@ pub enum ApplyIn {
     Leading(bool),
     /// Leader only: cluster time, for what is due.
     Clock(Nanos),
-    /// Leader only: sessions and leases that a node's edges heard from.
-    Touches { from: NodeId, ids: Vec<(u8, u64)> },
+    /// Leader only: sessions and leases that a node's edges heard from, and the cluster's time by now.
+    Touches { from: NodeId, at: Nanos, ids: Vec<(u8, u64)> },
     /// Load the snapshot at this base in place of the state.
     Load { base: Base, length: u64 },
     /// Bytes of that snapshot, as asked for by `ApplyOut::Store`.

@@ -193,7 +193,8 @@ fn touches_of_sessions_that_are_not_applied_yet_wait() {
     world.order.0.send(ApplyIn::Leading(true));
     let session = world.open(seconds(1));
     world.order.0.send(ApplyIn::Clock(seconds(5)));
-    world.order.0.send(ApplyIn::Touches { from, ids: vec![(RealmId::Tree as u8, session)] });
+    let touch = |session, at| ApplyIn::Touches { from, at, ids: vec![(RealmId::Tree as u8, session)] };
+    world.order.0.send(touch(session, seconds(5)));
     let gone = |world: &mut World| {
         let mut gone = Vec::new();
         while let Some(parcel) = world.order.1.take() {
@@ -208,7 +209,22 @@ fn touches_of_sessions_that_are_not_applied_yet_wait() {
     let ends: Vec<_> = world.apply.machine().tree().session_ends().collect();
     assert_eq!(ends, [(session, 15_000)], "it counts from the touch on");
     // With all applied, a stranger is gone.
-    world.order.0.send(ApplyIn::Touches { from, ids: vec![(RealmId::Tree as u8, session + 1)] });
+    world.order.0.send(touch(session + 1, seconds(5)));
     world.apply.turn(Nanos(0));
     assert_eq!(gone(&mut world), [(from, vec![(RealmId::Tree as u8, session + 1)])]);
+}
+
+/// The clock is told every ten milliseconds: a sign of life once counted from the last time before it, and its session
+/// ended that much early.
+#[test]
+fn a_touch_counts_from_when_it_came() {
+    let mut world = World::new();
+    world.order.0.send(ApplyIn::Leading(true));
+    let session = world.open(seconds(1));
+    world.order.0.send(ApplyIn::Clock(seconds(5)));
+    let ids = vec![(RealmId::Tree as u8, session)];
+    world.order.0.send(ApplyIn::Touches { from: NodeId(1), at: Nanos(5_009_000_000), ids });
+    world.apply.turn(Nanos(0));
+    let ends: Vec<_> = world.apply.machine().tree().session_ends().collect();
+    assert_eq!(ends, [(session, 15_009)]);
 }

@@ -359,7 +359,8 @@ impl Order {
                 }
             }
             Msg::Touches { ids } if self.replica.is_leader() => {
-                self.lanes.apply.0.post(ApplyIn::Touches { from, ids });
+                let at = self.replica.cluster_time(now);
+                self.lanes.apply.0.post(ApplyIn::Touches { from, at, ids });
             }
             Msg::Touches { .. } => {}
             Msg::Gone { ids } => self.tell_edges(|| EdgeOut::Gone(ids.clone())),
@@ -515,7 +516,8 @@ impl Order {
                         let me = self.replica.me();
                         match self.replica.leader() {
                             Some(leader) if leader == me => {
-                                self.lanes.apply.0.post(ApplyIn::Touches { from: me, ids });
+                                let at = self.replica.cluster_time(now);
+                                self.lanes.apply.0.post(ApplyIn::Touches { from: me, at, ids });
                             }
                             Some(leader) => self.outbox.push((leader, Msg::Touches { ids })),
                             None => {} // Nobody expires anything either.
