@@ -25,6 +25,15 @@ pub enum Kind {
     Child,
 }
 
+/// The paths that one connection watches in either table. Most have one.
+#[derive(Debug, Default)]
+enum Paths {
+    #[default]
+    None,
+    One(Arc<[u8]>),
+    Many(BTreeSet<Arc<[u8]>>),
+}
+
 /// The watchers of one path. Most paths have one.
 #[derive(Debug)]
 enum Watchers {
@@ -45,8 +54,97 @@ pub struct Watches {
     child: Table,
     /// Recursive registrations: without any, nobody looks at the paths above.
     recursive: usize,
-    /// Which paths a connection watches in either table.
     by_seat: BySeat,
+}
+
+/// Which paths a connection watches, by its slot: thousands are forgotten at once, without a search for each.
+#[derive(Debug, Default)]
+struct BySeat {
+    slots: Vec<(u32, Paths)>,
+    /// Slots with any.
+    count: usize,
+}
+
+impl Paths {
+    fn shared(&self, path: &[u8]) -> Option<&Arc<[u8]>> {
+        match self {
+            Paths::None => None,
+            Paths::One(one) => (**one == *path).then_some(one),
+            Paths::Many(many) => many.get(path),
+        }
+    }
+
+    fn insert(&mut self, path: Arc<[u8]>) {
+        match self {
+            Paths::None => *self = Paths::One(path),
+            Paths::One(one) if *one == path => {}
+            Paths::One(one) => *self = Paths::Many(BTreeSet::from([one.clone(), path])),
+            Paths::Many(many) => {
+                many.insert(path);
+            }
+        }
+    }
+
+    /// True: none is left.
+    fn remove(&mut self, path: &[u8]) -> bool {
+        match self {
+            Paths::None => return true,
+            Paths::One(one) if **one != *path => return false,
+            Paths::One(_) => {}
+            Paths::Many(many) => {
+                many.remove(path);
+                if !many.is_empty() {
+                    return false;
+                }
+            }
+        }
+        *self = Paths::None;
+        true
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        let (one, many) = match self {
+            Paths::None => (None, None),
+            Paths::One(one) => (Some(one), None),
+            Paths::Many(many) => (None, Some(many)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
+impl BySeat {
+    fn get(&self, seat: Seat) -> Option<&Paths> {
+        let (generation, own) = self.slots.get(seat.slot as usize)?;
+        (*generation == seat.generation).then_some(own)
+    }
+
+    fn insert(&mut self, seat: Seat, path: Arc<[u8]>) {
+        let at = seat.slot as usize;
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, Default::default);
+        }
+        let (generation, own) = &mut self.slots[at];
+        if matches!(own, Paths::None) {
+            self.count += 1;
+            *generation = seat.generation;
+        }
+        assert_eq!(*generation, seat.generation, "the slot's last connection still watches");
+        own.insert(path);
+    }
+
+    fn forget(&mut self, seat: Seat, path: &[u8]) {
+        if let Some((generation, own)) = self.slots.get_mut(seat.slot as usize)
+            && *generation == seat.generation
+            && !matches!(own, Paths::None)
+            && own.remove(path)
+        {
+            self.count -= 1;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Seat, &Paths)> {
+        (0..).zip(&self.slots).map(|(slot, (generation, own))| (Seat { slot, generation: *generation }, own))
+    }
 }
 
 impl Watchers {
@@ -82,13 +180,26 @@ impl Watchers {
         }
     }
 
-    /// Drops those for whom `keep` says no. False: nobody is left.
-    fn retain(&mut self, mut keep: impl FnMut(Seat, &mut u8) -> bool) -> bool {
+    /// Calls `f` for each; registrations for one time are used up: true for whom none is left. False: nobody is left.
+    fn spend(&mut self, mut f: impl FnMut(Seat, bool)) -> bool {
         match self {
-            Watchers::One(seat, modes) => keep(*seat, modes),
+            Watchers::One(seat, modes) => {
+                *modes &= !mode::ONCE;
+                f(*seat, *modes == 0);
+                *modes != 0
+            }
+            // Usually all go: without a search and a new balance for each.
+            Watchers::Many(many) if many.values().all(|modes| *modes == mode::ONCE) => {
+                std::mem::take(many).into_keys().for_each(|seat| f(seat, true));
+                false
+            }
             Watchers::Many(many) => {
-                many.retain(|&seat, modes| keep(seat, modes));
-                !many.is_empty()
+                many.retain(|&seat, modes| {
+                    *modes &= !mode::ONCE;
+                    f(seat, *modes == 0);
+                    *modes != 0
+                });
+                true
             }
         }
     }
@@ -126,17 +237,6 @@ impl Table {
     }
 }
 
-type BySeat = BTreeMap<Seat, BTreeSet<Arc<[u8]>>>;
-
-fn forget_path(by_seat: &mut BySeat, seat: Seat, path: &[u8]) {
-    if let Some(own) = by_seat.get_mut(&seat) {
-        own.remove(path);
-        if own.is_empty() {
-            by_seat.remove(&seat);
-        }
-    }
-}
-
 impl Watches {
     /// Registrations, each path and connection counting once per table.
     pub fn len(&self) -> usize {
@@ -150,7 +250,7 @@ impl Watches {
     /// Of the data table, which is all that the reference shows: watches, connections that have any, paths. The
     /// connections are an upper bound: those that watch children only are among them.
     pub fn breadth(&self) -> (usize, usize, usize) {
-        (self.data.count, self.by_seat.len(), self.data.paths.len())
+        (self.data.count, self.by_seat.count, self.data.paths.len())
     }
 
     fn table(&self, kind: Kind) -> &Table {
@@ -171,18 +271,20 @@ impl Watches {
         }
         self.recursive += usize::from(modes & mode::RECURSIVE != 0);
         self.recursive -= usize::from(old & mode::RECURSIVE != 0);
-        let own = self.by_seat.entry(seat).or_default();
         let table = if kind == Kind::Data { &mut self.data } else { &mut self.child };
         table.count += usize::from(old == 0);
         table.count -= usize::from(modes == 0);
         if modes != 0 {
-            let shared: Arc<[u8]> = own.get(path).cloned().unwrap_or_else(|| path.into());
-            own.insert(shared.clone());
+            let known = self.by_seat.get(seat).and_then(|own| own.shared(path));
+            // One copy of a path for all who watch it.
+            let known = known.or_else(|| table.paths.get_key_value(path).map(|(shared, _)| shared));
+            let shared: Arc<[u8]> = known.cloned().unwrap_or_else(|| path.into());
+            self.by_seat.insert(seat, shared.clone());
             return table.set(shared, seat, modes);
         }
         table.clear(path, seat);
         if self.data.modes(path, seat) == 0 && self.child.modes(path, seat) == 0 {
-            forget_path(&mut self.by_seat, seat, path);
+            self.by_seat.forget(seat, path);
         }
     }
 
@@ -200,7 +302,8 @@ impl Watches {
 
     /// The connection is gone.
     pub fn forget(&mut self, seat: Seat) {
-        for path in self.by_seat.get(&seat).cloned().unwrap_or_default() {
+        let own: Vec<_> = self.by_seat.get(seat).map(|own| own.iter().cloned().collect()).unwrap_or_default();
+        for path in own {
             self.set(Kind::Data, &path, seat, 0);
             self.set(Kind::Child, &path, seat, 0);
         }
@@ -218,17 +321,12 @@ impl Watches {
             // Thousands may wait for the same change: each is told and forgotten in one pass.
             let elsewhere = other.paths.get(path);
             let (by_seat, mut spent) = (&mut self.by_seat, 0);
-            let is_left = watchers.retain(|seat, modes| {
+            let is_left = watchers.spend(|seat, is_spent| {
                 told.push(seat);
-                *modes &= !mode::ONCE;
-                if *modes != 0 {
-                    return true;
+                spent += usize::from(is_spent);
+                if is_spent && elsewhere.is_none_or(|watchers| watchers.modes(seat) == 0) {
+                    by_seat.forget(seat, path);
                 }
-                spent += 1;
-                if elsewhere.is_none_or(|watchers| watchers.modes(seat) == 0) {
-                    forget_path(by_seat, seat, path);
-                }
-                false
             });
             if !is_left {
                 table.paths.remove(path);
@@ -261,7 +359,7 @@ impl Watches {
 
     /// By connection: the paths that it watches in the data table.
     pub fn by_seat(&self) -> impl Iterator<Item = (Seat, impl Iterator<Item = &[u8]>)> {
-        self.by_seat.iter().map(move |(&seat, own)| {
+        self.by_seat.iter().filter(|(_, own)| !matches!(own, Paths::None)).map(move |(seat, own)| {
             (seat, own.iter().map(|path| &path[..]).filter(move |path| self.data.modes(path, seat) != 0))
         })
     }
@@ -303,7 +401,43 @@ mod tests {
         assert_eq!(fire(&mut watches, Kind::Data, "/a"), [2]);
         assert!(watches.remove(Kind::Data, b"/a", seat(2), mode::PERSISTENT));
         assert!(!watches.remove(Kind::Data, b"/a", seat(2), mode::ANY));
-        assert!(watches.is_empty() && watches.by_seat.is_empty() && watches.data.paths.is_empty());
+        assert!(watches.is_empty() && watches.by_seat.count == 0 && watches.data.paths.is_empty());
+    }
+
+    /// Against a plain list of registrations, by chance.
+    #[test]
+    fn tables_agree_with_a_list() {
+        let mut rng = crate::base::Rng::new(5);
+        let (mut watches, mut list) = (Watches::default(), BTreeMap::<(bool, String, u32), u8>::new());
+        for _ in 0..20_000 {
+            let (data, path, slot) = (rng.below(2) == 0, format!("/{}", rng.below(3)), rng.below(6) as u32);
+            let kind = if data { Kind::Data } else { Kind::Child };
+            let modes = if rng.below(4) == 0 { mode::PERSISTENT } else { mode::ONCE };
+            match rng.below(8) {
+                0..4 => {
+                    watches.add(kind, path.as_bytes(), seat(slot), modes);
+                    *list.entry((data, path, slot)).or_default() |= modes;
+                }
+                4 => {
+                    watches.remove(kind, path.as_bytes(), seat(slot), modes);
+                    list.entry((data, path, slot)).and_modify(|held| *held &= !modes);
+                }
+                5 => {
+                    watches.forget(seat(slot));
+                    list.retain(|(_, _, other), _| *other != slot);
+                }
+                _ => {
+                    let at = |key: &(bool, String, u32)| key.0 == data && key.1 == path;
+                    let told: Vec<u32> = list.keys().filter(|key| at(key)).map(|key| key.2).collect();
+                    assert_eq!(fire(&mut watches, kind, &path), told);
+                    list.iter_mut().filter(|(key, _)| at(key)).for_each(|(_, held)| *held &= !mode::ONCE);
+                }
+            }
+            list.retain(|_, held| *held != 0);
+            assert_eq!(watches.len(), list.len());
+            let seats: BTreeSet<u32> = list.keys().map(|key| key.2).collect();
+            assert_eq!(watches.breadth().1, seats.len());
+        }
     }
 
     #[test]

@@ -310,11 +310,24 @@ impl Tree {
         if !self.sessions.close(&mut self.store.tables[table::SESSIONS], id) {
             return;
         }
-        let own: Vec<Vec<u8>> = self.store.ephemerals_of(id).map(<[u8]>::to_vec).collect();
-        for path in own {
-            let node = self.head(&path).expect("ephemerals are listed while they live");
-            let parent = self.head(paths::split(&path).0).expect("a node has a parent");
-            self.unlink(&path, &node, parent, self.zxid, &mut effects.changes);
+        let own = self.store.disown_all(id);
+        let mut own = own.iter().map(Vec::as_slice).peekable();
+        while let Some(&first) = own.peek() {
+            // Siblings stand together: their parent is written once for all of them.
+            let above = paths::split(first).0;
+            let mut parent = self.head(above).expect("a node has a parent");
+            parent.pzxid = parent.pzxid.max(self.zxid);
+            while let Some(path) = own.next_if(|path| paths::split(path).0 == above) {
+                let node = self.store.node(path).expect("ephemerals are listed while they live");
+                let (list, held) = (node.acl(), node.data().map_or(0, <[u8]>::len));
+                let parent_list = self.store.acl_list(parent.acl);
+                Event::Deleted { path, list: self.store.acl_list(list), parent_list }
+                    .write(&mut effects.changes);
+                self.store.remove_disowned(path, list);
+                parent.children -= 1;
+                quota::account(&mut self.store, path, -(held as i64), -1);
+            }
+            self.store.put_head(above, &parent);
         }
         Event::Ended { session: id }.write(&mut effects.changes);
     }

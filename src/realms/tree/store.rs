@@ -246,6 +246,24 @@ impl Store {
         });
     }
 
+    /// Takes all ephemerals of a session off the lists; `remove_disowned` takes each out of the table.
+    pub fn disown_all(&mut self, session: u64) -> BTreeSet<Vec<u8>> {
+        let own = self.ephemerals.remove(&session).unwrap_or_default();
+        self.ephemeral_count -= own.len() as u64;
+        own
+    }
+
+    /// Removes an ephemeral with this list. Not within a multi: a session does not end there.
+    pub fn remove_disowned(&mut self, path: &[u8], list: u32) {
+        assert!(self.undo.is_none(), "a session ends in the middle of a multi");
+        let known = with_key(path, |key| self.tables[NODES].remove(key));
+        assert!(known, "an ephemeral was listed and not there");
+        if let Some(path) = quota::limited_path(path) {
+            self.quotas.remove(path);
+        }
+        self.count_acl(list, false);
+    }
+
     fn adopt(&mut self, path: &[u8], kind: Kind) {
         match kind {
             Kind::Plain => {}

@@ -121,6 +121,35 @@ fn a_session_ends_with_all_its_ephemerals_in_one_command() {
     assert!(world.events.is_empty(), "the second end of a session is none");
 }
 
+/// Parents are written once for all their children that go: by turns, with a quota, and the root.
+#[test]
+fn parents_of_ephemerals_that_go_together_are_right() {
+    let mut world = World::new();
+    let keeper = world.session;
+    for path in ["/p", "/q", "/zookeeper/quota/q", "/zookeeper/quota/q/zookeeper_limits"] {
+        world.create(path, 0).unwrap();
+    }
+    world.create("/zookeeper/quota/q/zookeeper_stats", 0).unwrap();
+    world.session = world.open();
+    for path in ["/e", "/p/e1", "/p/e2", "/q/e1", "/q/e2", "/q/e3"] {
+        world.create(path, 1).unwrap();
+    }
+    world.create("/q/stays", 0).unwrap();
+    let gone = std::mem::replace(&mut world.session, keeper);
+    world.events.clear();
+    world.command(kind::EXPIRE_SESSION, &gone.to_be_bytes());
+    let told = ["-/e", "-/p/e1", "-/p/e2", "-/q/e1", "-/q/e2", "-/q/e3", "ended"];
+    assert_eq!(world.events, told);
+    let zxid = world.tree.zxid() as i64;
+    for (path, children, cversion) in [("/", 3, 3), ("/p", 0, 4), ("/q", 1, 7)] {
+        let stat = world.stat(path).unwrap();
+        assert_eq!((stat.num_children, stat.cversion, stat.pzxid), (children, cversion, zxid), "{path}");
+    }
+    let usage = world.data("/zookeeper/quota/q/zookeeper_stats");
+    assert!(usage.starts_with("count=2,"), "{usage}");
+    world.tree.audit().unwrap();
+}
+
 #[test]
 fn only_the_edge_that_owns_a_session_may_write_for_it() {
     let mut world = World::new();
