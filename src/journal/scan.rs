@@ -42,7 +42,11 @@ impl<'a, M: Media> Window<'a, M> {
         let count = count.min(end.saturating_sub(page));
         let inside = file == self.file && page >= self.start && page + count <= self.start + self.held;
         if !inside {
-            self.fill(file, end, page, count.max((AHEAD / PAGE) as u32).min(end.saturating_sub(page)));
+            // Whoever goes backwards wants what lies before, and the end of what began there.
+            let back = file == self.file && page < self.start;
+            let start = if back { page.saturating_sub((AHEAD / PAGE / 2) as u32) } else { page };
+            let count = (page - start + count).max((AHEAD / PAGE) as u32);
+            self.fill(file, end, start, count.min(end.saturating_sub(start)));
         }
         let from = (page - self.start) as usize * PAGE;
         &self.buffer.bytes()[from..from + count as usize * PAGE]

@@ -33,6 +33,8 @@ pub struct TestDisk {
     pub writes_left: Option<u64>,
     pub read_only: bool,
     pub writes: u64,
+    /// Bytes read by `Media`.
+    pub read: u64,
 }
 
 impl TestDisk {
@@ -165,6 +167,7 @@ impl Media for TestDisk {
             self.files.get(&file).and_then(|bytes| bytes.get(offset as usize..offset as usize + into.len()));
         let from = from.ok_or_else(|| TestDisk::fault("read", file, offset, "beyond the end"))?;
         into.copy_from_slice(from);
+        self.read += into.len() as u64;
         Ok(())
     }
 

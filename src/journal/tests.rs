@@ -42,6 +42,28 @@ fn assert_nothing_denied(disk: &mut TestDisk, params: &Params, acked: &[Batch], 
     unknown
 }
 
+/// Found by killing leaders: a log of small batches under a snapshot is judged from its end to its start, and each
+/// page was read with the megabyte behind it. Restarts took ten seconds.
+#[test]
+fn a_log_is_read_once_forwards_or_backwards() {
+    let params = Params { segment_bytes: 2048 * PAGE as u64, header_slots: 900, window_batches: 8, ..Params::tiny() };
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    let mut batches = Vec::new();
+    for _ in 0..800 {
+        batches.push(rig.append(1, 100));
+        rig.settle();
+    }
+    let head = batches[790].head();
+    let base = Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
+    rig.to.send(StoreIn::Mark(Marks { base, commit: head.index, ..rig.marks.clone() }));
+    rig.settle();
+    rig.disk.read = 0;
+    let found = examine(&mut rig.disk, &params, Expect::default()).expect("it is whole");
+    assert_eq!(found.report.present, 799, "the first says where the rest continue");
+    let log = 1700 * PAGE as u64;
+    assert!((log..4 * log).contains(&rig.disk.read), "{} bytes read of a log of {log}", rig.disk.read);
+}
+
 /// A run of random work with crashes; knows what must survive.
 struct World {
     params: Params,

@@ -117,19 +117,18 @@ impl Core {
                 configs.extend(log.read(media, slot.index, 1)?);
             }
         }
-        // A file that was never sealed, or that is damaged, is of no use.
+        // A file that was never sealed, or that is damaged, is of no use. The others are not worth a look.
         let mut lengths: Vec<(Index, u64)> = Vec::new();
-        for &index in &snapshots {
+        if snapshots.contains(&base.index) {
             // Once more where it fails: the fault may have been the reading's.
-            let checked = snapshot::check(media, cluster, index, |_| {});
-            match checked.or_else(|_| snapshot::check(media, cluster, index, |_| {})) {
-                Ok(checked) => lengths.push((index, checked.trailer.length)),
+            let checked = snapshot::check(media, cluster, base.index, |_| {});
+            match checked.or_else(|_| snapshot::check(media, cluster, base.index, |_| {})) {
+                Ok(checked) => lengths.push((base.index, checked.trailer.length)),
                 Err(why) => tracing::warn!("{why}"),
             }
         }
         let debris: Vec<Index> = snapshots.iter().copied().filter(|&index| index != base.index).collect();
-        lengths.retain(|(index, _)| *index == base.index);
-        let stateless = base.index.0 > 0 && !lengths.iter().any(|(index, _)| *index == base.index);
+        let stateless = base.index.0 > 0 && lengths.is_empty();
 
         let at = Spot::Stage;
         let (order_to_store, store_from_order) =

@@ -157,6 +157,9 @@ pub struct Replica {
     /// Own snapshots that were read back and verified, oldest first, and how far a majority has come.
     pub(super) snapshots: Vec<Base>,
     pub(super) recycle: Index,
+    /// Somebody lacks the log above this, by the leader's word. And how far back this node has room to keep it.
+    pub(super) kept: Index,
+    pub(super) floor: Index,
     pub(super) peers: Vec<Peer>,
     /// For which configurations the list of peers was made: the one at the commit point, and the newest, of a log
     /// that was replaced so many times.
@@ -236,6 +239,8 @@ impl Replica {
             written: log.last(),
             applied: Index(0),
             recycle: Index(0),
+            kept: Index(0),
+            floor: Index(0),
             verified: Index(0),
             probe: 0,
             log,
@@ -312,10 +317,10 @@ impl Replica {
             Msg::Voted { epoch, granted, claim, unsure, torn } => {
                 self.on_voted(now, voice, epoch, granted, Word { claim, unsure, torn });
             }
-            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, answer, batches } => {
+            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, kept, answer, batches } => {
                 let at =
                     crate::replica::follower::Place { index: prev, epoch: prev_epoch, chain: prev_chain };
-                self.on_append(now, from, epoch, probe, commit, at, recycle, answer, batches);
+                self.on_append(now, from, epoch, probe, commit, at, [recycle, kept], answer, batches);
             }
             Msg::Appended { epoch, probe, received, durable, snapshot, binds } => {
                 self.bound_by(from, binds);

@@ -44,7 +44,7 @@ impl Replica {
         probe: u64,
         commit: Index,
         prev: Place,
-        recycle: Index,
+        [recycle, kept]: [Index; 2],
         answer: bool,
         batches: Vec<Batch>,
     ) {
@@ -62,6 +62,7 @@ impl Replica {
         }
         self.probe = self.probe.max(probe);
         self.recycle = self.recycle.max(recycle);
+        self.kept = kept;
         if let Err(hint) = self.agrees(prev) {
             let hint_epoch = self.log.epoch(hint).unwrap_or_default();
             return self.say(from, Msg::Mismatch { epoch, probe, hint, hint_epoch });

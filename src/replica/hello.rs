@@ -24,7 +24,7 @@ pub struct Hello {
 /// The ip is a v6 one, or a v4 one mapped into it; port 0 stands for none.
 pub const HELLO: usize = 92;
 const HELLO_MAGIC: &[u8; 8] = b"quorate1";
-const HELLO_VERSION: [u8; 2] = [4, 0];
+const HELLO_VERSION: [u8; 2] = [5, 0];
 
 impl Hello {
     pub fn encode(&self, out: &mut Vec<u8>) {

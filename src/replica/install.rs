@@ -93,10 +93,26 @@ impl Replica {
         })
     }
 
+    /// Order: there is room for the log above this.
+    pub fn set_floor(&mut self, floor: Index) {
+        self.floor = floor;
+    }
+
+    /// What lies above this in the log some member lacks. A log is caught up with in less time than a snapshot is
+    /// fetched, and nobody knows which of us the next leader will be: so all keep it, as far as there is room.
+    pub(super) fn kept(&self) -> Index {
+        if !self.is_leader() {
+            return self.kept;
+        }
+        let slowest = self.config().members().iter().map(|member| self.matched(member)).min();
+        slowest.unwrap_or_default()
+    }
+
     /// The newest snapshot that the log may stand on, if that is newer than the one it stands on. `keep` batches
-    /// stay in the log for members that lag a little.
-    pub fn next_base(&self, keep: u64) -> Option<Base> {
-        let upto = self.recyclable();
+    /// stay in the log for members that lag a little, and more if there is room for those that lag much.
+    pub fn next_base(&self, keep: u64, room: bool) -> Option<Base> {
+        let kept = if room { self.kept().max(self.floor) } else { Index(u64::MAX) };
+        let upto = self.recyclable().min(kept);
         let spare = self.commit.0.saturating_sub(keep);
         // A slot that this disk lost below it may be gone from all logs: it is not waited for.
         let lost = self.log.first_missing().unwrap_or(Index(u64::MAX));

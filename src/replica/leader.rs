@@ -217,11 +217,11 @@ impl Replica {
         match peer.mode {
             Mode::Probing if received.next() >= peer.next || peer.window.is_empty() => {
                 peer.mode = Mode::Streaming;
-                peer.next = received.next();
+                peer.go_on_from(received.next());
             }
             Mode::Snapshot(index) if received >= index => {
                 peer.mode = Mode::Streaming;
-                peer.next = received.next();
+                peer.go_on_from(received.next());
             }
             // It answers heartbeats and gets no further, though all was sent: something was lost on the way.
             Mode::Streaming if peer.matched < last && now.since(peer.moved_at) > patience => {
@@ -507,7 +507,7 @@ impl Replica {
         let peer = &self.peers[place];
         let (mut bytes, mut batches) = (0, Vec::new());
         let mut next = peer.next;
-        while let Some(batch) = self.log.batch(next) {
+        while let Some(batch) = self.log.batch(next).or_else(|| peer.read_ahead(next)) {
             let length = batch.block().len();
             let full = peer.window_bytes + bytes + length > bytes_max
                 || peer.window.len() + batches.len() >= count_max;
@@ -520,8 +520,8 @@ impl Replica {
             next = next.next();
         }
         if batches.is_empty() {
-            let missing = next <= self.log.last() && self.log.batch(next).is_none() && !peer.fetching;
-            if missing {
+            let here = self.log.batch(next).is_some() || peer.read_ahead(next).is_some();
+            if next <= self.log.last() && !here && !peer.fetching {
                 let ticket = u64::from(peer.id.0);
                 self.peers[place].fetching = true;
                 self.out.push(Effect::Store(StoreIn::Fetch { ticket, from: next, bytes: MESSAGE_BYTES }));
@@ -537,7 +537,7 @@ impl Replica {
         }
         peer.window_bytes += bytes;
         self.send_append(now, place, batches, answer);
-        self.peers[place].next = next;
+        self.peers[place].go_on_from(next);
         true
     }
 
@@ -550,10 +550,11 @@ impl Replica {
         let prev = self.peers[place].next.prev().max(self.log.base().index);
         let prev_epoch = self.log.epoch(prev).expect("a leader's log has no unknown slots");
         let prev_chain = self.log.chain(prev).expect("a leader's log has no unknown slots");
-        let (epoch, commit, recycle) = (self.promised, self.commit, self.recyclable());
+        let (epoch, commit) = (self.promised, self.commit);
+        let (recycle, kept) = (self.recyclable(), self.kept());
         self.say(
             to,
-            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, answer, batches },
+            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, kept, answer, batches },
         );
         let peer = &mut self.peers[place];
         peer.sent_at = now;
@@ -561,14 +562,19 @@ impl Replica {
         peer.commit_sent = commit;
     }
 
-    /// Batches that the disk was asked for: into memory, and on to who lacks them.
+    /// Batches that the disk was asked for, for a peer or, with any other ticket, for whoever goes through the log.
     pub fn on_fetched(&mut self, now: Nanos, ticket: u64, batches: &[crate::journal::Batch]) {
-        for batch in batches {
-            self.log.remember(batch);
-        }
         self.hand_on(batches);
-        if let Some(peer) = self.peers.iter_mut().find(|peer| u64::from(peer.id.0) == ticket) {
-            peer.fetching = false;
+        let place = self.peers.iter().position(|peer| u64::from(peer.id.0) == ticket);
+        match place {
+            Some(place) => {
+                // The log may have changed since they were asked for.
+                let still = batches.iter().take_while(|batch| self.log.chain(batch.index()) == Some(batch.chain()));
+                let still = still.count();
+                self.peers[place].fetching = false;
+                self.peers[place].take_ahead(&batches[..still]);
+            }
+            None => batches.iter().for_each(|batch| self.log.remember(batch)),
         }
         self.tidy(now);
     }

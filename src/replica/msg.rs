@@ -49,7 +49,7 @@ pub enum Msg {
         torn: bool,
     },
     /// The leader's word: batches behind `prev` (none: a heartbeat), how far all is committed, how far a majority
-    /// has verified snapshots. `probe` comes back in the answer.
+    /// has verified snapshots. Somebody lacks what lies above `kept`. `probe` comes back in the answer.
     Append {
         epoch: Epoch,
         probe: u64,
@@ -58,6 +58,7 @@ pub enum Msg {
         prev_epoch: Epoch,
         prev_chain: Chain,
         recycle: Index,
+        kept: Index,
         /// Wanted at once, whatever the disk does: heartbeats, probes, reads. A mere commit point needs none.
         answer: bool,
         batches: Vec<Batch>,
@@ -268,12 +269,13 @@ impl Msg {
                 prev_epoch,
                 prev_chain,
                 recycle,
+                kept,
                 answer,
                 batches: all,
             } => {
                 batches = all;
                 w.u8(5).u64(epoch.0).u64(*probe).u64(commit.0).u64(prev.0).u64(prev_epoch.0);
-                w.u128(prev_chain.0).u64(recycle.0).u8(*answer as u8)
+                w.u128(prev_chain.0).u64(recycle.0).u64(kept.0).u8(*answer as u8)
             }
             Msg::Appended { epoch, probe, received, durable, snapshot, binds } => {
                 w.u8(6).u64(epoch.0).u64(*probe).u64(received.0).u64(durable.0).u64(snapshot.0).u32(*binds)
@@ -366,6 +368,7 @@ impl Msg {
                 prev_epoch: r.epoch()?,
                 prev_chain: Chain(r.u128()?),
                 recycle: r.index()?,
+                kept: r.index()?,
                 answer: r.bool()?,
                 batches: std::mem::take(&mut batches),
             },
@@ -457,6 +460,7 @@ mod tests {
                 prev_epoch: Epoch(2),
                 prev_chain: Chain(4),
                 recycle: Index(1),
+                kept: Index(1),
                 answer: true,
                 batches: vec![batch.clone(), batch.clone()],
             },

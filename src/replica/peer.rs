@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::base::planted::{self, Bug};
 use crate::base::{Incarnation, Index, Nanos, NodeId};
+use crate::journal::Batch;
 use crate::replica::Member;
 use crate::replica::core::{Replica, State};
 
@@ -49,6 +50,8 @@ pub(super) struct Peer {
     pub window_bytes: usize,
     /// Batches are being read from the disk for it.
     pub fetching: bool,
+    /// What was read, from `next` on. In the log's cache it would be the oldest, so the first to go.
+    pub ahead: VecDeque<Batch>,
 }
 
 impl Peer {
@@ -71,6 +74,7 @@ impl Peer {
             window: VecDeque::new(),
             window_bytes: 0,
             fetching: false,
+            ahead: VecDeque::new(),
         }
     }
 
@@ -84,11 +88,33 @@ impl Peer {
     /// Start over from `next`: find out what it has.
     pub fn probe_from(&mut self, next: Index) {
         self.mode = Mode::Probing;
-        self.next = next;
+        self.go_on_from(next);
         self.commit_sent = Index(0);
         self.window.clear();
         self.window_bytes = 0;
         self.sent_at = Nanos(0); // At once.
+    }
+
+    /// What comes before `next` is sent, or was never needed.
+    pub fn go_on_from(&mut self, next: Index) {
+        self.next = next;
+        while self.ahead.front().is_some_and(|batch| batch.index() < next) {
+            self.ahead.pop_front();
+        }
+        if self.ahead.front().is_some_and(|batch| batch.index() > next) {
+            self.ahead.clear();
+        }
+    }
+
+    /// Batches from the disk, if they are those that come next.
+    pub fn take_ahead(&mut self, batches: &[Batch]) {
+        if batches.first().is_some_and(|batch| batch.index() == self.next) {
+            self.ahead = batches.iter().cloned().collect();
+        }
+    }
+
+    pub fn read_ahead(&self, index: Index) -> Option<&Batch> {
+        self.ahead.get(index.0.checked_sub(self.ahead.front()?.index().0)? as usize)
     }
 
     /// It has everything up to `upto`: room in the window again.

@@ -2,6 +2,7 @@
 //! simulator's.
 
 mod disks;
+mod laggards;
 mod lease;
 mod members;
 mod unknown;
@@ -19,12 +20,23 @@ struct Small {
     stuck: Option<NodeId>,
     told: Vec<String>,
     reads: Vec<(NodeId, u64, Option<Index>)>,
+    /// What can be read back, from index 1 on, by nodes whose memory is full; and how often it was.
+    disk: Vec<crate::journal::Batch>,
+    fetches: usize,
 }
 
 impl Small {
     fn new(count: u8) -> Small {
-        let mut world =
-            Small { nodes: vec![], now: Nanos(0), cut: vec![], stuck: None, told: vec![], reads: vec![] };
+        let mut world = Small {
+            nodes: vec![],
+            now: Nanos(0),
+            cut: vec![],
+            stuck: None,
+            told: vec![],
+            reads: vec![],
+            disk: vec![],
+            fetches: 0,
+        };
         world.found(count, &Config::of_voters(count));
         world
     }
@@ -87,6 +99,12 @@ impl Small {
                     Effect::Store(StoreIn::Repair { batch }) => {
                         node.on_repaired(self.now, batch.index());
                         node.on_durable(self.now, node.last());
+                    }
+                    Effect::Store(StoreIn::Fetch { ticket, from, .. }) if !self.disk.is_empty() => {
+                        self.fetches += 1;
+                        node.on_fetched(self.now, ticket, &self.disk[from.0 as usize - 1..]);
+                        node.flush(self.now);
+                        node.evict(node.last());
                     }
                     Effect::ReadReady { id, index } => self.reads.push((me, id, Some(index))),
                     Effect::ReadFailed { id } => self.reads.push((me, id, None)),
@@ -428,6 +446,7 @@ fn append_from_leader(node: &mut Replica, batches: &[crate::journal::Batch]) -> 
         prev_epoch: Epoch(1),
         prev_chain: first.prev,
         recycle: Index(0),
+        kept: Index(0),
         answer: true,
         batches: batches.to_vec(),
     };
@@ -488,7 +507,7 @@ fn a_slot_lost_below_the_own_snapshot_is_not_waited_for() {
     let head = batches[5].head();
     let base = Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
     node.on_snapshot(Nanos(1), base);
-    assert!(node.next_base(0).is_none(), "nothing says yet that it is committed");
+    assert!(node.next_base(0, true).is_none(), "nothing says yet that it is committed");
     let config = Config::of_voters(3);
     let offer = Msg::Offer { epoch: Epoch(1), base, length: 8, config, config_at: Index(0) };
     node.on_message(Nanos(2), FIRST, offer);
@@ -514,6 +533,7 @@ fn a_snapshot_that_cannot_be_loaded_is_asked_for_again() {
             prev_epoch: Epoch(1),
             prev_chain: node.log().chain(node.last()).unwrap(),
             recycle: Index(0),
+            kept: Index(0),
             answer: true,
             batches: vec![],
         };

@@ -158,6 +158,7 @@ pub fn tuning(swarm: &Swarm, seed: u64) -> Tuning {
     tuning.order.snapshot_most = swarm.params.log_bytes() / 2;
     tuning.order.slot_bytes = 0; // By its share of so small a segment each batch would call for a snapshot.
     tuning.order.keep = swarm.keep;
+    tuning.order.keep_bytes = swarm.params.log_bytes() / 4;
     tuning.window_bytes = 64 << 10;
     tuning.window_count = 8;
     tuning.cache_bytes = 64 << 10;

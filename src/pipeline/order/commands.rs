@@ -83,7 +83,8 @@ impl Order {
         }
         let last = self.lengths.last_key_value().map_or(0, |(_, &length)| length);
         let due = self.limits.snapshot_bytes.max(last).min(self.limits.snapshot_most);
-        if (self.since_snapshot > due || self.full || self.replica.is_snapshot_wanted())
+        let since = self.log_bytes - self.snapshots.back().map_or(0, |&(_, bytes)| bytes);
+        if (since > due || self.full || self.replica.is_snapshot_wanted())
             && !self.snapshot_asked
             // A full log has little room left: what is in it is decided first, and may hold a snapshot already.
             && (!self.full || self.replica.uncommitted() == 0)

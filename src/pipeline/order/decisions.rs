@@ -101,10 +101,10 @@ impl Order {
             for batch in &batches {
                 // What it takes of the log: whole pages, its frame, and what its slot leaves unused.
                 let bytes = (batch.block().padded().len() + PAGE) as u64;
-                self.since_snapshot += bytes.max(self.limits.slot_bytes);
+                self.log_bytes += bytes.max(self.limits.slot_bytes);
                 self.spans.apply.begin(batch.index().0, now);
                 if batch.has(flag::SNAPSHOT) {
-                    self.since_snapshot = 0;
+                    self.snapshots.push_back((batch.index(), self.log_bytes));
                 }
             }
             self.fed = Index(self.fed.0 + batches.len() as u64);
@@ -125,10 +125,14 @@ impl Order {
         } else if now >= self.clock_at {
             self.clock_at = now.plus(Nanos::from_millis(10));
         }
-        // Where there is no room for more log, what lags a little takes a snapshot.
+        while self.snapshots.len() > 1 && self.log_bytes - self.snapshots[0].1 > self.limits.keep_bytes {
+            self.snapshots.pop_front();
+        }
+        self.replica.set_floor(self.snapshots.front().map_or(Index(0), |&(index, _)| index));
+        // Where there is no room for more log, whoever lags takes a snapshot.
         let keep = if self.full { 0 } else { self.limits.keep };
         if self.rebased.is_empty()
-            && let Some(base) = self.replica.next_base(keep)
+            && let Some(base) = self.replica.next_base(keep, !self.full)
         {
             self.replica.rebase(now, base);
             self.carry_out(now);

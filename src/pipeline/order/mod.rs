@@ -37,6 +37,9 @@ pub struct OrderLimits {
     pub slot_bytes: u64,
     /// Batches kept behind a snapshot for members that lag.
     pub keep: u64,
+    /// Log kept behind older snapshots as long as a member lacks it: what it was away for is fetched faster than a
+    /// whole snapshot, and a member that still fetches one cannot help a new leader to commit.
+    pub keep_bytes: u64,
     /// Batches handed to apply at once.
     pub feed: usize,
     /// Linearizable reads give up after this long without a leader.
@@ -53,6 +56,7 @@ impl Default for OrderLimits {
             snapshot_most: log.log_bytes() / 2,
             slot_bytes: log.slot_bytes(),
             keep: 1024,
+            keep_bytes: log.log_bytes() / 4,
             feed: 64,
             read_patience: Nanos::from_millis(5_000),
         }
@@ -122,7 +126,9 @@ pub struct Order {
     /// Verified snapshots' file lengths, for offers.
     lengths: BTreeMap<Index, u64>,
     /// Log bytes on this disk since the last snapshot, and the one under way.
-    since_snapshot: u64,
+    /// What the log has taken in this life, and how much of it when each of the last snapshots was due.
+    log_bytes: u64,
+    snapshots: VecDeque<(Index, u64)>,
     /// The store has no spare segment.
     full: bool,
     snapshot_asked: bool,
@@ -187,7 +193,8 @@ impl Order {
             fresh_reads: Vec::new(),
             fetching: false,
             lengths,
-            since_snapshot: 0,
+            log_bytes: 0,
+            snapshots: VecDeque::new(),
             full: false,
             snapshot_asked: false,
             snapshot_rest: Nanos(0),

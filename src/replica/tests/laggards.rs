@@ -1,0 +1,62 @@
+//! Members that were away, and what the others keep for them.
+
+use super::*;
+
+/// A leader, a follower that was away for 40 batches, and the other one; all of it decided and applied.
+fn one_was_away() -> (Small, NodeId, NodeId, NodeId) {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let leader = world.leader();
+    let (away, other) = (NodeId(leader.0 % 3 + 1), NodeId((leader.0 + 1) % 3 + 1));
+    world.cut = vec![away];
+    for _ in 0..40 {
+        world.propose(leader);
+    }
+    world.run(300);
+    for id in [leader, other] {
+        assert_eq!(world.node(id).commit(), Index(41));
+        world.node(id).applied = Index(41);
+    }
+    (world, leader, away, other)
+}
+
+/// Found by killing leaders: what was read for a follower was the oldest in a memory that was full, so it went
+/// first, and every message of a few batches cost a read of a megabyte. Two seconds without a leader's majority.
+#[test]
+fn what_the_disk_has_read_for_a_laggard_outlives_a_full_memory() {
+    let (mut world, leader, away, _) = one_was_away();
+    world.disk = (1..=41).map(|index| world.node(leader).batch(Index(index)).expect("in memory").clone()).collect();
+    world.node(leader).options.cache_bytes = 0;
+    world.node(leader).evict(Index(41));
+    assert!(world.node(leader).batch(Index(40)).is_none());
+    world.cut.clear();
+    world.run(3_000);
+    assert_eq!(world.node(away).last(), Index(41));
+    assert!(world.fetches <= 2, "{} reads for 40 batches", world.fetches);
+}
+
+#[test]
+fn the_log_that_a_member_lacks_is_kept_as_far_as_there_is_room() {
+    let (mut world, leader, _, other) = one_was_away();
+    let now = world.now;
+    for at in [10, 20] {
+        for id in [leader, other] {
+            let head = *world.node(id).log().head(Index(at)).expect("it is there");
+            let base = Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
+            world.node(id).on_snapshot(now, base);
+        }
+    }
+    world.run(300);
+    for id in [leader, other] {
+        let node = world.node(id);
+        let next = |node: &Replica, room| node.next_base(0, room).map(|base| base.index);
+        assert_eq!((next(node, true), next(node, false)), (None, Some(Index(20))), "node {id}");
+        node.set_floor(Index(10)); // There is no room for what lies below.
+        assert_eq!(next(node, true), Some(Index(10)), "node {id}");
+    }
+    world.cut.clear();
+    world.run(3_000);
+    for id in [leader, other] {
+        assert_eq!(world.node(id).next_base(0, true).map(|base| base.index), Some(Index(20)), "node {id}");
+    }
+}
