@@ -46,7 +46,8 @@ fn assert_nothing_denied(disk: &mut TestDisk, params: &Params, acked: &[Batch], 
 /// page was read with the megabyte behind it. Restarts took ten seconds.
 #[test]
 fn a_log_is_read_once_forwards_or_backwards() {
-    let params = Params { segment_bytes: 2048 * PAGE as u64, header_slots: 900, window_batches: 8, ..Params::tiny() };
+    let params =
+        Params { segment_bytes: 2048 * PAGE as u64, header_slots: 900, window_batches: 8, ..Params::tiny() };
     let mut rig = Rig::new(new_disk(3, &params), &params);
     let mut batches = Vec::new();
     for _ in 0..800 {

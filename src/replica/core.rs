@@ -317,7 +317,18 @@ impl Replica {
             Msg::Voted { epoch, granted, claim, unsure, torn } => {
                 self.on_voted(now, voice, epoch, granted, Word { claim, unsure, torn });
             }
-            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, kept, answer, batches } => {
+            Msg::Append {
+                epoch,
+                probe,
+                commit,
+                prev,
+                prev_epoch,
+                prev_chain,
+                recycle,
+                kept,
+                answer,
+                batches,
+            } => {
                 let at =
                     crate::replica::follower::Place { index: prev, epoch: prev_epoch, chain: prev_chain };
                 self.on_append(now, from, epoch, probe, commit, at, [recycle, kept], answer, batches);

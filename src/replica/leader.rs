@@ -554,7 +554,18 @@ impl Replica {
         let (recycle, kept) = (self.recyclable(), self.kept());
         self.say(
             to,
-            Msg::Append { epoch, probe, commit, prev, prev_epoch, prev_chain, recycle, kept, answer, batches },
+            Msg::Append {
+                epoch,
+                probe,
+                commit,
+                prev,
+                prev_epoch,
+                prev_chain,
+                recycle,
+                kept,
+                answer,
+                batches,
+            },
         );
         let peer = &mut self.peers[place];
         peer.sent_at = now;
@@ -569,7 +580,8 @@ impl Replica {
         match place {
             Some(place) => {
                 // The log may have changed since they were asked for.
-                let still = batches.iter().take_while(|batch| self.log.chain(batch.index()) == Some(batch.chain()));
+                let still =
+                    batches.iter().take_while(|batch| self.log.chain(batch.index()) == Some(batch.chain()));
                 let still = still.count();
                 self.peers[place].fetching = false;
                 self.peers[place].take_ahead(&batches[..still]);

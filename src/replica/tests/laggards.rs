@@ -25,7 +25,8 @@ fn one_was_away() -> (Small, NodeId, NodeId, NodeId) {
 #[test]
 fn what_the_disk_has_read_for_a_laggard_outlives_a_full_memory() {
     let (mut world, leader, away, _) = one_was_away();
-    world.disk = (1..=41).map(|index| world.node(leader).batch(Index(index)).expect("in memory").clone()).collect();
+    world.disk =
+        (1..=41).map(|index| world.node(leader).batch(Index(index)).expect("in memory").clone()).collect();
     world.node(leader).options.cache_bytes = 0;
     world.node(leader).evict(Index(41));
     assert!(world.node(leader).batch(Index(40)).is_none());
