@@ -338,6 +338,11 @@ impl Plan {
         self.phases.iter().map(pace).collect()
     }
 
+    /// A workload's count at its scale, from that of the small one.
+    pub fn scale_up(&self, small: u64) -> u64 {
+        if self.scale == Some(Scale::Full) { small * 10 } else { small }
+    }
+
     pub fn timeout(&self) -> u64 {
         self.timeout_ms * MILLI
     }

@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Ask, HELD, Manner, Said, Talk};
+use super::{Ask, HELD, Manner, Part, Said, Talk};
 use crate::driver::Malformed;
 use crate::driver::consul::{Head, token_header};
+use crate::results::base64;
 
 /// A session's time to live, in seconds: a connection that waits cannot renew it, so it must outlive the run.
 const TTL_S: u32 = 600;
@@ -93,7 +94,45 @@ impl Talk for Consul {
                 self.request("GET", &format!("kv/{key}"), None, out);
                 Kind::Look { key: key.into(), once: matches!(ask, Ask::WatchOnce(_)) }
             }
-            Ask::Count(_) | Ask::Bye => return,
+            Ask::WatchBelow { key, once } => {
+                let key = format!("{key}/?recurse");
+                self.request("GET", &format!("kv/{key}"), None, out);
+                Kind::Look { key, once }
+            }
+            Ask::Get { key, stale, .. } => {
+                self.request("GET", &format!("kv/{key}{}", if stale { "?stale" } else { "" }), None, out);
+                Kind::Plain
+            }
+            Ask::List { below, stale, .. } => {
+                let path = format!("kv/{below}/?keys{}", if stale { "&stale" } else { "" });
+                self.request("GET", &path, None, out);
+                Kind::Plain
+            }
+            Ask::All(parts) => {
+                let value = base64(&self.value);
+                let one = |part: &Part<'_>| match *part {
+                    Part::Get(key) | Part::Page(key, _) => json!({ "KV": { "Verb": "get", "Key": key } }),
+                    Part::Make(key) | Part::Put(key) => {
+                        json!({ "KV": { "Verb": "set", "Key": key, "Value": value } })
+                    }
+                };
+                let body = Value::from_iter(parts.iter().map(one)).to_string();
+                self.request("PUT", "txn", Some(body.as_bytes()), out);
+                Kind::Plain
+            }
+            Ask::Register(name) => {
+                let service = json!({ "Service": "load", "ID": name, "Port": 80 });
+                let body = json!({ "Node": name, "Address": "10.0.0.1", "Service": service }).to_string();
+                self.request("PUT", "catalog/register", Some(body.as_bytes()), out);
+                Kind::Plain
+            }
+            Ask::Deregister(name) => {
+                let body = json!({ "Node": name }).to_string();
+                self.request("PUT", "catalog/deregister", Some(body.as_bytes()), out);
+                Kind::Plain
+            }
+            // Jobs that need the others are refused for this protocol.
+            Ask::Guard { .. } | Ask::Count(_) | Ask::Bye => return,
         };
         self.asked.push_back((tag, kind));
     }
@@ -147,7 +186,8 @@ impl Talk for Consul {
 
 impl Consul {
     fn wait(&mut self, tag: u32, key: String, once: bool, index: u64, out: &mut Vec<u8>) {
-        self.request("GET", &format!("kv/{key}?index={index}&wait=10m"), None, out);
+        let more = if key.contains('?') { '&' } else { '?' };
+        self.request("GET", &format!("kv/{key}{more}index={index}&wait=10m"), None, out);
         self.asked.push_back((tag, Kind::Wait { key, once }));
     }
 

@@ -40,10 +40,54 @@ pub enum Ask<'a> {
     Watch(&'a str),
     /// Tell of the next change of this key, once.
     WatchOnce(&'a str),
+    /// Tell of changes below this key; `once`: of the next alone.
+    WatchBelow {
+        key: &'a str,
+        once: bool,
+    },
+    /// `revision` 0: the newest. `stale`: whatever the asked server has.
+    Get {
+        key: &'a str,
+        revision: u64,
+        stale: bool,
+    },
+    /// What lies below this key: names (zk, Consul) or at most so many records.
+    List {
+        below: &'a str,
+        limit: u32,
+        stale: bool,
+    },
+    /// Several in one request.
+    All(&'a [Part<'a>]),
+    /// Puts or deletes a key if its revision is still this one (0: if it is not there). Otherwise `CHANGED`, and the
+    /// value of the answer is the revision that it has. etcd and native.
+    Guard {
+        key: &'a str,
+        revision: u64,
+        put: bool,
+    },
+    /// An instance of a service joins or leaves a catalog. Consul.
+    Register(&'a str),
+    Deregister(&'a str),
     /// How many keys lie below this one.
     Count(&'a str),
     /// The session ends.
     Bye,
+}
+
+/// A part of a request that is several.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    Get(&'a str),
+    Make(&'a str),
+    Put(&'a str),
+    /// So many records from this key on. etcd and native.
+    Page(&'a str, u32),
+}
+
+/// The range of all keys below one.
+fn below(key: &str) -> (Vec<u8>, Vec<u8>) {
+    (format!("{key}/").into_bytes(), format!("{key}0").into_bytes())
 }
 
 /// Nobody waits for the answer.
@@ -51,6 +95,8 @@ pub const NO_TAG: u32 = u32::MAX;
 
 /// Somebody else holds the lock.
 pub const HELD: i32 = -110;
+/// Somebody else has changed it since.
+pub const CHANGED: i32 = -103;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use quorate::doors::native::wire::{self, Ask as Kind, BODY_MAX, Front, Hello, Say, Welcome};
 use quorate::realms::kv::ops::{
-    Compare, Delete, Grant, History, Must, Node, Op, Put, Step, Target, Txn, said as flags,
+    Compare, Delete, Found, Grant, History, Must, Node, Op, Put, Query, Range, Record, Step, Target, Txn,
+    said as flags,
 };
 use quorate::realms::reply::{Reply, Status};
 
-use super::{Ask, HELD, Manner, NO_TAG, Said, Talk};
+use super::{Ask, CHANGED, HELD, Manner, NO_TAG, Part, Said, Talk, below};
 use crate::driver::Malformed;
 
 /// Watches are numbered apart from other requests, which are numbered by their tags.
@@ -24,6 +25,7 @@ pub struct Native {
     /// Tags of requests whose answer says more than that it came.
     grants: Vec<u32>,
     locks: Vec<u32>,
+    guards: Vec<u32>,
 }
 
 impl Talk for Native {
@@ -39,13 +41,14 @@ impl Talk for Native {
             lease: 0,
             grants: Vec::new(),
             locks: Vec::new(),
+            guards: Vec::new(),
         }
     }
 
     fn hello(&mut self, out: &mut Vec<u8>) {
         self.greeted = false;
         self.watches.clear();
-        (self.grants, self.locks) = Default::default();
+        (self.grants, self.locks, self.guards) = Default::default();
         wire::put_frame(out, Kind::Hello as u8, 0, &Hello::default().encode());
     }
 
@@ -76,13 +79,51 @@ impl Talk for Native {
                 let delete = Delete { key: key.into(), ..Delete::default() };
                 (Kind::Write, Op::Delete(delete).encode())
             }
-            Ask::Watch(key) | Ask::WatchOnce(key) => {
+            Ask::Watch(key) | Ask::WatchOnce(key) | Ask::WatchBelow { key, .. } => {
                 request = self.next_watch;
                 self.next_watch += 1;
-                self.watches.insert(request, (tag, matches!(ask, Ask::WatchOnce(_))));
-                let history = History { key: key.into(), ..History::default() };
-                (Kind::Watch, history.encode())
+                let once = matches!(ask, Ask::WatchOnce(_) | Ask::WatchBelow { once: true, .. });
+                self.watches.insert(request, (tag, once));
+                let (key, end) = match ask {
+                    Ask::WatchBelow { .. } => below(key),
+                    _ => (key.into(), Vec::new()),
+                };
+                (Kind::Watch, History { key, end, ..History::default() }.encode())
             }
+            Ask::Get { key, revision, stale } => {
+                let range = Range { key: key.into(), revision, ..Range::default() };
+                (read(stale), Query::Range(range).encode())
+            }
+            Ask::List { below: key, limit, stale } => {
+                let (key, end) = below(key);
+                (read(stale), Query::Range(Range { key, end, limit, ..Range::default() }).encode())
+            }
+            Ask::All(parts) => {
+                let step = |part: &Part<'_>| match *part {
+                    Part::Get(key) => Step::Range(Range { key: key.into(), ..Range::default() }),
+                    Part::Page(key, limit) => {
+                        Step::Range(Range { key: key.into(), end: vec![0], limit, ..Range::default() })
+                    }
+                    Part::Make(key) | Part::Put(key) => Step::Put(put(key, 0)),
+                };
+                let then = parts.iter().map(step).collect();
+                let node = Node { compares: Vec::new(), then, otherwise: Vec::new() };
+                (Kind::Write, Op::Txn(Txn { nodes: vec![node] }).encode())
+            }
+            Ask::Guard { key, revision, put: puts } => {
+                self.guards.push(tag);
+                let (target, end) = (Target::Mod(revision), Vec::new());
+                let same = Compare { key: key.into(), end, must_be: Must::Equal, target };
+                let then = match puts {
+                    true => Step::Put(put(key, 0)),
+                    false => Step::Delete(Delete { key: key.into(), ..Delete::default() }),
+                };
+                let look = Step::Range(Range { key: key.into(), ..Range::default() });
+                let node = Node { compares: vec![same], then: vec![then], otherwise: vec![look] };
+                (Kind::Write, Op::Txn(Txn { nodes: vec![node] }).encode())
+            }
+            // Jobs that need them are refused for this protocol.
+            Ask::Register(_) | Ask::Deregister(_) => return,
             Ask::Count(_) | Ask::Bye => (Kind::Ping, Vec::new()),
         };
         wire::put_frame(out, kind as u8, request, &body);
@@ -106,8 +147,8 @@ impl Talk for Native {
                 Some(Say::Reply) => {
                     let reply = Reply::take(&mut { body })
                         .ok_or_else(|| Malformed("a reply that does not parse".into()))?;
-                    let code = self.on_reply(tag, &reply);
-                    said.push(Said::Done { tag, code, value: 0 });
+                    let (code, value) = self.on_reply(tag, &reply);
+                    said.push(Said::Done { tag, code, value });
                 }
                 Some(Say::Error) => {
                     let code = body.first_chunk().map_or(-1, |code| i32::from(u16::from_le_bytes(*code)));
@@ -140,17 +181,29 @@ impl Talk for Native {
 }
 
 impl Native {
-    fn on_reply(&mut self, tag: u32, reply: &Reply<'_>) -> i32 {
+    /// The code, and the revision that goes with it.
+    fn on_reply(&mut self, tag: u32, reply: &Reply<'_>) -> (i32, i64) {
         let granted = take(&mut self.grants, tag);
         let locked = take(&mut self.locks, tag);
+        let guarded = take(&mut self.guards, tag);
         if reply.status != Status::Ok {
-            return reply.status as i32;
+            return (reply.status as i32, 0);
+        }
+        let failed = reply.flags & flags::SUCCEEDED == 0;
+        if guarded && failed {
+            let range = Reply::take(&mut { reply.body });
+            let record = range.and_then(|range| Record::take(&mut Found::open(range.body)?.bytes));
+            return (CHANGED, record.map_or(0, |record| record.modified as i64));
         }
         if granted {
             self.lease = reply.body.first_chunk().map_or(0, |lease| u64::from_le_bytes(*lease));
         }
-        if locked && reply.flags & flags::SUCCEEDED == 0 { HELD } else { 0 }
+        (if locked && failed { HELD } else { 0 }, reply.revision as i64)
     }
+}
+
+fn read(stale: bool) -> Kind {
+    if stale { Kind::ReadLocal } else { Kind::Read }
 }
 
 fn take(tags: &mut Vec<u32>, tag: u32) -> bool {
@@ -207,7 +260,30 @@ mod tests {
         native
             .hear(&frame(Say::WatchEnded, WATCHES, Status::Ok, 0, &[]), &mut out, &mut said)
             .expect("valid");
-        let done = |tag, code| Said::Done { tag, code, value: 0 };
+        let done = |tag, code| Said::Done { tag, code, value: 5 };
         assert_eq!(said, [done(1, 0), done(2, 0), done(3, HELD), done(4, 0), Said::Fired]);
+    }
+
+    #[test]
+    fn a_guard_that_does_not_hold_tells_the_revision_there_is() {
+        let mut native =
+            Native::new(&Manner { value: Vec::new(), session_ms: 4500, access: Default::default() });
+        let (mut out, mut said) = (Vec::new(), Vec::new());
+        native.ask(Ask::Guard { key: "k", revision: 3, put: true }, 1, &mut out);
+        native.ask(Ask::Guard { key: "k", revision: 0, put: false }, 2, &mut out);
+        let mut found = [1u64.to_le_bytes().to_vec(), vec![1, 0, 0, 0, 0, 0, 0, 0]].concat();
+        [9u64, 2, 1, 0].iter().for_each(|word| found.extend_from_slice(&word.to_le_bytes()));
+        found.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, b'k', 0, 0, 0, 0, 0, 0, 0]);
+        let mut range = Vec::new();
+        let start = reply::begin(&mut range);
+        range.extend_from_slice(&found);
+        reply::finish(&mut range, start, Status::Ok, 0, 5);
+        let answers = [
+            frame(Say::Reply, 1, Status::Ok, 0, &range),
+            frame(Say::Reply, 2, Status::Ok, flags::SUCCEEDED, &[]),
+        ];
+        native.hear(&answers.concat(), &mut out, &mut said).expect("valid");
+        let want = [Said::Done { tag: 1, code: CHANGED, value: 9 }, Said::Done { tag: 2, code: 0, value: 5 }];
+        assert_eq!(said, want);
     }
 }

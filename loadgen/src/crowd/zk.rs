@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::{Ask, Manner, Said, Talk};
+use super::{Ask, Manner, Part, Said, Talk};
 use crate::driver::Malformed;
 use crate::driver::zk::{
-    CLOSE, CREATE, DELETE, EPHEMERAL, EXISTS, GET_DATA, PERSISTENT, PING, SET_DATA, XID_AUTH, XID_NOTICE,
-    XID_PING, begin, end, i32_at, i64_at, put_acl, put_auth, put_bytes, put_i32, put_i64, take_frame,
+    CLOSE, CREATE, DELETE, EPHEMERAL, EXISTS, GET_CHILDREN, GET_DATA, MULTI, MULTI_READ, PERSISTENT, PING,
+    SET_DATA, XID_AUTH, XID_NOTICE, XID_PING, begin, end, i32_at, i64_at, put_acl, put_auth, put_bytes,
+    put_i32, put_i64, take_frame,
 };
 
 /// `numChildren` within a Stat.
@@ -58,7 +59,12 @@ impl Talk for Zk {
             Ask::Make { .. } | Ask::Acquire(_) => CREATE,
             Ask::Put(_) => SET_DATA,
             Ask::Drop(_) => DELETE,
-            Ask::Watch(_) => GET_DATA,
+            Ask::Watch(_) | Ask::Get { .. } => GET_DATA,
+            Ask::WatchBelow { .. } | Ask::List { .. } => GET_CHILDREN,
+            Ask::All(parts) if parts.iter().all(|part| matches!(part, Part::Get(_))) => MULTI_READ,
+            Ask::All(_) => MULTI,
+            // Jobs that need them are refused for this protocol.
+            Ask::Guard { .. } | Ask::Register(_) | Ask::Deregister(_) => return,
             Ask::Count(_) | Ask::WatchOnce(_) => EXISTS,
             Ask::Bye => CLOSE,
         };
@@ -88,7 +94,15 @@ impl Talk for Zk {
                 put_bytes(out, key.as_bytes());
                 out.push(u8::from(matches!(ask, Ask::Watch(_) | Ask::WatchOnce(_))));
             }
-            Ask::Open | Ask::KeepAlive | Ask::Bye => {}
+            Ask::Get { key, .. } | Ask::List { below: key, .. } | Ask::WatchBelow { key, .. } => {
+                put_bytes(out, key.as_bytes());
+                out.push(u8::from(matches!(ask, Ask::WatchBelow { .. })));
+            }
+            Ask::All(parts) => {
+                parts.iter().for_each(|part| self.put_part(part, out));
+                put_head(-1, true, out);
+            }
+            _ => {}
         }
         end(out, frame);
     }
@@ -124,7 +138,10 @@ impl Talk for Zk {
                 _ => {
                     let stray = || Malformed("a reply that nobody asked for".into());
                     let (tag, kind) = self.asked.pop_front().ok_or_else(stray)?;
-                    let (code, body) = (i32_at(frame, 12), &frame[16..]);
+                    let (mut code, body) = (i32_at(frame, 12), &frame[16..]);
+                    if code == 0 && kind == MULTI {
+                        code = first_error(body);
+                    }
                     let counted = kind == EXISTS && body.len() >= CHILDREN_AT + 4;
                     let value = if counted { i64::from(i32_at(body, CHILDREN_AT)) } else { 0 };
                     said.push(Said::Done { tag, code, value });
@@ -142,7 +159,42 @@ impl Talk for Zk {
 /// Also what a session that has expired in the meantime is told.
 pub const NO_SESSION: &str = "the server does not grant a session";
 
+/// What stands before each part of a multi, and before its end.
+fn put_head(kind: i32, last: bool, out: &mut Vec<u8>) {
+    put_i32(out, kind);
+    out.push(u8::from(last));
+    put_i32(out, -1);
+}
+
+/// Of a multi that failed every part is an error; the ones before the culprit have code 0.
+fn first_error(body: &[u8]) -> i32 {
+    const RESULT: usize = 4 + 1 + 4 + 4;
+    let errors = body.chunks_exact(RESULT).take_while(|part| i32_at(part, 0) == -1);
+    errors.map(|part| i32_at(part, RESULT - 4)).find(|code| *code != 0).unwrap_or(0)
+}
+
 impl Zk {
+    fn put_part(&self, part: &Part<'_>, out: &mut Vec<u8>) {
+        let (kind, key) = match *part {
+            Part::Get(key) | Part::Page(key, _) => (GET_DATA, key),
+            Part::Make(key) => (CREATE, key),
+            Part::Put(key) => (SET_DATA, key),
+        };
+        put_head(kind, false, out);
+        put_bytes(out, key.as_bytes());
+        match kind {
+            GET_DATA => out.push(0),
+            CREATE => {
+                put_bytes(out, &self.manner.value);
+                put_acl(out, &self.manner.access, PERSISTENT);
+            }
+            _ => {
+                put_bytes(out, &self.manner.value);
+                put_i32(out, -1);
+            }
+        }
+    }
+
     fn ping(&mut self, tag: Option<u32>, out: &mut Vec<u8>) {
         self.pings.push_back(tag);
         let frame = begin(out, XID_PING, PING);
@@ -162,6 +214,23 @@ mod tests {
         put_i32(&mut out, err);
         out.extend_from_slice(body);
         out
+    }
+
+    #[test]
+    fn a_multi_fails_with_the_code_of_its_culprit() {
+        let part = |code: i32| {
+            let mut out = Vec::new();
+            put_head(-1, false, &mut out);
+            put_i32(&mut out, code);
+            out
+        };
+        let mut end = Vec::new();
+        put_head(-1, true, &mut end);
+        assert_eq!(first_error(&[part(0), part(-110), part(-2), end.clone()].concat()), -110);
+        let mut made = Vec::new();
+        put_head(SET_DATA, false, &mut made);
+        made.extend_from_slice(&[0; 68]);
+        assert_eq!(first_error(&[made, end].concat()), 0);
     }
 
     #[test]

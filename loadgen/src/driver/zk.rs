@@ -14,6 +14,8 @@ pub const SYNC: i32 = 9;
 pub const PING: i32 = 11;
 pub const CREATE2: i32 = 15;
 pub const GET_CHILDREN: i32 = 8;
+pub const MULTI: i32 = 14;
+pub const MULTI_READ: i32 = 22;
 const AUTH: i32 = 100;
 pub const CLOSE: i32 = -11;
 

@@ -3,16 +3,20 @@
 
 mod churn;
 mod create;
+mod discover;
 mod elect;
 mod expire;
 mod fanout;
 mod keep;
 mod lock;
+mod mix;
+mod phases;
 mod restart;
 mod storm;
 mod wake;
 
 use std::io;
+use std::ops::Range;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -26,7 +30,7 @@ use crate::driver::Protocol;
 use crate::output::{histogram_json, round};
 use crate::plan::Plan;
 use crate::procfs::{self, Machine, Usage};
-use crate::record::code_name;
+use crate::record::{code_name, histogram, record};
 use crate::run::Trouble;
 
 const CONNECT_PATIENCE: u64 = 120 * SECOND;
@@ -48,6 +52,16 @@ pub enum Job {
     Wake,
     Elect,
     Storm,
+    /// Phases of one request at a time, or of all at once.
+    Phases,
+    Flood,
+    Lists,
+    Multis,
+    Mixed,
+    Kube,
+    KubeChurn,
+    Catalog,
+    Discover,
 }
 
 impl Job {
@@ -57,8 +71,19 @@ impl Job {
             Job::Fanout => 256,
             Job::Wake => 32,
             Job::Churn | Job::Expire | Job::Keep | Job::Storm => 0,
-            Job::Chain | Job::Herd | Job::Elect => 16,
+            Job::Chain | Job::Herd | Job::Elect | Job::Lists | Job::Multis => 16,
+            Job::Phases | Job::Flood => 25,
+            Job::Mixed => 256,
+            Job::Kube | Job::KubeChurn => 2048,
+            Job::Catalog => 0,
+            Job::Discover => 128,
         }
+    }
+}
+
+impl Job {
+    fn is_guarded(self) -> bool {
+        matches!(self, Job::Mixed | Job::Kube | Job::KubeChurn)
     }
 }
 
@@ -82,6 +107,14 @@ fn run_with<T: Talk>(plan: &Plan, job: Job) -> Result<Ended, Trouble> {
     if matches!(job, Job::Churn | Job::Expire) && plan.target != Protocol::Zk {
         return Err(Trouble::Prepare("this workload is made of ZooKeeper sessions: --target zk".into()));
     }
+    if job.is_guarded() && !matches!(plan.target, Protocol::Etcd | Protocol::Native) {
+        return Err(Trouble::Prepare(
+            "this workload is made of transactions on revisions: --target etcd or native".into(),
+        ));
+    }
+    if job == Job::Catalog && plan.target != Protocol::Consul {
+        return Err(Trouble::Prepare("this workload asks Consul's catalog: --target consul".into()));
+    }
     match job {
         Job::Create => create::run::<T>(plan),
         Job::Fanout => fanout::run::<T>(plan),
@@ -94,7 +127,46 @@ fn run_with<T: Talk>(plan: &Plan, job: Job) -> Result<Ended, Trouble> {
         Job::Wake => wake::run::<T>(plan),
         Job::Elect => elect::run::<T>(plan),
         Job::Storm => storm::run::<T>(plan),
+        Job::Phases => phases::run::<T>(plan, false),
+        Job::Flood => phases::run::<T>(plan, true),
+        Job::Lists => mix::run::<T, mix::Keeper<Lists>>(plan),
+        Job::Multis => mix::run::<T, mix::Keeper<Multis>>(plan),
+        Job::Mixed => mix::run::<T, mix::Mixed>(plan),
+        Job::Kube => mix::run::<T, mix::Kube<Steady>>(plan),
+        Job::KubeChurn => mix::run::<T, mix::Kube<Churning>>(plan),
+        Job::Catalog => mix::run::<T, mix::Catalog>(plan),
+        Job::Discover => discover::run::<T>(plan),
     }
+}
+
+struct Lists;
+
+impl mix::Mostly for Lists {
+    const WEIGHTS: [u64; 4] = [20, 2, 2, 75];
+    const NAME: usize = 10;
+    const WRITES: bool = false;
+}
+
+struct Multis;
+
+impl mix::Mostly for Multis {
+    const WEIGHTS: [u64; 4] = [20, 5, 5, 70];
+    const NAME: usize = 50;
+    const WRITES: bool = true;
+}
+
+struct Steady;
+
+impl mix::Traffic for Steady {
+    const WRITES: [u64; 3] = [90, 5, 5];
+    const READS: bool = true;
+}
+
+struct Churning;
+
+impl mix::Traffic for Churning {
+    const WRITES: [u64; 3] = [0, 40, 60];
+    const READS: bool = false;
 }
 
 /// Costs between two points in time.
@@ -134,6 +206,12 @@ impl Meter {
         let machine = Machine::now(plan.disk.as_deref()).since(&self.machine);
         crate::output::machine_json(plan, &machine, secs, into);
     }
+}
+
+struct WorkedOff {
+    errors: u64,
+    /// Watches that told of something meanwhile.
+    fired: u64,
 }
 
 /// A crowd with the steps that jobs have in common.
@@ -252,6 +330,90 @@ impl<'a, T: Talk> Party<'a, T> {
             Err(why) => {
                 Err(Trouble::Prepare(format!("{what}: {}", why.unwrap_or("no answer in time".into()))))
             }
+        }
+    }
+
+    /// Asks once for what has a number for its answer.
+    fn look(&mut self, member: usize, ask: Ask<'_>) -> Result<i64, Trouble> {
+        const TAG: u32 = 0x7fff_0003;
+        self.crowd.ask(member, ask, TAG);
+        let mut found = None;
+        let waited = self.hear_until(self.clock.now() + self.plan.timeout(), |_, heard| match heard.said {
+            Said::Done { tag: TAG, value, .. } if heard.member == member => {
+                found = Some(value);
+                Ok(true)
+            }
+            Said::Lost if heard.member == member => Err(()),
+            _ => Ok(false),
+        });
+        let no_answer = |why: Option<String>| Trouble::Prepare(why.unwrap_or("no answer in time".into()));
+        waited.map_err(no_answer)?;
+        found.ok_or_else(|| no_answer(None))
+    }
+
+    /// Has these members ask `count` things, each so many at a time, with the thing's number for a tag.
+    fn work_off(
+        &mut self,
+        members: Range<usize>,
+        count: usize,
+        flight: usize,
+        mut ask: impl FnMut(&mut Crowd<T>, usize, usize),
+        latency: &mut Histogram<u64>,
+    ) -> Result<WorkedOff, Trouble> {
+        let clock = self.clock;
+        let (mut since, mut next, mut missing) = (vec![0; count], 0, count);
+        let mut done = WorkedOff { errors: 0, fired: 0 };
+        let mut ask_next = |crowd: &mut Crowd<T>, member: usize, since: &mut Vec<u64>| {
+            if next < count {
+                since[next] = clock.now();
+                ask(crowd, member, next);
+                next += 1;
+            }
+        };
+        let at_once = flight.saturating_mul(members.len()).min(count);
+        for member in members.cycle().take(at_once) {
+            ask_next(&mut self.crowd, member, &mut since);
+        }
+        if count == 0 {
+            return Ok(done);
+        }
+        loop {
+            let before = missing;
+            let worked = self.hear_until(clock.now() + self.plan.timeout(), |crowd, heard| {
+                match heard.said {
+                    Said::Done { tag, code, .. } if (tag as usize) < count => {
+                        record(latency, heard.now - since[tag as usize]);
+                        done.errors += u64::from(code != 0 && code != NODE_EXISTS);
+                        missing -= 1;
+                        ask_next(crowd, heard.member, &mut since);
+                    }
+                    Said::Fired => done.fired += 1,
+                    Said::Lost => return Err(()),
+                    _ => {}
+                }
+                Ok(missing == 0)
+            });
+            match worked {
+                Ok(()) => return Ok(done),
+                // As long as answers come it is only slow.
+                Err(None) if missing < before => {}
+                Err(why) => {
+                    let why = why.unwrap_or("no answer in time".into());
+                    return Err(Trouble::Prepare(format!("{missing} of {count} requests: {why}")));
+                }
+            }
+        }
+    }
+
+    /// Makes keys, by all clients.
+    fn make_all(&mut self, first: usize, count: usize, key: impl Fn(usize) -> String) -> Result<(), Trouble> {
+        let members = first..first + self.plan.conns;
+        let make = |crowd: &mut Crowd<T>, member, nth| {
+            crowd.ask(member, Ask::Make { key: &key(nth), ephemeral: false }, nth as u32);
+        };
+        match self.work_off(members, count, 1, make, &mut histogram())?.errors {
+            0 => Ok(()),
+            errors => Err(Trouble::Prepare(format!("{errors} of {count} keys could not be made"))),
         }
     }
 
