@@ -100,7 +100,7 @@ pub struct Fault {
     /// Workload restart-snap: has every server take a snapshot, and returns when they have
     #[arg(long, value_name = "CMD")]
     pub snapshot_cmd: Option<String>,
-    /// Starts killed servers again and returns when they were started
+    /// Starts killed servers again and returns when they were started; $LOADGEN_NODE is the id of the one, where it is one
     #[arg(long, value_name = "CMD")]
     pub restart_cmd: Option<String>,
 }

@@ -97,7 +97,7 @@ impl Fault {
         let mut done =
             Done { what: "command".into(), node: None, at_s, whole_after_ms: None, in_sync_ms: None };
         if let Some(command) = &self.command {
-            shell("--fault-cmd", command)?;
+            shell("--fault-cmd", command, None)?;
             return Ok(done);
         }
         let harm = self.harm.expect("a fault is a harm or a command");
@@ -140,8 +140,14 @@ impl Fault {
     }
 }
 
-pub fn shell(flag: &str, command: &str) -> Result<(), String> {
-    match Command::new("sh").args(["-c", command]).stdout(Stdio::null()).status() {
+/// `node`: whom it is about, for the command in `$LOADGEN_NODE`.
+pub fn shell(flag: &str, command: &str, node: Option<u64>) -> Result<(), String> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).stdout(Stdio::null());
+    if let Some(node) = node {
+        shell.env("LOADGEN_NODE", node.to_string());
+    }
+    match shell.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{flag} ended with {status}")),
         Err(error) => Err(format!("{flag}: {error}")),
@@ -165,7 +171,7 @@ fn come_back(plan: &Plan, node: &Node) -> Result<(), String> {
     while is_there() && Instant::now() < until {
         thread::sleep(Duration::from_millis(20));
     }
-    shell("--restart-cmd", command)?;
+    shell("--restart-cmd", command, Some(node.id))?;
     while Instant::now() < until {
         if run::answers(&run::probe(plan, node.address, ReadMode::Local)) {
             return Ok(());
@@ -186,7 +192,8 @@ fn catch_up(plan: &Plan, node: &Node) -> Result<f64, String> {
     let elsewhere = run::probe(plan, other.address, ReadMode::Local);
     run::ask_one(&elsewhere, Op { kind: Kind::Create, ..mark });
     run::ask_one(&elsewhere, mark).ok_or("the key that shows who is in sync could not be written")?;
-    let started = thread::spawn(move || shell("--restart-cmd", &command));
+    let id = node.id;
+    let started = thread::spawn(move || shell("--restart-cmd", &command, Some(id)));
     let here = run::probe(plan, node.address, ReadMode::Local);
     let look = Op { kind: Kind::Read, ..mark };
     while began.elapsed() < RETURN {

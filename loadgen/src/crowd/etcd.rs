@@ -10,7 +10,7 @@ use crate::driver::http2::{
     Frame, PREFACE, WINDOW_FIRST, WINDOW_MAX, frame, grpc_status, put_head, put_settings, put_string,
     put_window_update, setting, take_frame,
 };
-use crate::driver::protobuf::{Value, fields, put_varint};
+use crate::driver::protobuf::{Value, fields, number_in, put_field, put_varint, within};
 
 const RANGE: &str = "/etcdserverpb.KV/Range";
 const PUT: &str = "/etcdserverpb.KV/Put";
@@ -321,8 +321,7 @@ impl Etcd {
         } else if one.stream == self.keeper.stream {
             self.keeper.partial.extend_from_slice(content);
             while let Some(message) = take_message(&mut self.keeper.partial) {
-                let ttl =
-                    fields(&message).find(|(field, _)| *field == 3).map_or(0, |(_, value)| value.number());
+                let ttl = number_in(&message, 3);
                 if let Some((tag, _)) = self.keeper.asked.pop_front() {
                     said.push(Said::Done { tag, code: if ttl > 0 { 0 } else { NOT_FOUND }, value: 0 });
                 }
@@ -349,14 +348,11 @@ impl Etcd {
             said.push(Said::Ready);
         }
         let Some(call) = self.calls.remove(&one.stream) else { return Ok(()) };
-        let number = |wanted| {
-            let message = call.answer.get(5..).unwrap_or_default();
-            fields(message).find(|(field, _)| *field == wanted).map_or(0, |(_, value)| value.number())
-        };
+        let message = call.answer.get(5..).unwrap_or_default();
+        let number = |wanted| number_in(message, wanted);
         let mut value = 0;
         match call.kind {
             Kind::Guard if code == 0 => {
-                let message = call.answer.get(5..).unwrap_or_default();
                 value = if number(2) == 0 { there_is(message) } else { header_revision(message) } as i64;
                 code = if number(2) == 0 { CHANGED } else { 0 };
             }
@@ -415,18 +411,6 @@ fn put_range(out: &mut Vec<u8>, key: &[u8], end: &[u8], limit: u32, revision: u6
     }
 }
 
-fn within(message: &[u8], wanted: u64) -> &[u8] {
-    let found = fields(message).find_map(|(field, value)| match value {
-        Value::Bytes(bytes) if field == wanted => Some(bytes),
-        _ => None,
-    });
-    found.unwrap_or_default()
-}
-
-fn number_in(message: &[u8], wanted: u64) -> u64 {
-    fields(message).find(|(field, _)| *field == wanted).map_or(0, |(_, value)| value.number())
-}
-
 fn header_revision(answer: &[u8]) -> u64 {
     number_in(within(answer, 1), 3)
 }
@@ -450,12 +434,6 @@ fn take_message(partial: &mut Vec<u8>) -> Option<Vec<u8>> {
     let message = rest.get(..length)?.to_vec();
     partial.drain(..5 + length);
     Some(message)
-}
-
-fn put_field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    out.push(number << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]

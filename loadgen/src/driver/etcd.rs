@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use super::head::{Field, Heads};
 use super::http2::{
     Frame, NO_STATUS, PREFACE, WINDOW_FIRST, WINDOW_MAX, frame, grpc_status, put_head, put_settings,
-    put_string, put_window_update, setting, take_frame,
+    put_window_update, setting, take_frame,
 };
-use super::protobuf::{Value, fields, put_varint};
+use super::protobuf::{Value, fields, number_in, put_field, put_varint};
 use super::{Done, Driver, Kind, Malformed, Op, Protocol, ReadMode, Rmw, Shape, Verdict, codes, stamp_of};
 
 /// Of what the server sent us, before we say that it may send more.
@@ -29,39 +30,16 @@ struct Call {
     rmw: Rmw,
 }
 
-/// Fields that differ between no two requests, and the paths: each goes into the server's header table once.
-#[derive(Clone, Copy)]
-enum Field {
-    Authority,
-    ContentType,
-    Te,
-    Put,
-    Range,
-    Authenticate,
-    Token,
-    Txn,
-}
-
-const FIELDS: usize = 8;
 /// The call that proves who we are has no tag of the loop's.
 const NO_TAG: u32 = u32::MAX;
-/// A longer token would push other fields out of a small table.
-const TOKEN_KEPT: usize = 128;
-
 pub struct Etcd {
     shape: Arc<Shape>,
     calls: Vec<Call>,
     /// Stream (halved) modulo the length → stream and tag.
     streams: Vec<(u32, u32)>,
     next_stream: u32,
-    /// Where in the order of insertion a field stands in the server's table.
-    inserted: [Option<u32>; FIELDS],
-    insertions: u32,
-    /// All fields together take less than half a kilobyte.
-    server_keeps_table: bool,
+    heads: Heads,
     ready: bool,
-    /// What the server gave us for user and password; it stands in every request.
-    token: Vec<u8>,
     /// The answer that carries it, so far.
     welcome: Vec<u8>,
     /// Bytes that we may still send.
@@ -70,7 +48,6 @@ pub struct Etcd {
     received: u32,
     /// Requests that wait for the window: bytes, and how many of them count.
     waiting: std::collections::VecDeque<(Vec<u8>, usize)>,
-    block: Vec<u8>,
     message: Vec<u8>,
     /// The trailers that said success last time: the same bytes say it again.
     success: Vec<u8>,
@@ -83,17 +60,13 @@ impl Driver for Etcd {
             calls: vec![Call::default(); depth],
             streams: vec![(0, 0); (depth * 4).next_power_of_two()],
             next_stream: 1,
-            inserted: [None; FIELDS],
-            insertions: 0,
-            server_keeps_table: true,
+            heads: Heads::new(shape.access.tls.is_some()),
             ready: false,
-            token: Vec::new(),
             welcome: Vec::new(),
             window: i64::from(WINDOW_FIRST),
             stream_window: WINDOW_FIRST,
             received: 0,
             waiting: Default::default(),
-            block: Vec::with_capacity(256),
             message: Vec::with_capacity(shape.value.len() + shape.key_len() + 32),
             success: Vec::new(),
         }
@@ -107,11 +80,8 @@ impl Driver for Etcd {
         self.calls.iter_mut().for_each(|call| call.kind = None);
         self.streams.fill((0, 0));
         self.next_stream = 1;
-        self.inserted = [None; FIELDS];
-        self.insertions = 0;
-        self.server_keeps_table = true;
+        self.heads = Heads::new(self.shape.access.tls.is_some());
         self.ready = false;
-        self.token.clear();
         self.welcome.clear();
         self.window = i64::from(WINDOW_FIRST);
         self.received = 0;
@@ -137,7 +107,7 @@ impl Driver for Etcd {
         call.message.clear();
         call.rmw = Rmw { key: op.key, stamp: op.stamp, ..Rmw::default() };
         self.write_message(op);
-        self.write_block(if op.kind.is_read() || op.kind == Kind::Rmw { Field::Range } else { Field::Put });
+        self.heads.write(if op.kind.is_read() || op.kind == Kind::Rmw { Field::Range } else { Field::Put });
         self.send(stream, out);
     }
 
@@ -181,10 +151,10 @@ impl Etcd {
         // Header blocks must reach the server in the order in which they were made: whoever waits makes all wait.
         if self.waiting.is_empty() && self.window >= counted as i64 {
             self.window -= counted as i64;
-            put_request(out, stream, &self.block, &self.message);
+            put_request(out, stream, self.heads.block(), &self.message);
         } else {
             let mut bytes = Vec::with_capacity(counted + 128);
-            put_request(&mut bytes, stream, &self.block, &self.message);
+            put_request(&mut bytes, stream, self.heads.block(), &self.message);
             self.waiting.push_back((bytes, counted));
         }
     }
@@ -213,20 +183,20 @@ impl Etcd {
         self.shape.push_key(rmw.key, &mut key);
         self.shape.push_value(rmw.stamp, &mut value);
         let mut compare = vec![0x10, 2]; // The target is the revision of the last change, and it must equal this.
-        put_bytes(&mut compare, 3, &key);
+        put_field(&mut compare, 3, &key);
         compare.push(0x30);
         put_varint(&mut compare, revision);
         let (mut put, mut step, mut message) = (Vec::new(), Vec::new(), vec![0; 5]);
-        put_bytes(&mut put, 1, &key);
-        put_bytes(&mut put, 2, &value);
-        put_bytes(&mut step, 2, &put);
-        put_bytes(&mut message, 1, &compare);
-        put_bytes(&mut message, 2, &step);
+        put_field(&mut put, 1, &key);
+        put_field(&mut put, 2, &value);
+        put_field(&mut step, 2, &put);
+        put_field(&mut message, 1, &compare);
+        put_field(&mut message, 2, &step);
         let length = (message.len() - 5) as u32;
         message[1..5].copy_from_slice(&length.to_be_bytes());
         self.message = message;
         let stream = self.open_stream(tag);
-        self.write_block(Field::Txn);
+        self.heads.write(Field::Txn);
         self.send(stream, out);
         false
     }
@@ -255,38 +225,16 @@ impl Etcd {
         message[1..5].copy_from_slice(&length.to_be_bytes());
     }
 
-    fn write_block(&mut self, path: Field) {
-        self.block.clear();
-        // :method POST, :scheme http or https
-        self.block.extend_from_slice(&[0x83, if self.shape.access.tls.is_some() { 0x87 } else { 0x86 }]);
-        let all = [path, Field::Authority, Field::ContentType, Field::Te, Field::Token];
-        for &field in if self.token.is_empty() { &all[..4] } else { &all } {
-            if !self.server_keeps_table {
-                field.write(false, &self.token, &mut self.block);
-                continue;
-            }
-            match self.inserted[field as usize] {
-                // The newest entry has number 62.
-                Some(nth) => self.block.push(0x80 | (62 + self.insertions - 1 - nth) as u8),
-                None => {
-                    self.inserted[field as usize] = Some(self.insertions);
-                    self.insertions += 1;
-                    field.write(true, &self.token, &mut self.block);
-                }
-            }
-        }
-    }
-
     /// Asks for a token. Requests follow when it is there.
     fn prove(&mut self, name: &str, password: &str, out: &mut Vec<u8>) {
         let stream = self.open_stream(NO_TAG);
-        self.write_block(Field::Authenticate);
+        self.heads.write(Field::Authenticate);
         let message = credentials(name, password);
         let mut framed = vec![0];
         framed.extend_from_slice(&(message.len() as u32).to_be_bytes());
         framed.extend_from_slice(&message);
         self.window -= framed.len() as i64;
-        put_request(out, stream, &self.block, &framed);
+        put_request(out, stream, self.heads.block(), &framed);
     }
 
     fn on_proven(&mut self, code: i32) -> Result<(), Malformed> {
@@ -295,8 +243,7 @@ impl Etcd {
             return Err(Malformed(format!("the server refuses --user with code {code} ({word})")));
         }
         let token = token_of(&self.welcome).ok_or_else(|| Malformed("a token that does not parse".into()))?;
-        self.token = token.to_vec();
-        self.server_keeps_table &= self.token.len() <= TOKEN_KEPT;
+        self.heads.prove(token);
         self.ready = true;
         Ok(())
     }
@@ -351,7 +298,7 @@ impl Etcd {
             let value = u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]);
             match u16::from_be_bytes([entry[0], entry[1]]) {
                 setting::INITIAL_WINDOW_SIZE => self.stream_window = value,
-                setting::HEADER_TABLE_SIZE => self.server_keeps_table = value >= 512,
+                setting::HEADER_TABLE_SIZE => self.heads.on_table(value),
                 _ => {}
             }
         }
@@ -435,31 +382,6 @@ impl Etcd {
     }
 }
 
-impl Field {
-    /// As a literal, to be kept in the server's table or not.
-    fn write(self, keep: bool, token: &[u8], block: &mut Vec<u8>) {
-        let (kept, plain, value): (&[u8], &[u8], &[u8]) = match self {
-            Field::Authority => (&[0x41], &[0x01], b"loadgen"),
-            Field::ContentType => (&[0x5f], &[0x0f, 0x10], b"application/grpc"),
-            Field::Te => (b"\x40\x02te", b"\x00\x02te", b"trailers"),
-            Field::Put => (&[0x44], &[0x04], b"/etcdserverpb.KV/Put"),
-            Field::Range => (&[0x44], &[0x04], b"/etcdserverpb.KV/Range"),
-            Field::Authenticate => (&[0x44], &[0x04], b"/etcdserverpb.Auth/Authenticate"),
-            Field::Txn => (&[0x44], &[0x04], b"/etcdserverpb.KV/Txn"),
-            Field::Token => (b"\x40\x05token", b"\x00\x05token", token),
-        };
-        let name = if keep { kept } else { plain };
-        block.extend_from_slice(name);
-        put_string(block, value);
-    }
-}
-
-fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
-    out.push(field << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
 /// The message that asks for a token.
 pub fn credentials(name: &str, password: &str) -> Vec<u8> {
     let mut message = Vec::new();
@@ -484,10 +406,7 @@ fn read_answer(kind: Kind, message: &[u8]) -> (u64, u64) {
     let (mut revision, mut stamp) = (0, 0);
     for (field, value) in fields(message) {
         match (field, value) {
-            (1, Value::Bytes(header)) if !kind.is_read() => {
-                revision =
-                    fields(header).find(|(field, _)| *field == 3).map_or(0, |(_, value)| value.number());
-            }
+            (1, Value::Bytes(header)) if !kind.is_read() => revision = number_in(header, 3),
             (2, Value::Bytes(record)) if kind.is_read() => {
                 for (field, value) in fields(record) {
                     match (field, value) {

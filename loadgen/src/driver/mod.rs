@@ -4,6 +4,7 @@
 pub mod codes;
 pub mod consul;
 pub mod etcd;
+mod head;
 pub mod http2;
 pub mod native;
 pub mod protobuf;

@@ -50,3 +50,23 @@ pub fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     }
     out.push(number as u8);
 }
+
+pub fn put_field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    out.push(number << 3 | 2);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// The first field of this number that is bytes: a message within a message.
+pub fn within(message: &[u8], wanted: u64) -> &[u8] {
+    let found = fields(message).find_map(|(field, value)| match value {
+        Value::Bytes(bytes) if field == wanted => Some(bytes),
+        _ => None,
+    });
+    found.unwrap_or_default()
+}
+
+/// The first field of this number that is one; 0 where it is left out.
+pub fn number_in(message: &[u8], wanted: u64) -> u64 {
+    fields(message).find(|(field, _)| *field == wanted).map_or(0, |(_, value)| value.number())
+}

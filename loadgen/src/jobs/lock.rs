@@ -106,11 +106,24 @@ impl Chain {
     }
 }
 
-pub fn chain<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
+/// Contenders with their sessions or leases: all, the first of them, and where the lock lies.
+fn gather<T: Talk>(plan: &Plan) -> Result<(Party<'_, T>, usize, String), Trouble> {
     let mut party = Party::<T>::new(plan, SESSION_MS)?;
     let first = party.invite(plan.conns)?;
     let root = party.make_root(first)?;
     party.open_all(first, plan.conns)?;
+    Ok((party, first, root))
+}
+
+/// The window begins after the warm-up.
+fn window(party: &Party<'_, impl Talk>) -> (u64, u64, Count) {
+    let from = party.clock.now() + party.plan.warmup * SECOND;
+    let until = from + party.plan.secs * SECOND;
+    (from, until, Count::new(from, until))
+}
+
+pub fn chain<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
+    let (mut party, first, root) = gather::<T>(plan)?;
     let clock = party.clock;
     // Numbers that no earlier run's keys have.
     let begin =
@@ -121,9 +134,8 @@ pub fn chain<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
     for member in first..first + plan.conns {
         chain.enter(&mut party.crowd, member);
     }
-    let from = clock.now() + plan.warmup * SECOND;
-    let until = from + plan.secs * SECOND;
-    let (mut count, mut meter) = (Count::new(from, until), None);
+    let (from, until, mut count) = window(&party);
+    let mut meter = None;
     let ended = party.hear_until(until, |crowd, heard| {
         if meter.is_none() && heard.now >= from {
             meter = Some(Meter::start(plan, clock));
@@ -160,14 +172,11 @@ pub fn chain<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
 }
 
 pub fn herd<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
-    let mut party = Party::<T>::new(plan, SESSION_MS)?;
-    let first = party.invite(plan.conns)?;
-    let key = format!("{}/herd", party.make_root(first)?);
-    party.open_all(first, plan.conns)?;
+    let (mut party, first, root) = gather::<T>(plan)?;
+    let key = format!("{root}/herd");
     let clock = party.clock;
-    let from = clock.now() + plan.warmup * SECOND;
-    let until = from + plan.secs * SECOND;
-    let (mut count, mut meter) = (Count::new(from, until), None);
+    let (from, until, mut count) = window(&party);
+    let mut meter = None;
     let (mut holder, mut left_at) = (None, clock.now());
     let mut watching = vec![false; plan.conns];
     let mut since = vec![clock.now(); plan.conns];

@@ -35,7 +35,7 @@ pub fn run(plan: &Plan) -> Result<Ended, Trouble> {
         .map(|(_, before, after)| after.disk_write_bytes - before.disk_write_bytes)
         .sum();
     if let Some(command) = &plan.snapshot {
-        fault::shell("--snapshot-cmd", command).map_err(Trouble::Local)?;
+        fault::shell("--snapshot-cmd", command, None).map_err(Trouble::Local)?;
     }
     for &pid in &plan.pids {
         if let Some(pid) = Pid::from_raw(pid as i32) {

@@ -71,6 +71,8 @@ pub struct Cell {
     pub workload: String,
     pub system: String,
     pub runs: Vec<Run>,
+    /// Rounds that gave no figures, and the last words of each.
+    pub failed: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -100,14 +102,20 @@ impl Folder {
         for workload in &folder.series.workloads {
             for system in &folder.series.systems {
                 let below = format!("runs/{}/{system}", workload.name);
-                let mut cell =
-                    Cell { workload: workload.name.clone(), system: system.clone(), runs: Vec::new() };
+                let (workload, system) = (workload.name.clone(), system.clone());
+                let mut cell = Cell { workload, system, runs: Vec::new(), failed: Vec::new() };
                 for round in names(&path.join(&below)) {
                     let file = format!("{below}/{round}/result.json");
                     match json(&path.join(&file)) {
                         Ok(result) => cell.runs.push(Run { path: file, round, result }),
                         Err(why) if path.join(&file).exists() => folder.broken.push(why),
-                        Err(_) => {} // Begun, and never ended.
+                        // Begun, and never ended, unless it says why.
+                        Err(_) => {
+                            let words = fs::read_to_string(path.join(&below).join(&round).join("failed.txt"));
+                            let last =
+                                words.ok().and_then(|words| Some(words.trim().lines().last()?.to_string()));
+                            cell.failed.extend(last.map(|last| (round, last)));
+                        }
                     }
                 }
                 folder.cells.push(cell);

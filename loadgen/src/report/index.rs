@@ -67,10 +67,15 @@ fn figures(folders: &[Folder]) -> String {
     let mut text = "| what | measured | wanted | raw files |\n|---|---|---|---|\n".to_string();
     let mut rows = 0;
     for folder in folders {
+        let mut compared = 0;
         for claim in &folder.series.claims {
             let outcome = tables::judge(folder, claim);
             let Some(ratio) = outcome.ratio else { continue };
             let wanted = tables::wanted(claim);
+            if wanted.is_empty() {
+                compared += 1;
+                continue;
+            }
             let missed = if outcome.reached == Some(false) { ", **missed**" } else { "" };
             let flag = if outcome.marks.is_empty() { String::new() } else { format!(" `{}`", outcome.marks) };
             let _ = writeln!(
@@ -81,6 +86,14 @@ fn figures(folders: &[Folder]) -> String {
                 tables::number(ratio.min),
                 tables::number(ratio.max),
                 n = name(folder)
+            );
+            rows += 1;
+        }
+        if compared > 0 {
+            let (title, n) = (&folder.series.title, name(folder));
+            let _ = writeln!(
+                text,
+                "| {title} | {compared} ratios, lost ones among them | - | [{n}](results/{n}/README.md) |"
             );
             rows += 1;
         }

@@ -22,9 +22,12 @@ pub fn command(args: &args::Report) -> Result<Exit, Failure> {
                 differ.push(path.display().to_string());
             }
         } else {
-            fs::write(&path, text)
-                .map_err(|error| Failure::new(Exit::Partial, format!("{}: {error}", path.display())))?;
-            println!("{}", path.display());
+            let written =
+                path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
+            written.map_err(|error| Failure::new(Exit::Partial, format!("{}: {error}", path.display())))?;
+            if path.extension().is_none_or(|kind| kind != "svg") {
+                println!("{}", path.display());
+            }
         }
     }
     broken.iter().for_each(|why| eprintln!("loadgen: {why}"));
@@ -43,9 +46,10 @@ struct Made {
 
 fn make(dir: &Path) -> Result<Made, String> {
     let folder = folder::Folder::read(dir)?;
-    let files = vec![
+    let mut files = vec![
         (dir.join("README.md"), tables::readme(&folder)),
         (dir.join("report.html"), page::html(&folder)),
     ];
+    files.extend(page::plots(&folder).into_iter().map(|(name, svg)| (dir.join("plots").join(name), svg)));
     Ok(Made { files, broken: folder.broken })
 }

@@ -1,10 +1,10 @@
-//! A folder's report.html: one file that needs nothing but itself.
+//! A folder's report.html: one file that needs nothing but itself; and its plots as files of their own.
 
 use std::fmt::Write;
 use std::fs;
 
 use super::folder::{Cell, Folder, Run, Spread};
-use super::plot::{Chart, Line, Scale, bars, colour, escape};
+use super::plot::{self, Chart, Line, Scale, bars, colour, escape};
 use super::tables;
 use crate::workload;
 
@@ -13,29 +13,50 @@ h1{font-size:1.6em}h2{margin-top:2em;border-bottom:1px solid #ccc}h3{margin-bott
 table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}\
 td,th{border:1px solid #ddd;padding:3px 8px;text-align:right}td:first-child,th:first-child{text-align:left}\
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(480px,1fr));gap:1em}\
-figure{margin:0}figcaption{font-weight:600}svg{width:100%;background:#fafafa}svg text{font:12px sans-serif;fill:#333}\
-.grid{stroke:#e2e2e2}line.event{stroke:#b00;stroke-dasharray:4 3}svg text.event{fill:#b00}\
-.legend span{margin-right:1.2em}.legend i{display:inline-block;width:.8em;height:.8em;margin-right:.4em}\
-.legend{margin:.2em 0;font-size:13px}";
+figure{margin:0}figcaption{font-weight:600}svg{width:100%}";
+
+/// A plot's words above it, and the plot.
+type Figure = (String, String);
+
+fn sections(folder: &Folder) -> Vec<(&'static str, Vec<Figure>)> {
+    let all = vec![
+        ("Read share", ratios(folder)),
+        ("Latency against load", loads(folder)),
+        ("Clients", sweeps(folder)),
+        ("CPU of the servers for each operation", costs(folder)),
+        ("Percentile spectra", spectra(folder)),
+        ("Over time", times(folder)),
+    ];
+    all.into_iter().filter(|(_, figures)| !figures.is_empty()).collect()
+}
+
+/// Names and texts of the plots as files.
+pub fn plots(folder: &Folder) -> Vec<(String, String)> {
+    let slug = |text: &str| {
+        let plain =
+            |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+        let words = text.chars().map(plain).collect::<String>();
+        words.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+    };
+    let file = |heading: &str, (caption, svg): &Figure| {
+        (
+            format!("{}-{}.svg", slug(heading), slug(caption)),
+            plot::alone(svg, &format!("{heading}: {caption}")),
+        )
+    };
+    let sections = sections(folder);
+    sections.iter().flat_map(|(heading, all)| all.iter().map(|one| file(heading, one))).collect()
+}
 
 pub fn html(folder: &Folder) -> String {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n",
-        title = escape(&folder.series.title)
+         <style>{STYLE}{PLOTS}</style></head><body>\n<h1>{title}</h1>\n",
+        title = escape(&folder.series.title),
+        PLOTS = plot::STYLE,
     );
-    let sweeps = section(&sweeps(folder));
-    for (heading, body) in [
-        ("Read share", section(&ratios(folder))),
-        ("Latency against load", section(&loads(folder))),
-        ("Clients", sweeps),
-        ("CPU of the servers for each operation", section(&costs(folder))),
-        ("Percentile spectra", section(&spectra(folder))),
-        ("Over time", section(&times(folder))),
-    ] {
-        if !body.is_empty() {
-            let _ = write!(page, "<h2>{heading}</h2>\n<div class=\"plots\">\n{body}</div>\n");
-        }
+    for (heading, figures) in sections(folder) {
+        let _ = write!(page, "<h2>{heading}</h2>\n<div class=\"plots\">\n{}</div>\n", section(&figures));
     }
     page.push_str("<h2>Tables</h2>\n");
     page.push_str(&markdown(&tables::readme(folder)));
@@ -43,7 +64,7 @@ pub fn html(folder: &Folder) -> String {
     page
 }
 
-fn section(figures: &[(String, String)]) -> String {
+fn section(figures: &[Figure]) -> String {
     figures.iter().fold(String::new(), |mut text, (caption, svg)| {
         let _ = writeln!(text, "<figure><figcaption>{}</figcaption>{svg}</figure>", escape(caption));
         text
@@ -91,7 +112,7 @@ fn curves(folder: &Folder, members: &[(&str, f64)], field: &str) -> Vec<Line> {
     folder.series.systems.iter().map(line).filter(|line| !line.points.is_empty()).collect()
 }
 
-fn ratios(folder: &Folder) -> Vec<(String, String)> {
+fn ratios(folder: &Folder) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (family, members) in families(folder, |workload| workload.reads) {
         let mut chart = chart(("reads, %", Scale::Linear), ("ops/s", Scale::Log));
@@ -106,7 +127,7 @@ fn ratios(folder: &Folder) -> Vec<(String, String)> {
     figures
 }
 
-fn sweeps(folder: &Folder) -> Vec<(String, String)> {
+fn sweeps(folder: &Folder) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (family, members) in families(folder, |workload| workload.clients) {
         for (field, label, scale) in [
@@ -123,12 +144,18 @@ fn sweeps(folder: &Folder) -> Vec<(String, String)> {
 }
 
 /// Every row that has both, by its rate: one point a row, open loops joined to a curve.
-fn loads(folder: &Folder) -> Vec<(String, String)> {
+fn loads(folder: &Folder) -> Vec<Figure> {
     let mut all = chart(("ops/s", Scale::Log), ("p99, us", Scale::Log));
     for system in &folder.series.systems {
         let cells = folder.cells.iter().filter(|cell| &cell.system == system);
         let (mut open, mut closed) = (Vec::new(), Vec::new());
         for cell in cells {
+            let steps = cell.rounds().next().and_then(|run| run.result["steps"].as_array());
+            for step in steps.into_iter().flatten() {
+                if let (Some(rate), Some(p99)) = (step["rate"].as_f64(), step["result"]["p99_us"].as_f64()) {
+                    open.push((rate, p99)); // A ladder's.
+                }
+            }
             let (Some(ops), Some(p99)) = (median(cell, "ops_per_s"), median(cell, "p99_us")) else {
                 continue;
             };
@@ -149,7 +176,7 @@ fn loads(folder: &Folder) -> Vec<(String, String)> {
     all.svg().map(|svg| ("each row's p99 at its rate".to_string(), svg)).into_iter().collect()
 }
 
-fn costs(folder: &Folder) -> Vec<(String, String)> {
+fn costs(folder: &Folder) -> Vec<Figure> {
     let mut figures = Vec::new();
     for workload in &folder.series.workloads {
         let row = |system: &String| {
@@ -164,7 +191,7 @@ fn costs(folder: &Folder) -> Vec<(String, String)> {
     figures
 }
 
-fn spectra(folder: &Folder) -> Vec<(String, String)> {
+fn spectra(folder: &Folder) -> Vec<Figure> {
     let mut figures = Vec::new();
     for workload in &folder.series.workloads {
         for lane in ["read", "write", "job"] {
@@ -206,7 +233,7 @@ fn spectrum(folder: &Folder, run: &Run, lane: &str) -> Vec<(f64, f64)> {
         .collect()
 }
 
-fn times(folder: &Folder) -> Vec<(String, String)> {
+fn times(folder: &Folder) -> Vec<Figure> {
     let mut figures = Vec::new();
     for workload in &folder.series.workloads {
         let mut chart = chart(("s", Scale::Linear), ("ops/s", Scale::Linear));

@@ -1,4 +1,5 @@
-//! Plots as SVG text: lines over linear or logarithmic axes, bars. No script, no font, nothing fetched.
+//! Plots as SVG text: lines over linear or logarithmic axes, bars, each with its legend. No script, no font, nothing
+//! fetched.
 
 use std::fmt::Write;
 
@@ -10,6 +11,12 @@ const LEFT: f64 = 76.0;
 const RIGHT: f64 = 36.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
+/// The legend: a row's height, and how wide a letter is, more or less.
+const LEGEND_ROW: f64 = 17.0;
+const LETTER: f64 = 6.6;
+/// What a plot looks like, in a page or alone.
+pub const STYLE: &str = "svg{background:#fafafa}svg text{font:12px sans-serif;fill:#333}.grid{stroke:#e2e2e2}\
+line.event{stroke:#b00;stroke-dasharray:4 3}svg text.event{fill:#b00}svg text.title{font-weight:600}";
 const COLOURS: [&str; 8] =
     ["#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#4d4d4d", "#d16ba5", "#17a2a2"];
 
@@ -104,12 +111,15 @@ impl Chart {
         let all = || self.lines.iter().flat_map(|line| &line.points);
         let x = Axis::of(self.x.1, all().map(|point| point.0), LEFT, WIDTH - RIGHT)?;
         let y = Axis::of(self.y.1, all().map(|point| point.1), HEIGHT - BOTTOM, TOP)?;
+        let (legend, rows) = self.legend();
         let mut svg = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} against {}\">\n",
-            self.y.0, self.x.0
+            "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{} against {}\">\n",
+            HEIGHT + rows as f64 * LEGEND_ROW,
+            self.y.0,
+            self.x.0
         );
         self.draw_axes(&x, &y, &mut svg);
-        for (at, word) in &self.events {
+        for (nth, (at, word)) in self.events.iter().enumerate() {
             let at = x.at(*at);
             let _ = writeln!(
                 svg,
@@ -117,7 +127,7 @@ impl Chart {
                  <text x=\"{:.1}\" y=\"{:.1}\" class=\"event\">{}</text>",
                 HEIGHT - BOTTOM,
                 at + 4.0,
-                TOP + 12.0,
+                TOP + 12.0 + nth as f64 * 14.0,
                 escape(word)
             );
         }
@@ -144,17 +154,32 @@ impl Chart {
                 }
             }
         }
-        svg.push_str("</svg>\n<p class=\"legend\">");
+        svg.push_str(&legend);
+        svg.push_str("</svg>\n");
+        Some(svg)
+    }
+
+    /// The lines' names below the plot, and in how many rows they stand.
+    fn legend(&self) -> (String, usize) {
+        let (mut text, mut left, mut row) = (String::new(), LEFT, 0);
         for line in &self.lines {
-            let _ = write!(
-                svg,
-                "<span><i style=\"background:{}\"></i>{}</span> ",
+            let width = 28.0 + line.name.chars().count() as f64 * LETTER;
+            if left > LEFT && left + width > WIDTH {
+                (left, row) = (LEFT, row + 1);
+            }
+            let top = HEIGHT + row as f64 * LEGEND_ROW;
+            let _ = writeln!(
+                text,
+                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"10\" height=\"10\" fill=\"{}\"/>\
+                 <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                 line.colour,
+                left + 15.0,
+                top + 9.5,
                 escape(&line.name)
             );
+            left += width;
         }
-        svg.push_str("</p>\n");
-        Some(svg)
+        (text, row + 1)
     }
 
     fn draw_axes(&self, x: &Axis, y: &Axis, svg: &mut String) {
@@ -224,6 +249,13 @@ pub fn bars(rows: &[(String, f64, &'static str)], unit: &str) -> String {
     svg
 }
 
+/// The same plot as a file of its own.
+pub fn alone(svg: &str, title: &str) -> String {
+    let (head, body) = svg.split_once('>').unwrap_or((svg, ""));
+    let open = head.replacen("<svg", "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\"", 1);
+    format!("{open}>\n<title>{}</title>\n<style>{STYLE}</style>{body}", escape(title))
+}
+
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -256,5 +288,8 @@ mod tests {
         chart.lines.push(Line { name: "a<b".into(), colour: colour(0), points, marks_only: false });
         let svg = chart.svg().expect("drawn");
         assert!(svg.contains("<polyline") && svg.contains("a&lt;b"), "{svg}");
+        let file = alone(&svg, "a & b");
+        assert!(file.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{file}");
+        assert!(file.contains("<title>a &amp; b</title>") && file.ends_with("</svg>\n"), "{file}");
     }
 }

@@ -64,7 +64,7 @@ pub fn readme(folder: &Folder) -> String {
             .systems
             .iter()
             .filter_map(|system| folder.cell(&workload.name, system))
-            .filter(|cell| !cell.runs.is_empty())
+            .filter(|cell| !cell.runs.is_empty() || !cell.failed.is_empty())
             .collect();
         let _ = writeln!(text, "\n### {}\n\n{}.", workload.name, workload.what);
         if let Some(known) = workload::published(&workload.of) {
@@ -75,6 +75,16 @@ pub fn readme(folder: &Folder) -> String {
             text.push_str("Not measured in this folder.\n");
         } else {
             text.push_str(&table(&cells));
+            for cell in cells {
+                for (round, last) in &cell.failed {
+                    let _ = writeln!(
+                        text,
+                        "\n{}, round {round}: failed, `{}`.",
+                        cell.system,
+                        last.replace('`', "'")
+                    );
+                }
+            }
         }
     }
     if !folder.broken.is_empty() {
@@ -89,7 +99,7 @@ pub fn readme(folder: &Folder) -> String {
 const LEGEND: &str = "Closed loops measure capacity: their latencies are service times. Open loops count from the \
 intended start. Marks: `c` the client was the limit (more than half of what it does against a null server), `!` an \
 invalid run is among them (late sends, or the client used its whole core), `p` a partial one, `x` one whose history \
-failed its check. CPU is that of all three servers. Flushes, disk and loopback are the whole machine's.\n";
+failed its check. A/A: two runs of one system, one right behind the other, and their ratio. CPU is that of all three servers. Flushes, disk and loopback are the whole machine's.\n";
 
 /// Marks of a cell's runs.
 pub fn marks(cell: &Cell) -> String {
