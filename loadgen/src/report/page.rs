@@ -237,12 +237,13 @@ fn times(folder: &Folder) -> Vec<Figure> {
     let mut figures = Vec::new();
     for workload in &folder.series.workloads {
         let mut chart = chart(("s", Scale::Linear), ("ops/s", Scale::Linear));
+        let mut events: Vec<(f64, &str, &str)> = Vec::new();
         for system in &folder.series.systems {
             let Some(run) = folder.cell(&workload.name, system).and_then(|cell| cell.rounds().next()) else {
                 continue;
             };
             let second =
-                |value: &serde_json::Value| Some((value["second"].as_f64()?, value["ops"].as_f64()?));
+                |value: &serde_json::Value| Some((value["second"].as_f64()? + 0.5, value["ops"].as_f64()?));
             let points: Vec<(f64, f64)> =
                 run.result["series"].as_array().into_iter().flatten().filter_map(second).collect();
             if points.len() > 2 {
@@ -251,9 +252,16 @@ fn times(folder: &Folder) -> Vec<Figure> {
             }
             if let Some(at) = run.figure("fault/at_s") {
                 let what = run.result["fault"]["what"].as_str().unwrap_or("fault");
-                chart.events.push((at, format!("{what} ({system})")));
+                events.push((at, what, system));
             }
         }
+        // One mark for all where the same was done to all at the same time.
+        let alike = events.iter().all(|(at, what, _)| *what == events[0].1 && (at - events[0].0).abs() < 0.2);
+        let word = |(at, what, system): &(f64, &str, &str)| (*at, format!("{what} ({system})"));
+        chart.events = match alike {
+            true => events.first().map(|(at, what, _)| (*at, (*what).to_string())).into_iter().collect(),
+            false => events.iter().map(word).collect(),
+        };
         // Steady loads say nothing over time that their tables do not.
         if !chart.events.is_empty() || workload.name.contains("open") {
             figures.extend(chart.svg().map(|svg| (format!("{}, first round", workload.name), svg)));
