@@ -301,6 +301,8 @@ pub struct Status {
     pub leader: Option<NodeId>,
     pub epoch: Epoch,
     pub commit: Index,
+    /// The same, by the leader's word: ahead of `commit` on a node that catches up.
+    pub decided: Index,
     pub applied: Index,
     pub durable: Index,
     pub last: Index,

@@ -137,6 +137,8 @@ pub struct Replica {
     /// What the store has called written, damaged slots not counted.
     pub(super) written: Index,
     pub(super) commit: Index,
+    /// What leaders have said is decided, here or not.
+    pub(super) decided: Index,
     /// In this epoch, the leader's log and ours are known to be the same up to here.
     pub(super) verified: Index,
     /// The leader's latest probe, to be echoed.
@@ -234,6 +236,7 @@ impl Replica {
             life: marks.life,
             voices: Voices::default(),
             commit: marks.commit.max(marks.base.index).min(durable),
+            decided: Index(0),
             stateless: found.stateless,
             snapshots: if marks.base.index.0 > 0 && !found.stateless { vec![marks.base] } else { Vec::new() },
             written: log.last(),

@@ -51,6 +51,7 @@ impl Replica {
         if !self.heed(now, from, epoch) {
             return;
         }
+        self.decided = self.decided.max(commit);
         // Also where an install has come to a stand: its snapshot may be gone by now.
         if self.stateless && !self.installing(now) {
             self.say(from, Msg::Need { epoch, above: Index(0) });

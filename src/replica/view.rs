@@ -88,6 +88,11 @@ impl Replica {
         }
     }
 
+    /// Up to where the log is decided, by all that this node was ever told: its own log may not reach so far yet.
+    pub fn decided(&self) -> Index {
+        self.decided.max(self.commit)
+    }
+
     pub fn life(&self) -> Life {
         self.life
     }

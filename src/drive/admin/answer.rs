@@ -167,7 +167,7 @@ pub fn readyz(status: Result<Status, String>) -> Reply {
         Ok(status) => status,
         Err(why) => return Reply::text(503, why + "\n"),
     };
-    let lag = status.commit.0.saturating_sub(status.applied.0);
+    let lag = status.decided.max(status.commit).0.saturating_sub(status.applied.0);
     match (&status.halted, status.leader) {
         (Some(why), _) => Reply::text(503, format!("halted: {why}\n")),
         (None, None) => Reply::text(503, "no leader\n"),
@@ -191,7 +191,7 @@ pub fn status(status: Result<Status, String>) -> Reply {
         "epoch": s.epoch.0,
         "commit": s.commit.0,
         "applied": s.applied.0,
-        "lag": s.commit.0.saturating_sub(s.applied.0),
+        "lag": s.decided.max(s.commit).0.saturating_sub(s.applied.0),
         "durable": s.durable.0,
         "last": s.last.0,
         "base": s.base.0,
@@ -325,6 +325,7 @@ mod tests {
         };
         assert_eq!(readyz(Ok(led.clone())).code, 200);
         assert_eq!(readyz(Ok(Status { applied: Index(5), ..led.clone() })).code, 503);
+        assert_eq!(readyz(Ok(Status { decided: Index(99_999), ..led.clone() })).code, 503);
         assert_eq!(readyz(Ok(Status { leader: None, ..led.clone() })).code, 503);
         assert_eq!(readyz(Ok(Status { halted: Some("disk".into()), ..led.clone() })).code, 503);
         assert_eq!(readyz(Err("gone".into())).code, 503);

@@ -247,6 +247,7 @@ impl Order {
             leader: self.replica.leader(),
             epoch: self.replica.promised(),
             commit: self.replica.commit(),
+            decided: self.replica.decided(),
             applied: self.applied,
             durable: self.replica.durable(),
             last: log.last(),
