@@ -223,13 +223,15 @@ impl Store {
                 self.supers.restart(restart, &self.log, &mut self.ops, disk);
             }
             StoreIn::Recycle { below } => {
-                // The base that makes it needless must be durable, and no frame of a freed file under way.
+                // The base that makes it needless must be durable, and nothing under way into a freed file: a batch that
+                // a majority has, and this disk not yet, may lie below a snapshot already.
                 let base = self.log.sup().marks.base.index;
                 assert!(
                     below <= self.supers.coming_base().unwrap_or(base).next(),
                     "recycling above the base"
                 );
-                if below > base.next() || self.ops.touch_old_segments() || self.supers.moves_end() {
+                let early = self.flight.front().is_some_and(|flight| flight.index < below);
+                if below > base.next() || early || self.ops.touch_old_segments() || self.supers.moves_end() {
                     return Some(StoreIn::Recycle { below });
                 }
                 let surplus =

@@ -128,7 +128,11 @@ fn successor(log: &Log, change: &Change) -> Super {
         assert!(marks.base.index >= before.base.index, "the base never goes back");
         assert_eq!(marks.life, before.life, "only opening counts a life");
         assert_eq!(marks.incarnation, before.incarnation, "only formatting draws an incarnation");
-        let held = log.durable().max(marks.base.index).max(before.commit);
+        let held = match marks.base.index > before.base.index {
+            // Damage that the new base covers does not count any more, and this disk learns of it by these very marks.
+            true => log.last().max(marks.base.index),
+            false => log.durable().max(marks.base.index).max(before.commit),
+        };
         assert!(marks.commit <= held, "commit {} is above this disk's durable head {held}", marks.commit);
         sup.marks = marks.clone();
     }

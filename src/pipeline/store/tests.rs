@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::{Chain, ClusterId, Incarnation, Life, NodeId, Rng, Voice};
-use crate::journal::test_disk::{Crash, TestDisk};
+use crate::journal::test_disk::{Ask, Crash, TestDisk};
 use crate::journal::{Builder, Expect, Opened, Params, flag, format, open};
 use crate::pipeline::lane::lane;
 use crate::pipeline::parcel::{Base, Marks};
@@ -183,6 +183,59 @@ fn marks_restart_and_recycle() {
     assert_eq!(rig.durable, Index(91));
     let (rig, report) = Rig::open(rig.disk, &params);
     assert_eq!((rig.marks.base, report.present, rig.store.log.last()), (base, 1, Index(91)));
+}
+
+/// Found by reading: two followers commit without the leader's disk, a snapshot covers what that disk still writes, and
+/// the segment was given away under the write.
+#[test]
+fn a_segment_that_is_still_written_to_is_not_recycled() {
+    let params = Params { window_batches: 16, window_bytes: 1 << 20, ..Params::tiny() };
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    let batches: Vec<Batch> = (0..8).map(|_| rig.append(1, 3000)).collect();
+    rig.turn();
+    let place = rig.store.log.place(Index(2)).unwrap();
+    let stuck = |rig: &Rig, nth: usize| {
+        let body = (File::Segment(place.file), place.body_offset());
+        matches!(rig.disk.asked[nth].1, Ask::Write { file, offset, .. } if (file, offset) == body)
+    };
+    let all_others = |rig: &mut Rig| {
+        while let Some(nth) = (0..rig.disk.asked.len()).find(|&nth| !stuck(rig, nth)) {
+            rig.complete(nth);
+        }
+    };
+    all_others(&mut rig);
+    assert_eq!(rig.durable, Index(1));
+    let base = Base::of(batches[5].head());
+    rig.to.send(StoreIn::Mark(Marks { commit: base.index, base, ..rig.marks.clone() }));
+    rig.to.send(StoreIn::Recycle { below: base.index.next() });
+    (0..8).for_each(|_| drop(rig.append(1, 3000)));
+    rig.turn();
+    all_others(&mut rig);
+    rig.settle();
+    assert_eq!((rig.durable, rig.store.log.first()), (Index(16), Index(5)));
+}
+
+/// Found by reading: the marks of a snapshot that covers a damaged slot had to wait for others under way, and the next
+/// ones, with what had been committed meanwhile, took their place. The store knew the damage still, and stopped.
+#[test]
+fn marks_that_rebase_over_damage_may_name_what_is_decided_behind_it() {
+    let params = Params::tiny();
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    let batches: Vec<Batch> = (0..20).map(|_| rig.append(1, 100)).collect();
+    rig.settle();
+    let (_, file, page) = rig.store.log.lies(Index(5)).unwrap();
+    rig.disk.files.get_mut(&File::Segment(file)).unwrap()[page as usize * 4096 + 130] ^= 1;
+    let (mut rig, report) = Rig::open(rig.disk, &params);
+    assert_eq!((report.unknown, rig.durable), (vec![Index(5)], Index(4)));
+    let base = Base::of(batches[7].head());
+    let marks = Marks { incarnation: Incarnation(1), life: Life(2), ..rig.store.log.sup().marks.clone() };
+    rig.to.send(StoreIn::Mark(Marks { promised: Epoch(7), ..marks.clone() }));
+    rig.to.send(StoreIn::Mark(Marks { promised: Epoch(7), commit: base.index, base, ..marks.clone() }));
+    rig.to.send(StoreIn::Mark(Marks { promised: Epoch(8), commit: Index(18), base, ..marks }));
+    rig.settle();
+    assert_eq!(rig.durable, Index(20));
+    let (rig, report) = Rig::open(rig.disk, &params);
+    assert_eq!((rig.marks.commit, report.unknown.len()), (Index(18), 0));
 }
 
 fn failed(rig: &Rig) -> Option<&DiskFault> {
