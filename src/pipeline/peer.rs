@@ -3,6 +3,11 @@
 //! Every node dials every other and sends on the connection that it dialled; what comes in on accepted ones is
 //! for the replica. A connection carries one direction, so each side notices the other's end at once. A link that
 //! closes is dialled again at once: a refusal tells that the process is gone, and is passed on as news.
+//!
+//! Words of one voice reach the replica in the order in which they were said, some of them perhaps never.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -187,6 +192,9 @@ impl Peers {
         match event {
             NetEvent::Accepted { conn, door: crate::pipeline::ports::Door::Peer, by, .. } => {
                 self.inlets.insert(*conn, Inlet { by: by.clone(), ..Inlet::default() });
+                if self.paused {
+                    net.pause(*conn, true);
+                }
             }
             NetEvent::Dialled { token, conn, by } => match self.by_token(*token) {
                 Some(id) if speaks_for(by.as_deref(), id) => self.on_dialled(id, *conn, net),
@@ -205,8 +213,14 @@ impl Peers {
             }
             NetEvent::Bytes { conn, bytes } => {
                 let Some(mut inlet) = self.inlets.remove(conn) else { return self.is_link(*conn) };
+                let known = inlet.from;
                 match self.take_bytes(&mut inlet, bytes) {
-                    Ok(()) => drop(self.inlets.insert(*conn, inlet)),
+                    Ok(()) => {
+                        if let Some(from) = inlet.from.filter(|_| known.is_none()) {
+                            self.end_earlier_calls(from, net);
+                        }
+                        self.inlets.insert(*conn, inlet);
+                    }
                     Err(why) => {
                         tracing::warn!(peer = ?inlet.from, why, "hanging up on a peer");
                         self.counters.malformed.add(1);
@@ -359,6 +373,18 @@ impl Peers {
             self.links.entry(hello.from.id).or_insert_with(guest);
         }
         Ok(())
+    }
+
+    /// It calls anew. What is left on its connection before would come behind what it says now, and a promise means
+    /// what it says only where words come in the order in which they were said.
+    fn end_earlier_calls(&mut self, from: Voice, net: &mut impl Net) {
+        self.inlets.retain(|conn, inlet| {
+            let earlier = inlet.from == Some(from);
+            if earlier {
+                net.close(*conn);
+            }
+            !earlier
+        });
     }
 
     fn on_inlet_lost(&mut self, inlet: &Inlet, net: &mut impl Net) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::Nanos;
+use crate::base::{Life, Nanos};
 use crate::journal::{BATCH_HEAD, Builder, flag};
 use crate::pipeline::order::{Order, Piece, Waiting};
 use crate::pipeline::parcel::{EdgeOut, Intake};
@@ -122,6 +122,11 @@ impl Order {
     }
 }
 
+/// No number of an earlier life: an answer to one of those would be about older reads.
+pub(super) fn first_ticket(life: Life) -> u64 {
+    life.0 << 48
+}
+
 /// A turn's commands in pieces that fit a batch: a busy edge takes in more at a time than one batch holds, and a piece
 /// goes into the log whole. (Three thousand writes of 1 KB in one turn stopped a leader, and then the next.)
 pub(super) fn pieces(intake: Intake, most: usize) -> Vec<Piece> {
@@ -157,9 +162,17 @@ fn drop_command(rest: &mut &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Life, NodeId, Origin};
+    use crate::base::{NodeId, Origin};
     use crate::journal::BATCH_MAX;
     use crate::state::Envelope;
+
+    /// Found by reading: a life that had asked a million times ran into the numbers of the next one.
+    #[test]
+    fn tickets_of_two_lives_are_far_apart() {
+        let life = 1_780_000_000_000; // The first one's number is a date.
+        let [before, after] = [life, life + 1].map(|life| first_ticket(Life(life)));
+        assert!(after.wrapping_sub(before) > 1 << 40);
+    }
 
     #[test]
     fn a_turn_that_no_batch_holds_goes_in_pieces() {

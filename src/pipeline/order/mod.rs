@@ -188,8 +188,7 @@ impl Order {
             unapplied: BTreeMap::new(),
             tickets: BTreeMap::new(),
             homeless: VecDeque::new(),
-            // No number of an earlier life: an answer to one of those would be about older reads.
-            next_ticket: replica.life().0 << 20,
+            next_ticket: commands::first_ticket(replica.life()),
             fresh_reads: Vec::new(),
             fetching: false,
             lengths,
