@@ -126,6 +126,8 @@ pub struct Replica {
     /// (promised, vote) as they stand on the disk.
     pub(super) marked: (Epoch, Option<Voice>),
     pub(super) marks_dirty: bool,
+    /// Where the configuration came in that the superblock was last told of.
+    pub(super) noted: Index,
     /// Which directory this is, and how often it was opened.
     pub(super) incarnation: Incarnation,
     pub(super) life: Life,
@@ -232,6 +234,7 @@ impl Replica {
             vote,
             marked: (marks.promised, marks.vote),
             marks_dirty: promised != marks.promised,
+            noted: marks.config_at,
             incarnation: marks.incarnation,
             life: marks.life,
             voices: Voices::default(),
@@ -337,7 +340,7 @@ impl Replica {
                 self.on_append(now, from, epoch, probe, commit, at, [recycle, kept], answer, batches);
             }
             Msg::Appended { epoch, probe, received, durable, snapshot, binds } => {
-                self.bound_by(from, binds);
+                self.bound_by(from, epoch, binds);
                 self.on_appended(now, voice, epoch, probe, received, durable, snapshot);
             }
             Msg::Mismatch { epoch, probe, hint, hint_epoch } => {
@@ -356,7 +359,7 @@ impl Replica {
             Msg::ReadIndex { epoch, id } => self.on_read_index(now, voice, epoch, id),
             Msg::ReadIndexed { epoch, id, index } => self.on_read_indexed(epoch, id, index),
             Msg::Alive { epoch, probe, binds } => {
-                self.bound_by(from, binds);
+                self.bound_by(from, epoch, binds);
                 self.on_alive(now, from, epoch, probe);
             }
             Msg::TakeOver { epoch } => self.on_take_over(now, from, epoch),
@@ -521,10 +524,6 @@ impl Replica {
 
     pub(super) fn raise_commit(&mut self, commit: Index) {
         if commit > self.commit {
-            // That a change of members is decided must outlive a restart: who was removed may be gone by then, and
-            // to prove it again takes a majority of those before.
-            let change = self.log.config_at();
-            self.marks_dirty |= change > self.commit && change <= commit;
             self.commit = commit;
             self.shed_install();
             self.out.push(Effect::Committed(commit));
@@ -539,9 +538,13 @@ impl Replica {
             self.renew_lease(now);
             self.confirm_reads(now);
         }
+        // That a change of members is decided must outlive a restart: who was removed may be gone by then, and to prove
+        // it again takes a majority of those before. The superblock takes it once this disk has the change.
+        self.marks_dirty |= self.log.config_of(self.commit.min(self.durable)).0 > self.noted;
         if self.marks_dirty && !self.restarting() {
             self.marks_dirty = false;
             let marks = self.marks();
+            self.noted = marks.config_at;
             self.out.push(Effect::Store(StoreIn::Mark(marks)));
         }
         debug_assert_eq!(self.invariants(), Ok(()), "node {}", self.options.me);

@@ -4,7 +4,7 @@ use crate::base::{Index, Nanos, NodeId, Voice};
 use crate::journal::Batch;
 use crate::pipeline::parcel::{Marks, StoreIn};
 use crate::replica::Msg;
-use crate::replica::core::{Effect, Replica, State};
+use crate::replica::core::{Effect, Replica};
 
 /// Batches that peers have asked for and that are being read, at most.
 const WANTED_MAX: usize = 64;
@@ -49,11 +49,7 @@ impl Replica {
                 Some(batch) => self.rewrite(batch), // The intact copy is in memory.
                 None => {
                     self.log.lose(index);
-                    // A leader must be able to send its whole log, and so must whoever may be elected in a moment.
-                    let stands = matches!(&self.state, State::Candidate(ballot) if !ballot.resolve);
-                    if self.is_leader() || stands {
-                        self.follow(now, None);
-                    }
+                    self.stand_back(now);
                     self.ask_for_unknown();
                 }
             }

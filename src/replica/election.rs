@@ -74,6 +74,14 @@ impl Replica {
         self.log.first_unknown().is_none() && !self.stateless
     }
 
+    /// Some of that is lost: whoever leads, or may be elected in a moment, does not any more. Nor is a ballot about
+    /// another slot gone on with: what was said of that one is not true of one before it.
+    pub(super) fn stand_back(&mut self, now: Nanos) {
+        if matches!(self.state, State::Leader(_) | State::Candidate(_)) {
+            self.follow(now, None);
+        }
+    }
+
     /// No leader for too long: look for one, perhaps here.
     pub(super) fn lose_patience(&mut self, now: Nanos) {
         self.be_patient(now);
@@ -158,7 +166,7 @@ impl Replica {
             return;
         }
         ballot.granted.push(from);
-        if self.has_majority() {
+        if self.has_majority() && !self.loading() {
             self.stand(now, false);
         }
     }
@@ -221,15 +229,18 @@ impl Replica {
         if !self.may_vote() && !planted::is(Bug::VoteAfterWipe) {
             return; // Whoever had this id before may have voted already.
         }
+        let bound = self.bound_until(now).is_some() && !transfer;
         if epoch > self.promised {
-            if (self.leader_lives(now) || self.bound_until(now).is_some()) && !transfer {
+            if bound || self.leader_lives(now) && !transfer {
                 return; // A living leader is not deposed by one that cannot hear it.
             }
             self.raise(now, epoch);
         }
         let free = self.vote.is_none() || self.vote == Some(from) || planted::is(Bug::VoteTwice);
         let leaderless = matches!(self.state, State::Follower { leader: None });
-        let granted = epoch == self.promised && !resolve && free && leaderless && self.is_enough(claim);
+        // Bound it may be all the same: somebody else's word of this epoch came first.
+        let may_vote = free && leaderless && !bound;
+        let granted = epoch == self.promised && !resolve && may_vote && self.is_enough(claim);
         if granted && self.vote.is_none() {
             self.vote = Some(from);
             self.marks_dirty = true;
@@ -263,7 +274,7 @@ impl Replica {
             && ballot.resolve
         {
             if ballot.about != Some(lost) {
-                // Another slot than before. Whoever lacked that one lacks this one, too.
+                // A later slot than before: one in front of it ends the ballot. Whoever lacked that lacks this, too.
                 ballot.about = Some(lost);
                 ballot.torn.clear();
                 ballot.spoilt.clear();

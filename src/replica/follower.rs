@@ -68,7 +68,8 @@ impl Replica {
             let hint_epoch = self.log.epoch(hint).unwrap_or_default();
             return self.say(from, Msg::Mismatch { epoch, probe, hint, hint_epoch });
         }
-        self.verified = self.verified.max(prev.index);
+        // What a snapshot stands for is decided, so whoever leads has it. (Word of an install may be lost on the way.)
+        self.verified = self.verified.max(prev.index).max(self.log.base().index);
         for batch in batches {
             let makes_room = batch.has(flag::OPEN) || batch.has(flag::SNAPSHOT);
             if self.full && !makes_room && batch.index() > self.log.last() {

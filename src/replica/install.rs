@@ -345,9 +345,7 @@ impl Replica {
         {
             self.snapshots.retain(|own| own.index != base);
             self.stateless = true;
-            if self.is_leader() {
-                self.follow(now, None);
-            }
+            self.stand_back(now);
         }
         self.counts.refetches += 1;
         self.point_out();

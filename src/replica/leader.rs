@@ -9,7 +9,7 @@ use crate::pipeline::parcel::StoreIn;
 use crate::replica::core::{Effect, Replica, State};
 use crate::replica::lease::Lease;
 use crate::replica::member::config_batch;
-use crate::replica::peer::Mode;
+use crate::replica::peer::{Mode, Peer};
 use crate::replica::{Config, Member, Msg};
 
 /// The most bytes of batches in one message; larger only if one batch alone is.
@@ -344,6 +344,17 @@ impl Replica {
         reign.reads.push_back(Read { from, id, probe: reign.probe, index: commit, since: now });
     }
 
+    /// The newest probe that a majority of voters has answered; `by` says which one a peer has. This node answers all of
+    /// its own. So does `asker`: by its question it says that it follows, after its reads came in.
+    pub(super) fn answered(&self, asker: Voice, by: impl Fn(&Peer) -> u64) -> u64 {
+        let newest = |member: &Member| {
+            let mut sure = [self.voice(), asker].into_iter();
+            let is_sure = sure.any(|voice| voice.id == member.id && member.is(voice.incarnation));
+            Index(if is_sure { u64::MAX } else { self.speaking(member).map_or(0, &by) })
+        };
+        self.config().quorum_index(newest).0
+    }
+
     pub(super) fn confirm_reads(&mut self, now: Nanos) {
         let leased = self.has_lease(now);
         let State::Leader(reign) = &mut self.state else { return };
@@ -351,15 +362,7 @@ impl Replica {
             return;
         }
         let (mut reads, me) = (std::mem::take(&mut reign.reads), self.options.me);
-        // A follower that asks says by it that it follows, after its reads came in: its own voice counts too.
-        let confirmed = |asker: Voice| {
-            let acked = |member: &Member| match member.id {
-                id if id == me => Index(if member.is(self.incarnation) { u64::MAX } else { 0 }),
-                id if id == asker.id && member.is(asker.incarnation) => Index(u64::MAX),
-                _ => Index(self.speaking(member).map_or(0, |peer| peer.probe_acked)),
-            };
-            self.log.config().quorum_index(acked).0
-        };
+        let confirmed = |asker: Voice| self.answered(asker, |peer| peer.probe_acked);
         let (mut ready, mut by_clock) = (Vec::new(), 0);
         let mut asker = (self.voice(), confirmed(self.voice()));
         reads.retain(|read| {

@@ -15,8 +15,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Index, Nanos, NodeId};
-use crate::replica::Member;
+use crate::base::{Epoch, Nanos, NodeId};
 use crate::replica::core::{Replica, State};
 
 /// One reign's lease.
@@ -52,9 +51,14 @@ impl Heard {
 }
 
 impl Replica {
+    /// Whether this node's answers bind it at all. Whoever needs nobody's vote waits for nobody.
+    fn is_bindable(&self) -> bool {
+        self.options.timing.lease && self.config().majority() > 1
+    }
+
     /// For how long an answer to a leader binds this node, in milliseconds.
     pub(super) fn binds(&self) -> u32 {
-        if self.options.timing.lease { self.options.timing.patience.as_millis() as u32 } else { 0 }
+        if self.is_bindable() { self.options.timing.patience.as_millis() as u32 } else { 0 }
     }
 
     /// Time goes on: what was heard in an earlier round was heard before now.
@@ -72,7 +76,7 @@ impl Replica {
 
     /// Until when this node may not stand, nor vote for anybody that its leader has not sent.
     pub(super) fn bound_until(&self, now: Nanos) -> Option<Nanos> {
-        if !self.options.timing.lease || self.config().majority() == 1 {
+        if !self.is_bindable() {
             return None;
         }
         if self.hinted.is_some() && planted::is(Bug::LeaseIgnoresHint) {
@@ -103,21 +107,14 @@ impl Replica {
         if !self.options.timing.lease {
             return;
         }
-        let State::Leader(reign) = &self.state else { return };
-        let me = self.options.me;
         let shortest = Cell::new(self.options.timing.patience.as_millis() as u32);
-        let answered = |member: &Member| {
-            if member.id == me {
-                return Index(if member.is(self.incarnation) { u64::MAX } else { 0 });
+        let newest = self.answered(self.voice(), |peer| match peer.binds {
+            0 => 0,
+            binds => {
+                shortest.set(shortest.get().min(binds));
+                peer.probe_acked
             }
-            let Some(peer) = self.speaking(member).filter(|peer| peer.binds > 0) else { return Index(0) };
-            shortest.set(shortest.get().min(peer.binds));
-            Index(peer.probe_acked)
-        };
-        let newest = match self.config().majority() {
-            1 => reign.probe,
-            _ => self.config().quorum_index(answered).0,
-        };
+        });
         let State::Leader(reign) = &mut self.state else { return };
         while let Some(&(probe, at)) = reign.lease.left.front().filter(|(probe, _)| *probe <= newest) {
             let length = Nanos::from_millis(u64::from(shortest.get()) * 3 / 4);
@@ -156,8 +153,10 @@ impl Replica {
         }
     }
 
-    pub(super) fn bound_by(&mut self, from: NodeId, binds: u32) {
-        if let Some(peer) = self.peer_mut(from) {
+    pub(super) fn bound_by(&mut self, from: NodeId, epoch: Epoch, binds: u32) {
+        if epoch == self.promised
+            && let Some(peer) = self.peer_mut(from)
+        {
             peer.binds = binds;
         }
     }

@@ -35,3 +35,63 @@ fn a_log_that_stays_full_asks_for_a_snapshot_in_its_place() {
     world.run(4000);
     assert!(world.node(leader).is_snapshot_wanted(), "there is none above what the follower has");
 }
+
+/// Found by reading: a node whose snapshot turned out to be damaged while it was being elected led without a state.
+#[test]
+fn a_node_that_loses_its_state_while_it_stands_does_not_lead() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let gone = world.leader();
+    world.cut = vec![gone];
+    let now = world.now;
+    let (first, second) = (NodeId(gone.0 % 3 + 1), NodeId((gone.0 + 1) % 3 + 1));
+    world.node(first).on_link_down(now, gone, true);
+    world.node(second).on_link_down(now, gone, true);
+    let stands = |world: &Small| world.nodes.iter().find(|node| node.stands().is_some()).map(Replica::me);
+    while stands(&world).is_none() {
+        assert!(world.step());
+    }
+    let candidate = stands(&world).expect("just seen");
+    world.node(candidate).on_load_failed(now, Index(0), "it is damaged");
+    world.run(1_000);
+    assert!(!world.node(candidate).is_leader());
+}
+
+/// Found by reading: the last part of a snapshot came after this node had begun to ask for leave to stand, and the leave
+/// after that: it stood with a log that was about to be replaced.
+#[test]
+fn a_node_that_is_about_to_get_another_log_does_not_stand() {
+    let (mut node, batches) = damaged(&[], &[]);
+    append_from_leader(&mut node, &batches[7..]);
+    let base = Base::of(batches[5].head());
+    let config = Config::of_voters(3);
+    let offer = Msg::Offer { epoch: Epoch(1), base, length: 8, config, config_at: Index(0) };
+    node.on_message(Nanos(2), FIRST, offer);
+    let later = node.deadline();
+    node.on_tick(later);
+    assert!(node.is_asking());
+    let bytes = vec![0; 8];
+    node.on_message(later, FIRST, Msg::Part { epoch: Epoch(1), index: base.index, offset: 0, bytes });
+    node.on_message(later, FIRST, Msg::PreVoted { epoch: Epoch(2), granted: true });
+    assert_eq!((node.promised(), node.stands()), (Epoch(1), None));
+}
+
+/// Seed 141: the word that a snapshot had been installed was lost with a connection, and what was said from then on was
+/// that less had come, so the leader waited for ever.
+#[test]
+fn what_a_fetched_snapshot_stands_for_has_arrived() {
+    let (mut node, batches) = damaged(&[], &[]);
+    append_from_leader(&mut node, &batches[7..]);
+    let base = Base { index: Index(12), ..Base::of(batches[7].head()) };
+    let config = Config::of_voters(3);
+    let offer = Msg::Offer { epoch: Epoch(1), base, length: 8, config, config_at: Index(0) };
+    node.on_message(Nanos(2), FIRST, offer);
+    let bytes = vec![0; 8];
+    node.on_message(Nanos(3), FIRST, Msg::Part { epoch: Epoch(1), index: base.index, offset: 0, bytes });
+    assert!(node.on_fetched_snapshot(Nanos(4), base.index, true));
+    node.on_loaded(Nanos(5));
+    node.on_restarted(Nanos(6));
+    node.poll_effects().for_each(drop); // The connection breaks.
+    let arrived = |effect: &Effect| matches!(effect, Effect::Send { msg: Msg::Appended { received, .. }, .. } if *received == base.index);
+    assert!(append_from_leader(&mut node, &batches[3..4]).iter().any(arrived));
+}

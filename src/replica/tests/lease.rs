@@ -103,6 +103,25 @@ fn a_node_that_has_just_started_helps_nobody_for_a_while() {
     assert_eq!(world.node(one).promised(), epoch);
 }
 
+/// Found by reading: only a candidate whose epoch was news was refused. One that this node had heard of already, from
+/// somebody who had promised it, got its vote, and led while the leader before still answered by its clock.
+#[test]
+fn whoever_is_bound_votes_for_nobody_in_an_epoch_that_it_knows_either() {
+    let (mut world, leader, [one, two]) = Small::leased();
+    let now = world.now;
+    world.cut = vec![leader];
+    let epoch = Epoch(world.node(two).promised().0 + 1);
+    let (claim, voice) = (world.node(two).claim(), world.node(two).voice());
+    let word = Msg::Voted { epoch, granted: false, claim, unsure: None, torn: false };
+    world.node(one).on_message(now, voice, word);
+    assert_eq!(world.node(one).promised(), epoch);
+    let ask = |transfer| Msg::Vote { epoch, claim, resolve: false, transfer };
+    world.node(one).on_message(now, voice, ask(false));
+    assert_eq!(world.node(one).vote(), None);
+    world.node(one).on_message(now, voice, ask(true));
+    assert_eq!(world.node(one).vote(), Some(voice), "the leader has sent this one");
+}
+
 #[test]
 fn a_lease_ends_when_an_heir_is_told() {
     let (mut world, leader, [heir, _]) = Small::leased();

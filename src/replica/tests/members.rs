@@ -266,3 +266,26 @@ fn a_change_of_voters_is_decided_by_both_majorities() {
     world.run(300);
     assert!(world.node(leader).commit() >= at);
 }
+
+/// Found by reading: where the others had decided a change before this disk had it, the superblock never heard of it, and
+/// after a restart it had to be proven by a majority of those before.
+#[test]
+fn a_change_that_was_decided_without_this_disk_is_marked_when_the_disk_has_it() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let slow = world.leader();
+    world.stuck = Some(slow);
+    let with = world.node(slow).config().with(Member::new(NodeId(4), Incarnation(4), Role::Learner, ""));
+    let now = world.now;
+    let index = world.node(slow).propose_config(now, 0, &with).unwrap();
+    world.run(300);
+    let node = world.node(slow);
+    assert!(node.commit() >= index && node.durable() < index);
+    assert!(node.marks().config_at < index);
+    node.on_durable(now, index);
+    let marked =
+        |effect: &Effect| matches!(effect, Effect::Store(StoreIn::Mark(marks)) if marks.config_at == index);
+    assert_eq!(node.poll_effects().filter(marked).count(), 1);
+    node.on_durable(now, index);
+    assert_eq!(node.poll_effects().filter(marked).count(), 0, "once is enough");
+}
