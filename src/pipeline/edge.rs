@@ -136,6 +136,11 @@ impl Edge {
         self.floor.desk.origin()
     }
 
+    /// This connection is one of its clients'.
+    pub fn seats(&self, conn: Conn) -> bool {
+        self.floor.seats(seat(conn))
+    }
+
     pub fn on_net<N: Net>(&mut self, now: Nanos, event: NetEvent<'_>, net: &mut N) {
         self.floor.now = now;
         match event {

@@ -259,7 +259,8 @@ impl Node {
 
 impl Station for Node {
     fn on_net<P: Ports>(&mut self, now: Nanos, event: NetEvent<'_>, ports: &mut P) {
-        if self.core.on_net(now, &event, ports) {
+        let is_client = event.conn().is_some_and(|conn| self.edge.seats(conn));
+        if !is_client && self.core.on_net(now, &event, ports) {
             if let NetEvent::Sent { conn, buffer } = event {
                 self.core.peers.on_sent(conn, buffer);
             }

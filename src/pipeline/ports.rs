@@ -56,6 +56,18 @@ pub enum NetEvent<'a> {
     Ended { conn: Conn, why: Ended },
 }
 
+impl NetEvent<'_> {
+    /// Of what happened on a connection that is known already.
+    pub fn conn(&self) -> Option<Conn> {
+        match self {
+            NetEvent::Bytes { conn, .. } | NetEvent::Sent { conn, .. } | NetEvent::Ended { conn, .. } => {
+                Some(*conn)
+            }
+            NetEvent::Accepted { .. } | NetEvent::Dialled { .. } | NetEvent::DialFailed { .. } => None,
+        }
+    }
+}
+
 /// Sockets of one loop.
 pub trait Net {
     /// Sends all of `buffer`. At most one send per connection is under way: wait for `Sent`.

@@ -38,7 +38,10 @@ impl Share {
 
 impl Station for Share {
     fn on_net<P: Ports>(&mut self, now: Nanos, event: NetEvent<'_>, ports: &mut P) {
-        if let Some(peers) = &mut self.peers
+        // Most events are clients': the edge knows its own by their slot, peers look through theirs.
+        let is_client =
+            event.conn().is_some_and(|conn| self.edge.as_ref().is_some_and(|edge| edge.seats(conn)));
+        if let Some(peers) = self.peers.as_mut().filter(|_| !is_client)
             && peers.on_net(now, &event, ports)
         {
             if let NetEvent::Sent { conn, buffer } = event {

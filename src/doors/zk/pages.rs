@@ -13,7 +13,7 @@ use super::lists::{Dump, Paths};
 use super::words::{VERSION, monitor, rounded};
 
 /// Every command with its short names.
-const COMMANDS: [(&str, &[&str]); 24] = [
+const COMMANDS: [(&str, &[&str]); 25] = [
     ("configuration", &["conf", "config"]),
     ("connection_stat_reset", &["crst"]),
     ("connections", &["cons"]),
@@ -27,6 +27,7 @@ const COMMANDS: [(&str, &[&str]); 24] = [
     ("last_snapshot", &["lsnp"]),
     ("leader", &["lead"]),
     ("monitor", &["mntr"]),
+    ("observer_connection_stat_reset", &["orst"]),
     ("observers", &["obsr"]),
     ("ruok", &[]),
     ("server_stats", &["srvr"]),
@@ -113,7 +114,8 @@ fn body(command: &str, board: &Board, config: &Config, now_ms: u64) -> Result<Va
         }),
         "monitor" => Value::Object(numbers(board, now_ms)),
         "observers" => json!({ "synced_observers": 0, "observers": [] }),
-        "ruok" => json!({}),
+        // There are no observers.
+        "ruok" | "observer_connection_stat_reset" => json!({}),
         "server_stats" => stats(board, now_ms),
         "stat_reset" => {
             board.reset();

@@ -134,6 +134,11 @@ impl Floor {
         counters.touches_dropped.set(self.desk.touches_dropped);
     }
 
+    pub(super) fn seats(&self, seat: Seat) -> bool {
+        let place = self.places.get(seat.slot as usize).and_then(Option::as_ref);
+        place.is_some_and(|place| place.generation == seat.generation)
+    }
+
     pub(super) fn accept(&mut self, doors: &mut Doors, seat: Seat, come: &Come, net: &mut impl Net) {
         let mut link = Link::default();
         let mut cx = Cx::new(self.now, seat, self.serving, &mut link, &mut self.desk);
