@@ -66,6 +66,8 @@ pub struct Apply {
     jumped: Vec<(u8, u64)>,
     /// Touches of who is not known here yet: looked at again when all batches are applied.
     strangers: Vec<(NodeId, Vec<(u8, u64)>)>,
+    /// Order was told something in this turn that it must act upon.
+    told: bool,
     /// Leader: commands of its timers that are in the log and not yet applied.
     due_pending: usize,
     /// Bytes of an answer lately: how much room to make for the next ones.
@@ -119,6 +121,7 @@ impl Apply {
             own: Vec::new(),
             jumped: Vec::new(),
             strangers: Vec::new(),
+            told: false,
             due_pending: 0,
             answer_bytes: 0,
             stateless: base.index.0 > 0,
@@ -208,7 +211,8 @@ impl Apply {
         self.save_some();
         let more = !self.queue.is_empty() && self.serves() && self.edges_have_room();
         let more = more || !self.jumped.is_empty();
-        let again = more && !self.halted || self.saving.as_ref().is_some_and(Saving::wants_a_turn);
+        let told = std::mem::take(&mut self.told);
+        let again = told || more && !self.halted || self.saving.as_ref().is_some_and(Saving::wants_a_turn);
         // Edges ring nobody when they have made room.
         let waits = !self.queue.is_empty() || self.behind.iter().any(Behind::is_ripe);
         let deadline = if waits && self.serves() { now.plus(FULL_LANE_RETRY) } else { Nanos::MAX };
@@ -223,7 +227,7 @@ impl Apply {
             return;
         }
         match self.queue.is_empty() {
-            true => self.lanes.order.0.send(ApplyOut::Gone { to: from, ids }),
+            true => self.tell(ApplyOut::Gone { to: from, ids }),
             false => self.strangers.push((from, ids)),
         }
     }
@@ -419,7 +423,7 @@ impl Apply {
         let count = self.machine.due(self.ticks, limit, &mut commands);
         if count > 0 {
             self.due_pending += count;
-            self.lanes.order.0.send(ApplyOut::Due { count: count as u32, commands });
+            self.tell(ApplyOut::Due { count: count as u32, commands });
         }
     }
 
@@ -495,7 +499,7 @@ impl Apply {
             && self.lanes.order.0.room() > 4
             && let Some(work) = saving.step()
         {
-            self.lanes.order.0.send(ApplyOut::Store(work));
+            self.tell(ApplyOut::Store(work));
         }
     }
 
@@ -503,22 +507,22 @@ impl Apply {
         let Some(saving) = self.saving.take_if(|saving| saving.base().index == index) else { return };
         if verified {
             let (base, length) = (saving.base(), saving.length());
-            self.lanes.order.0.send(ApplyOut::Snapshot { base, length });
+            self.tell(ApplyOut::Snapshot { base, length });
         } else {
             tracing::error!(%index, "a snapshot could not be written and read back; it is dropped, the log stays");
-            self.lanes.order.0.send(ApplyOut::SnapshotLost { index });
+            self.tell(ApplyOut::SnapshotLost { index });
         }
     }
 
     /// The state stays as it is until the snapshot has come whole.
     fn load(&mut self, base: Base, length: u64) {
         if !self.stateless && base.index <= self.applied {
-            self.lanes.order.0.send(ApplyOut::Loaded { base, applied: self.applied });
+            self.tell(ApplyOut::Loaded { base, applied: self.applied });
             return;
         }
         let (loading, work) = Loading::new(base, length);
         self.loading = Some(loading);
-        self.lanes.order.0.send(ApplyOut::Store(work));
+        self.tell(ApplyOut::Store(work));
     }
 
     fn on_snapshot_bytes(&mut self, index: Index, offset: u64, bytes: &[u8]) {
@@ -526,7 +530,7 @@ impl Apply {
             return;
         };
         match loading.take(bytes) {
-            Ok(Progress::More(work)) => self.lanes.order.0.send(ApplyOut::Store(work)),
+            Ok(Progress::More(work)) => self.tell(ApplyOut::Store(work)),
             Ok(Progress::Whole(machine)) => self.take_over(*machine),
             Err(why) => {
                 let loading = self.loading.take().expect("just used");
@@ -534,9 +538,9 @@ impl Apply {
                 // Once more: the fault may have been the reading's.
                 if let Some((again, work)) = loading.again() {
                     self.loading = Some(again);
-                    self.lanes.order.0.send(ApplyOut::Store(work));
+                    self.tell(ApplyOut::Store(work));
                 } else {
-                    self.lanes.order.0.send(ApplyOut::LoadFailed { base, why });
+                    self.tell(ApplyOut::LoadFailed { base, why });
                 }
             }
         }
@@ -557,7 +561,7 @@ impl Apply {
             self.applied = base.index.next();
         }
         if let Some(saving) = self.saving.take() {
-            self.lanes.order.0.send(ApplyOut::SnapshotLost { index: saving.base().index });
+            self.tell(ApplyOut::SnapshotLost { index: saving.base().index });
         }
         self.ticks = self.ticks.max(base.ticks);
         self.machine.lead(self.ticks);
@@ -569,12 +573,19 @@ impl Apply {
             self.behind[usize::from(lane)].reach(upto);
             self.jumped.push((lane, upto + 1));
         }
-        self.lanes.order.0.send(ApplyOut::Loaded { base, applied: base.index });
+        self.tell(ApplyOut::Loaded { base, applied: base.index });
+    }
+
+    /// News that order acts upon. Mere progress waits for its next turn, these ask for one: order came before apply
+    /// in this round, and nothing else need wake the loop.
+    fn tell(&mut self, news: ApplyOut) {
+        self.told = true;
+        self.lanes.order.0.send(news);
     }
 
     fn halt(&mut self, why: String) {
         self.halted = true;
-        self.lanes.order.0.send(ApplyOut::Halt(why));
+        self.tell(ApplyOut::Halt(why));
     }
 }
 

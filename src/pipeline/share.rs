@@ -63,7 +63,6 @@ impl Station for Share {
     /// of this round goes out in it.
     fn turn<P: Ports>(&mut self, now: Nanos, ports: &mut P) -> Turn {
         let mut turn = Turn::IDLE;
-        let mut pending = false;
         if let Some(edge) = &mut self.edge {
             turn = turn.and(edge.turn(now, ports));
         }
@@ -72,7 +71,6 @@ impl Station for Share {
         }
         if let Some(order) = &mut self.order {
             turn = turn.and(order.turn(now, ports.wall_ms()));
-            pending |= order.pending();
             if let Some(board) = &self.board {
                 show_standing(board, order, now);
             }
@@ -83,7 +81,6 @@ impl Station for Share {
         }
         if let Some(apply) = &mut self.apply {
             turn = turn.and(apply.turn(now));
-            pending |= apply.pending();
             if let Some(board) = &self.board {
                 show_facts(board, apply);
             }
@@ -93,13 +90,16 @@ impl Station for Share {
         }
         if let Some(peers) = &mut self.peers {
             turn = turn.and(peers.turn(now, ports));
-            pending |= peers.pending();
         }
         if let Some(edge) = &mut self.edge {
             turn = turn.and(edge.turn(now, ports));
         }
         // The order stage hands leadership over first; the other loops serve it until they are told to stop.
         self.done |= self.stopping && self.order.as_ref().is_none_or(|order| order.is_stopped(now));
+        // Last of all: who came early in this round may have been given something since.
+        let pending = self.order.as_ref().is_some_and(Order::pending)
+            || self.apply.as_ref().is_some_and(Apply::pending)
+            || self.peers.as_ref().is_some_and(Peers::pending);
         turn.and(Turn { again: pending, ..Turn::IDLE })
     }
 

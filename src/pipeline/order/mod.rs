@@ -266,14 +266,16 @@ impl Order {
         [("commit", commit), ("disk", disk), ("apply", apply)].map(|(name, spans)| (name, spans.published()))
     }
 
-    /// Something waits in a lane.
+    /// Something waits in a lane. Apply asks for a turn itself where its news need one.
     pub fn pending(&self) -> bool {
         let lanes = &self.lanes;
-        !(lanes.store.1.is_empty()
-            && lanes.apply.1.is_empty()
-            && lanes.peer.1.is_empty()
-            && lanes.asks.is_empty())
+        !(lanes.store.1.is_empty() && lanes.peer.1.is_empty() && lanes.asks.is_empty())
             || lanes.edges.iter().any(|edge| !edge.rx.is_empty())
+    }
+
+    /// Apply has progress to tell, of any kind.
+    pub fn hears_apply(&self) -> bool {
+        !self.lanes.apply.1.is_empty()
     }
 
     pub fn turn(&mut self, now: Nanos, wall_ms: u64) -> Turn {
