@@ -236,7 +236,8 @@ impl Core {
         // What order and apply asked for goes out in this same turn.
         let store = store.and(between).and(self.store.turn(now, ports));
         let peers = self.peers.turn(now, ports);
-        let pending = self.order.pending() || self.order.hears_apply() || self.apply.pending() || self.peers.pending();
+        let pending =
+            self.order.pending() || self.order.hears_apply() || self.apply.pending() || self.peers.pending();
         let again = Turn { again: pending && self.order.halted().is_none(), ..Turn::IDLE };
         store.and(order).and(apply).and(peers).and(again)
     }
