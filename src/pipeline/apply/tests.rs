@@ -228,3 +228,16 @@ fn a_touch_counts_from_when_it_came() {
     let ends: Vec<_> = world.apply.machine().tree().session_ends().collect();
     assert_eq!(ends, [(session, 15_009)]);
 }
+
+/// Found by restarts with 2 GiB of state: order comes before apply in a round, so apply's next read of a snapshot lay
+/// in the lane until a heartbeat woke the loop. A megabyte per 100 ms.
+#[test]
+fn news_that_order_acts_upon_ask_for_a_turn() {
+    let mut world = World::new();
+    assert!(!world.apply.turn(Nanos(0)).again);
+    let base = Base { index: Index(5), ..Base::default() };
+    world.order.0.send(ApplyIn::Load { base, length: 3 << 20 });
+    assert!(world.apply.turn(Nanos(0)).again, "it wants the first piece");
+    assert!(matches!(world.order.1.take(), Some(ApplyOut::Store(_))));
+    assert!(!world.apply.turn(Nanos(0)).again);
+}
