@@ -158,7 +158,8 @@ pub struct Args {
     #[arg(long)]
     pub patience_ms: Option<u64>,
     /// Linearizable reads by the leader's clock, without asking the others: trusts that no node's clock runs a third
-    /// faster than another's; a leader that dies is waited out [default: no]
+    /// faster than another's, nor stands still; a leader that dies is waited out. Take it away only from a node that has
+    /// been stopped for one patience [default: no]
     #[arg(long)]
     pub lease_reads: Option<bool>,
     /// What is logged: error, warn, info, debug or trace [default: info]
