@@ -6,12 +6,17 @@
 //! record  0 realm u8 | 1 table u8 | 2 key length u16 | 4 value length u32 | key | value
 //! closing record, the last chunk's: 0 realm u8 | 1 table u8 | 2 zero u16 | 4 zero u32 | records u64 | digest u128
 //! ```
-//! A realm's trail counts as its table `TRAIL`: keys are its entries' numbers, u64 BE. Records come by realm, table and key; a chunk ends after `CHUNK_RECORDS` of them, or with the one that fills
+//! Records come by realm, table and key; a chunk ends after `CHUNK_RECORDS` of them, or with the one that fills
 //! `CHUNK_BYTES`, whatever the slices in which it was gathered: the same state gives the same bytes on every
-//! replica. The closing chunk names every table with its count and digest, and a loader checks them.
+//! replica. A realm's trail counts as its table `TRAIL`, and each of its blocks is a chunk of its own, as it lies in
+//! memory:
+//! ```text
+//! block   0 realm u8 | 1 table u8 | 2 zero u16 | 4 zero u32 | 8 number of the first entry u64 | per entry its end u32 | bytes
+//! ```
+//! The closing chunk names every table with its count and digest, and a loader checks them.
 
-use super::table::{Builder, Frozen, Key, OutOfOrder, Table};
-use super::trail::{FrozenTrail, Trail};
+use super::table::{Builder, Frozen, OutOfOrder, Table};
+use super::trail::{self, FrozenTrail, Trail};
 use crate::base::{Block, BlockMut, Index, PAGE, sum};
 
 pub const CHUNK_RECORDS: u32 = 4096;
@@ -22,10 +27,13 @@ const HEAD: usize = 40;
 const RECORD: usize = 8;
 const CLOSING: usize = 32;
 const MAGIC: u32 = u32::from_le_bytes(*b"QSNP");
-/// 2: versions of keys in a trail.
-const VERSION: u16 = 2;
+/// 2: versions of keys in a trail; 3: trails in blocks.
+const VERSION: u16 = 3;
 const RECORDS: u16 = 1;
 const CLOSE: u16 = 2;
+const BLOCK: u16 = 3;
+/// In a block's chunk, before the ends of its entries.
+const BLOCK_HEAD: usize = 16;
 
 /// Stands for a realm's trail where others name a table.
 pub const TRAIL: u8 = 0x80;
@@ -96,13 +104,6 @@ impl From<Frozen> for Part {
 }
 
 impl Part {
-    fn next(&mut self) -> Option<(Key<'_>, &[u8])> {
-        match self {
-            Part::Table(table) => table.next(),
-            Part::Trail(trail) => trail.next().map(|(key, entry)| (Key::whole(key), entry)),
-        }
-    }
-
     fn sum(&self) -> (u64, u128) {
         match self {
             Part::Table(table) => (table.len(), table.digest()),
@@ -161,7 +162,19 @@ impl View {
                 self.chunk.extend(&self.closing);
                 return Slice::Chunk(self.seal(CLOSE));
             };
-            let Some((key, value)) = part.next() else {
+            let next = match part {
+                Part::Table(table) => table.next(),
+                // Its blocks are chunks of their own.
+                Part::Trail(_) if self.records > 0 => return Slice::Chunk(self.seal(RECORDS)),
+                Part::Trail(trail) => {
+                    if let Some(block) = trail.next() {
+                        let place = (*realm, *place);
+                        return Slice::Chunk(self.block(place, &block));
+                    }
+                    None
+                }
+            };
+            let Some((key, value)) = next else {
                 self.parts.pop();
                 continue;
             };
@@ -184,6 +197,18 @@ impl View {
             }
         }
         Slice::More
+    }
+
+    fn block(&mut self, (realm, place): (u8, u8), block: &trail::Block) -> Block {
+        let ends = block.ends.as_flattened();
+        self.chunk = BlockMut::with_capacity(HEAD + BLOCK_HEAD + ends.len() + block.bytes.len());
+        self.chunk.grow(HEAD);
+        let mut head = [0; BLOCK_HEAD];
+        (head[0], head[1]) = (realm, place);
+        head[8..].copy_from_slice(&block.first.to_le_bytes());
+        [&head[..], ends, &block.bytes].into_iter().for_each(|piece| self.chunk.extend(piece));
+        self.records = block.ends.len() as u32;
+        self.seal(BLOCK)
     }
 
     fn seal(&mut self, kind: u16) -> Block {
@@ -228,13 +253,6 @@ enum Growing {
 }
 
 impl Growing {
-    fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), OutOfOrder> {
-        match self {
-            Growing::Table(builder) => builder.push(key, value),
-            Growing::Trail(trail) => trail.load(key, value),
-        }
-    }
-
     fn finish(self) -> Loaded {
         match self {
             Growing::Table(builder) => Loaded::Table(builder.finish()),
@@ -312,6 +330,7 @@ impl Loader {
         self.number += 1;
         match head.kind {
             RECORDS => self.records(head.records, body, number),
+            BLOCK => self.block(head.records, body, number),
             CLOSE => self.close(head.records, body, number),
             _ => Err(Damaged::Shape { number }),
         }
@@ -329,11 +348,25 @@ impl Loader {
                 return Err(Damaged::Shape { number });
             };
             body = rest;
-            let part = self.part(realm, place).ok_or(Damaged::Misplaced { number })?;
-            let pushed = part.push(&record[..key], &record[key..]);
+            let Some(Growing::Table(table)) = self.part(realm, place) else {
+                return Err(Damaged::Misplaced { number });
+            };
+            let pushed = table.push(&record[..key], &record[key..]);
             pushed.map_err(|source| Damaged::Order { number, source })?;
         }
         if body.is_empty() { Ok(()) } else { Err(Damaged::Shape { number }) }
+    }
+
+    fn block(&mut self, count: u32, body: &[u8], number: u64) -> Result<(), Damaged> {
+        let shape = Damaged::Shape { number };
+        let (head, rest) = body.split_first_chunk::<BLOCK_HEAD>().ok_or(shape.clone())?;
+        let (ends, bytes) = rest.split_at_checked(count as usize * 4).ok_or(shape)?;
+        let first = u64::from_le_bytes(head[8..].try_into().unwrap());
+        let Some(Growing::Trail(trail)) = self.part(head[0], head[1]) else {
+            return Err(Damaged::Misplaced { number });
+        };
+        let loaded = trail.load(first, ends.as_chunks().0, bytes);
+        loaded.map_err(|source| Damaged::Order { number, source })
     }
 
     /// The part under way; `None` if that one's turn is over.
@@ -454,9 +487,10 @@ mod tests {
         for start in [0, 77] {
             let mut trail = Trail::default();
             trail.start_at(start);
+            let mut heads = vec![None; 3_000];
             for n in 0..40_000u64 {
-                let follows = rng.chance(0.7).then(|| rng.below(n + 1).min(n.saturating_sub(1)) + start);
-                let follows = follows.filter(|_| n > 0);
+                let chain = rng.below(heads.len() as u64) as usize;
+                let follows = heads[chain].replace(trail.end());
                 trail.push(follows, &[&vec![n as u8; rng.below(60) as usize]]);
             }
             trail.let_go(start + 20_000);

@@ -52,7 +52,7 @@ impl Default for OrderLimits {
         OrderLimits {
             batch_bytes: 512 << 10,
             in_flight: 4,
-            snapshot_bytes: 256 << 20,
+            snapshot_bytes: 512 << 20,
             snapshot_most: log.log_bytes() / 2,
             slot_bytes: log.slot_bytes(),
             keep: 1024,

@@ -151,10 +151,9 @@ struct Moment {
 }
 
 fn head(modified: u64, create: u64, version: u64, lease: u64) -> [u8; HEAD] {
+    let words = [modified, create, version, lease].map(u64::to_le_bytes);
     let mut head = [0; HEAD];
-    for (to, word) in head.as_chunks_mut::<8>().0.iter_mut().zip([modified, create, version, lease]) {
-        *to = word.to_le_bytes();
-    }
+    head.copy_from_slice(words.as_flattened());
     head
 }
 
@@ -233,7 +232,6 @@ impl Store {
         let trail = &mut self.trail;
         let (mut before, mut size, mut noted) = (None, 0, 0);
         self.tables[KEYS].put_over(key, &mut self.record, |old, record| {
-            noted = note(trail, revision, key, false, old);
             let former = old.map(|old| opened(old).1).filter(Version::lives);
             let (create, version) =
                 former.map_or((revision, 1), |former| (former.create(), former.version() + 1));
@@ -243,6 +241,9 @@ impl Store {
             record.extend_from_slice(&change.to_le_bytes());
             record.extend_from_slice(&head(revision, create, version, lease));
             record.extend_from_slice(value);
+            // Behind the record: its bytes are read again soon, and would be waited for behind those of the trail,
+            // which go to memory that is not in the caches.
+            noted = note(trail, revision, key, false, old);
         });
         self.past_bytes += noted;
         self.live += u64::from(before.is_none());

@@ -255,9 +255,8 @@ fn reload(kv: &mut Kv) -> Kv {
         }
         *to = builder.finish();
     }
-    let mut frozen = kv.store.trail.freeze();
-    while let Some((key, entry)) = frozen.next() {
-        loaded.store.trail.load(key, entry).unwrap();
+    for block in kv.store.trail.freeze() {
+        loaded.store.trail.load(block.first, &block.ends, &block.bytes).unwrap();
     }
     loaded.rebuild().unwrap();
     loaded

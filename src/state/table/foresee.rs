@@ -7,8 +7,8 @@ use super::inner::{Children, Inner, Node};
 use super::page::{Page, View};
 use super::{KEYS_AHEAD, Table};
 
-/// A table below this is in the caches anyway.
-const WORTH_IT: u64 = 4 << 20;
+/// A table below this is in the fast caches anyway.
+const WORTH_IT: u64 = 256 << 10;
 
 impl Table {
     /// Whether `foresee` would be of use.
@@ -53,8 +53,9 @@ fn fetch_lines(page: &Page, at: usize, lines: usize) {
     (0..lines).for_each(|line| fetch(page.as_ptr().wrapping_add(at + line * 64)));
 }
 
+/// Asks for a line of memory that is wanted soon.
 #[inline]
-fn fetch(at: *const u8) {
+pub(in crate::state) fn fetch(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing that the program sees, and faults at no address.
     unsafe {

@@ -53,9 +53,8 @@ fn head_of(tail: &[u8]) -> u64 {
     if let Some(eight) = tail.first_chunk::<8>() {
         return u64::from_be_bytes(*eight);
     }
-    let mut eight = [0; 8];
-    eight[..tail.len()].copy_from_slice(tail);
-    u64::from_be_bytes(eight)
+    // Not by way of a padded copy: bytes just written and read as a word are waited for.
+    (0..).zip(tail).fold(0, |head, (at, &byte)| head | u64::from(byte) << (56 - 8 * at))
 }
 
 impl Separators {

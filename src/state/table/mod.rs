@@ -25,6 +25,7 @@ use std::sync::Arc;
 use crate::base::sum::{hash64, hash128_seeded};
 
 pub use cursor::{Ascend, Descend};
+pub(in crate::state) use foresee::fetch;
 pub use frozen::Frozen;
 use inner::{Children, Inner, Node};
 pub use load::{Builder, OutOfOrder};

@@ -45,7 +45,7 @@ pub struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    pub(in crate::state) fn whole(key: &'a [u8]) -> Key<'a> {
+    pub(super) fn whole(key: &'a [u8]) -> Key<'a> {
         Key { prefix: &[], tail: key }
     }
 
@@ -150,9 +150,7 @@ fn hint_of(tail: &[u8]) -> u32 {
     if let Some(four) = tail.first_chunk::<4>() {
         return u32::from_be_bytes(*four);
     }
-    let mut four = [0; 4];
-    four[..tail.len()].copy_from_slice(tail);
-    u32::from_be_bytes(four)
+    (0..).zip(tail).fold(0, |hint, (at, &byte)| hint | u32::from(byte) << (24 - 8 * at))
 }
 
 #[inline]

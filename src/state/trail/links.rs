@@ -3,17 +3,21 @@
 //! For every entry, as distances: the one that it follows, the one that follows it, and one further back in the same
 //! chain, to jump to. Jumps are those of a skew-binary list: their lengths in a chain go 1, 1, 3, 1, 1, 3, 7, ..., so
 //! that any place in a chain of n is reached in about 2 log2 n steps, and a new entry's jump follows from two others.
-//! Those two lie anywhere in memory; so entries get their jumps late, many at a time, when the processor can wait for
-//! all of them together.
+//! Those two lie anywhere in memory, as does the one that is told who follows it; so entries are linked late, many at a
+//! time, when the processor can wait for all of them together.
 
 use std::collections::VecDeque;
 
+use crate::state::table::fetch;
+
 /// Entries of one chunk: what grows is a list of chunks, not their content, which would have to be copied.
 const CHUNK: usize = 4096;
-/// Entries that wait for their jumps.
+/// Entries that wait to be linked.
 pub(super) const LATE: u64 = 256;
 /// Bits of a jump's distance: 134 million entries. A longer jump is not made.
 const FAR: u32 = 27;
+/// How many entries ahead memory is asked for that linking one will touch: the entry before it, then that one's jump.
+const AHEAD: u64 = 12;
 
 #[derive(Default)]
 pub(super) struct Links {
@@ -22,8 +26,8 @@ pub(super) struct Links {
     front: u64,
     first: u64,
     end: u64,
-    /// Up to here entries have their jumps.
-    jumps: u64,
+    /// Up to here entries are linked.
+    linked: u64,
 }
 
 /// Distances; 0: none.
@@ -75,27 +79,26 @@ impl Links {
     /// Entries come in order; the first may have any number.
     pub fn push(&mut self, number: u64, back: u64) {
         if self.chunks.is_empty() {
-            (self.front, self.first, self.jumps) = (number / CHUNK as u64, number, number);
+            (self.front, self.first, self.linked) = (number / CHUNK as u64, number, number);
         }
         if self.place(number).0 == self.chunks.len() {
             self.chunks.push_back(Box::new([Link::default(); CHUNK]));
         }
         *self.at_mut(number) = Link { back: u32::try_from(back).unwrap_or(u32::MAX), ..Link::default() };
         self.end = number + 1;
-        if back > 0 && number - back >= self.first {
-            // What is in the trail is in memory: 2^32 entries would be a hundred gigabytes.
-            self.at_mut(number - back).next = back as u32;
-        }
-        if self.end - self.jumps >= LATE {
-            self.make_jumps();
+        if self.end - self.linked >= LATE {
+            self.link_late();
         }
     }
 
-    fn make_jumps(&mut self) {
-        for number in self.jumps.max(self.first)..self.end {
+    fn link_late(&mut self) {
+        for number in self.linked.max(self.first)..self.end {
             let mut link = self.at(number);
+            self.foresee(number + AHEAD);
             let Some(back) = link.back_from(number).filter(|back| *back >= self.first) else { continue };
             let before = self.at(back);
+            // What is in the trail is in memory: 2^32 entries would be a hundred gigabytes.
+            self.at_mut(back).next = (number - back) as u32;
             link.set_jump(1, number - back);
             if let Some(over) = before.jump_from(back).filter(|over| *over >= self.first) {
                 let other = self.at(over);
@@ -105,9 +108,27 @@ impl Links {
                     link.set_jump(before.rank() + 1, number - to);
                 }
             }
-            *self.at_mut(number) = link;
+            self.at_mut(number).jump = link.jump;
         }
-        self.jumps = self.end;
+        self.linked = self.end;
+    }
+
+    /// Asks for what linking this entry will touch.
+    fn foresee(&self, number: u64) {
+        let back = |number| self.at(number).back_from(number).filter(|back| *back >= self.first);
+        if number + AHEAD < self.end
+            && let Some(back) = back(number + AHEAD)
+        {
+            let (chunk, at) = self.place(back);
+            fetch((&raw const self.chunks[chunk][at]).cast());
+        }
+        if number < self.end
+            && let Some(back) = back(number)
+            && let Some(over) = self.at(back).jump_from(back).filter(|over| *over >= self.first)
+        {
+            let (chunk, at) = self.place(over);
+            fetch((&raw const self.chunks[chunk][at]).cast());
+        }
     }
 
     pub fn let_go(&mut self, below: u64) {
@@ -120,7 +141,10 @@ impl Links {
 
     pub fn next(&self, number: u64) -> Option<u64> {
         let next = self.at(number).next;
-        (next > 0).then(|| number + u64::from(next))
+        if next > 0 {
+            return Some(number + u64::from(next));
+        }
+        (self.linked.max(number + 1)..self.end).find(|late| self.at(*late).back_from(*late) == Some(number))
     }
 
     pub fn back(&self, mut number: u64, limit: u64, steps: &mut usize) -> u64 {

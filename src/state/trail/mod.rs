@@ -41,14 +41,17 @@ pub struct Trail {
     spare: Option<Block>,
 }
 
+/// A run of entries: what a trail is kept in, and what a snapshot holds of it.
 #[derive(Clone, Default)]
-struct Block {
+pub struct Block {
     /// The number of its first entry.
-    first: u64,
+    pub first: u64,
     /// Where each entry ends, u32 LE.
-    ends: Vec<[u8; 4]>,
+    pub ends: Vec<[u8; 4]>,
     /// Per entry: how far back lies the one that it follows (see `distance`; 0: it follows none) | its body.
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
+    /// Once it is full: what it adds to the digest.
+    sum: u128,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +89,15 @@ impl Block {
         Entry { number, follows: number.checked_sub(back).filter(|_| back > 0), body, bytes }
     }
 
-    fn sum(&self) -> u128 {
+    /// Names its entries and their numbers.
+    fn content(&self) -> u128 {
         hash128_seeded(&self.bytes, self.first ^ hash64(self.ends.as_flattened()))
+    }
+
+    /// The block is full: nothing changes it any more.
+    fn shut(&mut self) -> u128 {
+        self.sum = self.content();
+        self.sum
     }
 
     fn clear(&mut self, first: u64) {
@@ -133,7 +143,7 @@ impl Trail {
     /// Equal for equal entries with equal numbers.
     pub fn digest(&self) -> u128 {
         match self.blocks.back() {
-            Some(open) if !open.is_full() => self.sum.wrapping_add(open.sum()),
+            Some(open) if !open.is_full() => self.sum.wrapping_add(open.content()),
             _ => self.sum,
         }
     }
@@ -154,18 +164,34 @@ impl Trail {
         })
     }
 
-    /// Takes the next entry of a frozen trail.
-    pub fn load(&mut self, key: &[u8], stored: &[u8]) -> Result<(), OutOfOrder> {
+    /// Takes the next block of a frozen trail: the number of its first entry, where its entries end, and their bytes.
+    pub fn load(&mut self, first: u64, ends: &[[u8; 4]], bytes: &[u8]) -> Result<(), OutOfOrder> {
         let refused = OutOfOrder { at: self.len() };
-        let number = key.try_into().map(u64::from_be_bytes).map_err(|_| refused)?;
         if self.is_empty() {
-            self.start_at(number);
+            self.start_at(first);
         }
-        let back = distance::take(&mut &stored[..]).filter(|back| *back <= number).ok_or(refused)?;
-        if number != self.end {
+        // Blocks end where appending would have ended them, or replicas would let go of different ones.
+        if first != self.end || ends.is_empty() || self.blocks.back().is_some_and(|block| !block.is_full()) {
             return Err(refused);
         }
-        self.append(back, |bytes| bytes.extend_from_slice(stored));
+        let mut start = 0;
+        for (number, end) in (first..).zip(ends) {
+            let end = u32::from_le_bytes(*end) as usize;
+            let mut stored = bytes.get(start..end).filter(|_| start < BLOCK_BYTES).ok_or(refused)?;
+            let back = distance::take(&mut stored).filter(|back| *back <= number).ok_or(refused)?;
+            self.links.push(number, back);
+            start = end;
+        }
+        if start != bytes.len() {
+            return Err(refused);
+        }
+        let mut block = Block { first, ends: ends.to_vec(), bytes: bytes.to_vec(), sum: 0 };
+        if block.is_full() {
+            self.sum = self.sum.wrapping_add(block.shut());
+        }
+        self.bytes += bytes.len() as u64;
+        self.end = block.end();
+        self.blocks.push_back(Arc::new(block));
         Ok(())
     }
 
@@ -179,7 +205,7 @@ impl Trail {
         let after = block.bytes.len();
         block.ends.push((after as u32).to_le_bytes());
         if block.is_full() {
-            self.sum = self.sum.wrapping_add(block.sum());
+            self.sum = self.sum.wrapping_add(block.shut());
         }
         self.bytes += (after - before) as u64;
         self.links.push(self.end, back);
@@ -202,7 +228,7 @@ impl Trail {
         while self.blocks.front().is_some_and(gone)
             && let Some(block) = self.blocks.pop_front()
         {
-            self.sum = self.sum.wrapping_sub(block.sum());
+            self.sum = self.sum.wrapping_sub(block.sum);
             self.bytes -= block.bytes.len() as u64;
             // Of the usual size, and in no frozen view.
             self.spare = Arc::into_inner(block).filter(|block| block.bytes.capacity() <= 2 * BLOCK_ROOM);

@@ -67,11 +67,9 @@ fn grow(trail: &mut Trail, model: &mut Model, heads: &mut [Option<u64>], rng: &m
 }
 
 fn copy(trail: &Trail) -> Trail {
-    let (mut frozen, mut loaded) = (trail.freeze(), Trail::default());
+    let (frozen, mut loaded) = (trail.freeze(), Trail::default());
     loaded.start_at(trail.first());
-    while let Some((key, stored)) = frozen.next() {
-        loaded.load(key, stored).unwrap();
-    }
+    frozen.for_each(|block| loaded.load(block.first, &block.ends, &block.bytes).unwrap());
     loaded
 }
 
@@ -117,15 +115,15 @@ fn a_frozen_trail_keeps_its_moment() {
     let (first, end, digest) = (trail.first(), trail.end(), trail.digest());
     let mut frozen = trail.freeze();
     let mut number = first;
-    for _ in 0..300 {
-        grow(&mut trail, &mut model, &mut heads, &mut rng, 100);
+    while number < end {
+        grow(&mut trail, &mut model, &mut heads, &mut rng, 10_000);
         trail.let_go(trail.end() - 3_000);
-        for _ in 0..100 {
-            let (key, stored) = frozen.next().unwrap();
-            assert_eq!(key, number.to_be_bytes());
+        let block = frozen.next().unwrap();
+        assert_eq!(block.first, number);
+        for at in 0..block.ends.len() {
             let (follows, body) = model.get(number);
-            let back = distance::take(&mut &stored[..]).unwrap();
-            assert!(stored.ends_with(body) && back == follows.map_or(0, |follows| number - follows));
+            let entry = block.entry(at);
+            assert_eq!((entry.number, entry.follows, entry.body), (number, follows, body));
             number += 1;
         }
     }
@@ -135,13 +133,25 @@ fn a_frozen_trail_keeps_its_moment() {
 
 #[test]
 fn what_does_not_go_on_from_the_last_entry_is_refused() {
+    let ends = |all: &[u32]| all.iter().map(|end| end.to_le_bytes()).collect::<Vec<_>>();
     let mut trail = Trail::default();
-    assert!(trail.load(b"short", &[0]).is_err());
-    assert!(trail.load(&7u64.to_be_bytes(), &[]).is_err(), "no distance");
-    assert!(trail.load(&7u64.to_be_bytes(), &[8]).is_err(), "it follows what never was");
-    trail.load(&7u64.to_be_bytes(), &[7, 1, 2]).unwrap();
-    assert!(trail.load(&9u64.to_be_bytes(), &[0]).is_err());
-    assert!(trail.load(&7u64.to_be_bytes(), &[0]).is_err());
-    trail.load(&8u64.to_be_bytes(), &[1]).unwrap();
-    assert_eq!((trail.len(), trail.next(7), trail.entry(7).unwrap().follows), (2, Some(8), Some(0)));
+    for (first, list, bytes, what) in [
+        (7, &[][..], &[][..], "no entries"),
+        (7, &[0], &[], "no distance"),
+        (7, &[1], &[8], "it follows what never was"),
+        (7, &[1], &[0, 0], "bytes behind the last entry"),
+        (7, &[2], &[0], "bytes that are not there"),
+        (7, &[2, 1], &[0, 0], "an entry that ends before it begins"),
+    ] {
+        assert!(Trail::default().load(first, &ends(list), bytes).is_err(), "{what}");
+    }
+    let full = vec![0; BLOCK_BYTES];
+    let late = ends(&[BLOCK_BYTES as u32, BLOCK_BYTES as u32 + 1]);
+    assert!(Trail::default().load(7, &late, &[&full[..], &[0]].concat()).is_err(), "it was full before");
+    trail.load(7, &ends(&[BLOCK_BYTES as u32]), &full).unwrap();
+    assert!(trail.load(9, &ends(&[1]), &[0]).is_err(), "a gap");
+    assert!(trail.load(7, &ends(&[1]), &[0]).is_err(), "again");
+    trail.load(8, &ends(&[3]), &[1, 5, 5]).unwrap();
+    assert_eq!((trail.len(), trail.next(7), trail.entry(8).unwrap().follows), (2, Some(8), Some(7)));
+    assert!(trail.load(9, &ends(&[1]), &[0]).is_err(), "the one before it is not full");
 }
