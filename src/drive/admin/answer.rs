@@ -9,7 +9,7 @@ use crate::pipeline::parcel::{Answer, Ask, Status};
 use crate::replica::Step;
 
 /// Commit may be this far ahead of a node that calls itself ready.
-const READY_LAG: u64 = 10_000;
+const READY_LAG: u64 = 100;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
@@ -320,7 +320,7 @@ mod tests {
         let led = Status {
             leader: Some(NodeId(2)),
             commit: Index(20_000),
-            applied: Index(19_000),
+            applied: Index(19_950),
             ..Status::default()
         };
         assert_eq!(readyz(Ok(led.clone())).code, 200);
@@ -330,6 +330,6 @@ mod tests {
         assert_eq!(readyz(Ok(Status { halted: Some("disk".into()), ..led.clone() })).code, 503);
         assert_eq!(readyz(Err("gone".into())).code, 503);
         let body = status(Ok(led)).body;
-        assert!(body.contains("\"lag\":1000") && body.contains("\"leader\":2"), "{body}");
+        assert!(body.contains("\"lag\":50") && body.contains("\"leader\":2"), "{body}");
     }
 }
