@@ -133,7 +133,8 @@ mod tests {
         let checks = |bytes: &[u8]| rkyv::access::<ArchivedWrite, Failure>(bytes).is_ok();
         let asks = |bytes: &[u8]| rkyv::access::<ArchivedQuery, Failure>(bytes).is_ok();
         let (mut bent_but_plain, mut bent_ranges) = (0, 0);
-        for _ in 0..2_000 {
+        let rounds = if cfg!(miri) { 10 } else { 2_000 };
+        for _ in 0..rounds {
             let (write, range) = (some_puts(&mut rng), some_range(&mut rng));
             assert!(plain_puts(&write).is_some() && plain_range(&range).is_some());
             for _ in 0..20 {
@@ -162,7 +163,8 @@ mod tests {
                 );
             }
         }
-        assert!(bent_but_plain > 1_000 && bent_ranges > 1_000, "{bent_but_plain} {bent_ranges}");
+        let enough = rounds / 2;
+        assert!(bent_but_plain > enough && bent_ranges > enough, "{bent_but_plain} {bent_ranges}");
         for other in [Op::Delete(Delete::default()), Op::Txn(Txn::default()), Op::Revoke { lease: 1 }] {
             assert!(plain_puts(&other.encode()).is_none());
         }
