@@ -244,6 +244,16 @@ pub fn text(plan: &Plan, ended: &Ended) -> String {
         for (name, value) in object.iter().filter(|(_, value)| value.is_number()) {
             text.push_str(&format!("{name:<28} {value:>14}\n"));
         }
+        for (name, kind) in object.iter().filter(|(_, value)| value["samples"].is_number()) {
+            let cell = |field: &str| kind[field].as_f64().unwrap_or(0.0);
+            text.push_str(&format!(
+                "{name:<18} {:>10.0} ops/s  p50 {:>8.0} us  p99 {:>8.0} us  {} errors\n",
+                cell("ops_per_s"),
+                cell("p50_us"),
+                cell("p99_us"),
+                cell("errors")
+            ));
+        }
     }
     ended.partial.iter().for_each(|why| text.push_str(&format!("PARTIAL: {why}\n")));
     text

@@ -326,6 +326,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn plots_are_files_with_plain_names() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().expect("below")).expect("a folder");
+            fs::write(path, text).expect("written");
+        };
+        write("env.json", "{}");
+        write("versions.json", "{}");
+        write(
+            "series.json",
+            r#"{"title":"T","command":"c","systems":["a","b"],"workloads":[{"name":"failover-kill","what":"x"}]}"#,
+        );
+        let seconds = r#"[{"second":0,"ops":5},{"second":1,"ops":0},{"second":2,"ops":5}]"#;
+        for (system, at) in [("a", 1.0), ("b", 1.001)] {
+            let fault = format!(r#"{{"at_s":{at},"what":"kill"}}"#);
+            let result = format!(r#"{{"ops_per_s":9,"p99_us":7,"series":{seconds},"fault":{fault}}}"#);
+            write(&format!("runs/failover-kill/{system}/1/result.json"), &result);
+        }
+        let folder = Folder::read(dir.path()).expect("whole");
+        let plots = plots(&folder);
+        let names: Vec<&str> = plots.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "latency-against-load-each-row-s-p99-at-its-rate.svg",
+                "over-time-failover-kill-first-round.svg"
+            ]
+        );
+        assert_eq!(plots[1].1.matches("class=\"event\">kill</text>").count(), 1, "{}", plots[1].1);
+    }
+
+    #[test]
     fn markdown_becomes_tables_and_words() {
         let html = markdown("# T\n\n## A\n| x | y |\n|---|---:|\n| **a** | `b` |\n\nend <");
         assert_eq!(

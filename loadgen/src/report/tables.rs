@@ -390,6 +390,18 @@ mod tests {
     }
 
     #[test]
+    fn a_round_that_failed_is_named() {
+        let (dir, _) = folder();
+        let path = dir.path().join("runs/w/b/4");
+        fs::create_dir_all(&path).expect("a folder");
+        fs::write(path.join("failed.txt"), "first\nloadgen: b: refused\n").expect("written");
+        let folder = Folder::read(dir.path()).expect("whole");
+        assert_eq!(folder.cell("w", "b").expect("a cell").rounds().count(), 3);
+        let text = readme(&folder);
+        assert!(text.contains("b, round 4: failed, `loadgen: b: refused`."), "{text}");
+    }
+
+    #[test]
     fn numbers_keep_three_digits() {
         for (value, text) in [
             (1_234_567.0, "1,234,567"),
