@@ -64,6 +64,8 @@ pub struct Machine {
     /// Flushes of the device's cache: what makes a write durable where the device has no FUA.
     pub disk_flushes: u64,
     pub loopback_bytes: u64,
+    /// CPU time that the host of this machine kept for others, over all cores.
+    pub stolen_us: u64,
 }
 
 impl Machine {
@@ -81,6 +83,9 @@ impl Machine {
         if let Ok(net) = fs::read_to_string("/proc/net/dev") {
             machine.loopback_bytes = field(&net.replace("lo:", "\nlo: "), "lo:");
         }
+        if let Ok(stat) = fs::read_to_string("/proc/stat") {
+            machine.stolen_us = stolen_us(&stat);
+        }
         machine
     }
 
@@ -90,8 +95,15 @@ impl Machine {
             disk_write_bytes: self.disk_write_bytes.saturating_sub(before.disk_write_bytes),
             disk_flushes: self.disk_flushes.saturating_sub(before.disk_flushes),
             loopback_bytes: self.loopback_bytes.saturating_sub(before.loopback_bytes),
+            stolen_us: self.stolen_us.saturating_sub(before.stolen_us),
         }
     }
+}
+
+/// The eighth of the times in the first line.
+fn stolen_us(stat: &str) -> u64 {
+    let ticks = stat.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse::<u64>().ok());
+    ticks.unwrap_or(0) * 1_000_000 / TICKS_PER_SECOND
 }
 
 /// `major:minor` of the disk under a path; `None` where it lies in memory or on several.
@@ -115,6 +127,12 @@ mod tests {
     fn a_name_with_blanks_does_not_move_the_fields() {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 3 0 100 1000 10";
         assert_eq!(cpu_us(stat), Some(3_000_000));
+    }
+
+    #[test]
+    fn stolen_time_is_the_eighth() {
+        assert_eq!(stolen_us("cpu  9 8 7 6 5 4 3 2 1 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"), 20_000);
+        assert_eq!(stolen_us(""), 0);
     }
 
     #[test]

@@ -126,16 +126,18 @@ pub fn write_job(dir: &Path, result: &Value, latency: &Histogram<u64>) -> io::Re
 
 fn series(measured: &Measured) -> String {
     let mut text =
-        "second,ops,errors,p50_us,p99_us,max_us,server_cpu_us,server_rss_kb,server_disk_bytes\n".to_string();
+        "second,ops,errors,p50_us,p99_us,max_us,server_cpu_us,server_rss_kb,server_disk_bytes,flushes,loopback_bytes,stolen_us\n"
+            .to_string();
     let mut before = measured.servers.iter().fold(Usage::default(), |mut sum, (_, before, _)| {
         sum.cpu_us += before.cpu_us;
         sum.disk_write_bytes += before.disk_write_bytes;
         sum
     });
-    for (second, usage) in measured.series.iter().zip(&measured.server_series) {
+    let seconds = measured.series.iter().zip(&measured.server_series).zip(&measured.machine_series);
+    for ((second, usage), machine) in seconds {
         let _ = writeln!(
             text,
-            "{},{},{},{:.1},{:.1},{:.1},{},{},{}",
+            "{},{},{},{:.1},{:.1},{:.1},{},{},{},{},{},{}",
             second.nth,
             second.ops,
             second.errors,
@@ -144,7 +146,10 @@ fn series(measured: &Measured) -> String {
             second.max as f64 / 1e3,
             usage.cpu_us.saturating_sub(before.cpu_us),
             usage.rss_kb,
-            usage.disk_write_bytes.saturating_sub(before.disk_write_bytes)
+            usage.disk_write_bytes.saturating_sub(before.disk_write_bytes),
+            machine.disk_flushes,
+            machine.loopback_bytes,
+            machine.stolen_us
         );
         before = *usage;
     }

@@ -92,6 +92,8 @@ pub struct Measured {
     pub client_cpu_us: u64,
     /// What the servers' disk and the loopback interface did, whoever caused it.
     pub machine: Machine,
+    /// The same for each second.
+    pub machine_series: Vec<Machine>,
     /// The harm that was done, or why it could not be.
     pub fault: Option<Result<fault::Done, String>>,
     pub ceiling: Option<Ceiling>,
@@ -331,7 +333,7 @@ fn conduct(
             fault.act(&plan, (clock.now() - start) as f64 / 1e9)
         })
     });
-    let mut server_series = Vec::new();
+    let (mut server_series, mut machine_series, mut machine_last) = (Vec::new(), Vec::new(), machine_before);
     let mut last = before.clone();
     for second in 1..=plan.secs {
         sleep(clock, start + second * SECOND, &stopped);
@@ -340,6 +342,9 @@ fn conduct(
             *seen = procfs::usage(pid).or(*seen);
         }
         server_series.push(sum(&last));
+        let machine_now = Machine::now(plan.disk.as_deref());
+        machine_series.push(machine_now.since(&machine_last));
+        machine_last = machine_now;
         if stopped() {
             break;
         }
@@ -384,6 +389,7 @@ fn conduct(
         server_series,
         client_cpu_us,
         machine,
+        machine_series,
         fault: fault.map(|thread| thread.join().unwrap_or_else(|_| Err("the fault's thread died".into()))),
         ceiling: None,
         history: Vec::new(),
