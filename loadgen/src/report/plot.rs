@@ -73,7 +73,7 @@ impl Axis {
             }
             Scale::Log => {
                 low = 10f64.powf(low.log10().floor());
-                high = 10f64.powf((high * 1.001).log10().ceil()).max(low * 10.0);
+                high = 10f64.powf((high * 0.999).log10().ceil()).max(low * 10.0);
             }
         }
         Some(Axis { scale, low, high, from, to })
