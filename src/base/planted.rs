@@ -51,10 +51,14 @@ bugs! {
     IgnoreWatermark = "ignore-watermark",
     /// Journal: each generation of the superblock overwrites the one before.
     OverwriteSuperblock = "overwrite-superblock",
+    /// Journal: each opening of a directory promises a new epoch.
+    PromiseAtOpen = "promise-at-open",
     /// Journal: durable means "this write is", though an earlier one is still under way.
     AckWithGap = "ack-with-gap",
     /// Store: segments are recycled above the point that was asked for.
     RecycleTooMuch = "recycle-too-much",
+    /// Store: a repaired batch is whole in memory only.
+    RepairInMemory = "repair-in-memory",
     /// Store: a snapshot is called verified without the read-back.
     SkipReadBack = "skip-read-back",
     /// Agreement: the history epoch is raised before its data is durable.
@@ -83,6 +87,10 @@ bugs! {
     KeepTruncatedConfig = "keep-truncated-config",
     /// Agreement: a second change is proposed while the first is not committed.
     TwoChangesAtOnce = "two-changes-at-once",
+    /// Agreement: a slot that is proven absent gets an empty batch of the epoch before.
+    FillAbsentSlot = "fill-absent-slot",
+    /// Agreement: what was lost on its way to a follower is not sent again.
+    NeverResend = "never-resend",
     /// Agreement: a follower commits what the leader has, though its own log may differ.
     CommitUnmatched = "commit-unmatched",
     /// Agreement: the leader sends no check of the entry before.

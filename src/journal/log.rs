@@ -170,7 +170,12 @@ impl Log {
 
     /// Where a present batch's body lies: file and page.
     pub(crate) fn lies(&self, index: Index) -> Option<(BatchHead, u32, u32)> {
-        let held = self.held(index).filter(|held| held.slot.is_present())?;
+        self.lay(index).filter(|_| self.slot(index).is_some_and(Slot::is_present))
+    }
+
+    /// The same, whatever can be read there.
+    pub(crate) fn lay(&self, index: Index) -> Option<(BatchHead, u32, u32)> {
+        let held = self.held(index)?;
         let (head, place) = (held.slot.head?, held.place?);
         Some((head, place.file, place.page))
     }

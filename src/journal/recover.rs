@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Block, BlockMut, Chain, ClusterId, Index, NodeId, Voice};
+use crate::base::{Block, BlockMut, Chain, ClusterId, Epoch, Index, NodeId, Voice};
 use crate::journal::layout::{Params, Place, STATE_SLOTS, Segment, pages};
 use crate::journal::log::{Held, Log, Slot, SlotState};
 use crate::journal::scan::{self, FileSeen, Testimony, Window, Word};
@@ -97,6 +97,9 @@ pub fn open(media: &mut impl Media, params: &Params, expect: Expect) -> Result<O
     }
     let mut next = sup.successor();
     next.marks.life.0 += 1;
+    if planted::is(Bug::PromiseAtOpen) {
+        (next.marks.promised, next.marks.vote) = (Epoch(next.marks.promised.0 + 1), None);
+    }
     next.begin_era(log.last());
     next.watermark = log.watermark();
     next.recycled = log.start().index;

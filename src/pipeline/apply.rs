@@ -514,12 +514,8 @@ impl Apply {
         }
     }
 
-    /// The state stays as it is until the snapshot has come whole.
+    /// The state stays as it is until the snapshot has come whole; for good if it is further, and only a slot was lost.
     fn load(&mut self, base: Base, length: u64) {
-        if !self.stateless && base.index <= self.applied {
-            self.tell(ApplyOut::Loaded { base, applied: self.applied });
-            return;
-        }
         let (loading, work) = Loading::new(base, length);
         self.loading = Some(loading);
         self.tell(ApplyOut::Store(work));
@@ -550,6 +546,9 @@ impl Apply {
     fn take_over(&mut self, mut machine: Machine) {
         machine.kv_mut().compact_by_itself(self.machine.kv().compacts_by_itself());
         let base = self.loading.take().expect("it has made this machine").base();
+        if !self.stateless && base.index <= self.applied {
+            return self.tell(ApplyOut::Loaded { base, applied: self.applied });
+        }
         let members = self.machine.members().to_vec();
         self.machine = machine;
         self.machine.set_members(members);

@@ -373,6 +373,11 @@ impl Store {
             }
             return;
         }
+        if planted::is(Bug::RepairInMemory) && self.unknown.remove(&index) {
+            self.log.set_present(index);
+            self.out.push_back(StoreOut::Repaired { index });
+            return;
+        }
         if self.log.fits(&batch) {
             self.repairs.insert(index, batch);
             self.start_repairs(disk);
@@ -454,7 +459,10 @@ impl Store {
         let may_try = self.spare.blocked.as_ref().is_none_or(|(at, _)| now >= *at);
         // While one could not be made the last is kept back, and the next try must not wait for its use.
         let few = free <= usize::from(self.spare.blocked.is_some());
-        if few && !self.spare.making && may_try && files < self.log.params().segments_max {
+        // What has come so far without a place must go in: the limit bounds what is asked for, and short reigns, each
+        // with a batch of its own, may use up the last segment before any of them has lived to see a snapshot.
+        let within = files < self.log.params().segments_max || free == 0;
+        if few && !self.spare.making && may_try && within {
             self.spare.making = true;
             let file = File::Segment(self.log.next_file());
             self.ops.create(Op::Create, file, self.log.params().segment_bytes, disk);

@@ -154,6 +154,8 @@ pub struct Replica {
     /// Leader: a follower waits for a snapshot that is not made yet.
     pub(super) snapshot_wanted: bool,
     pub(super) install: Option<Install>,
+    /// An own snapshot is being written.
+    pub(super) saving: Option<Index>,
     /// No state until a peer's snapshot is loaded: this node votes and acknowledges, and does not lead.
     pub(super) stateless: bool,
     /// What apply has come to, by its own word.
@@ -256,6 +258,7 @@ impl Replica {
             refusing: None,
             snapshot_wanted: false,
             install: None,
+            saving: None,
             peers: Vec::new(),
             met: None,
             links: Vec::new(),
@@ -320,8 +323,8 @@ impl Replica {
                 self.counts.strangers += 1; // An incarnation that nobody has made a member: it counts for nothing.
             }
             Msg::PreVoted { epoch, granted } => self.on_pre_voted(now, voice, epoch, granted),
-            Msg::Voted { epoch, granted, claim, unsure, torn } => {
-                self.on_voted(now, voice, epoch, granted, Word { claim, unsure, torn });
+            Msg::Voted { epoch, granted, claim, unsure, torn, stateless } => {
+                self.on_voted(now, voice, epoch, granted, Word { claim, unsure, torn, stateless });
             }
             Msg::Append {
                 epoch,
@@ -346,8 +349,9 @@ impl Replica {
             Msg::Mismatch { epoch, probe, hint, hint_epoch } => {
                 self.on_mismatch(now, from, epoch, probe, hint, hint_epoch);
             }
-            Msg::Offer { epoch, base, length, config, config_at } => {
-                self.on_offer(now, from, epoch, Install::new(from, base, length, config, config_at));
+            Msg::Offer { epoch, leads, base, length, config, config_at } => {
+                let offer = Install::new(from, base, length, config, config_at);
+                self.on_offer(now, from, epoch, leads, offer);
             }
             Msg::Need { epoch, above } => self.on_need(from, epoch, above),
             Msg::Want { .. } => {} // The order stage reads the snapshot for it.
@@ -408,6 +412,13 @@ impl Replica {
     pub fn on_cut_done(&mut self, now: Nanos, after: Index) {
         assert_eq!(self.cutting, Some(after), "one cut at a time");
         self.cutting = None;
+        if planted::is(Bug::FillAbsentSlot)
+            && self.leader().is_none()
+            && let (Some(epoch), Some(prev)) = (self.log.epoch(after), self.log.chain(after))
+        {
+            let (cluster, ticks) = (self.options.cluster, self.log.ticks());
+            self.append(Builder::default().seal(cluster, epoch, after.next(), prev, 0, 0, ticks));
+        }
         self.point_out();
         self.tidy(now);
     }

@@ -43,7 +43,7 @@ impl Replica {
     /// A batch that was on the disk cannot be read back. It counts as held, and is fetched from others.
     pub fn on_damage(&mut self, now: Nanos, index: Index) {
         // Said of what was there before a repair that is under way, it is old news.
-        let is_news = !self.log.is_mending(index);
+        let is_news = !self.log.is_mending(index) && !self.log.is_unknown(index);
         if is_news && index > self.log.base().index && index <= self.log.last() {
             match self.log.batch(index).cloned() {
                 Some(batch) => self.rewrite(batch), // The intact copy is in memory.
@@ -86,6 +86,7 @@ impl Replica {
     pub(super) fn rewrite(&mut self, batch: Batch) {
         self.counts.repairs += 1;
         self.log.mend(batch.index());
+        self.log.remember(&batch);
         self.out.push(Effect::Store(StoreIn::Repair { batch }));
     }
 
@@ -103,8 +104,36 @@ impl Replica {
         ids.into_iter().for_each(|id| self.say(id, Msg::Ask { index }));
     }
 
+    /// Without a leader to send it: a damaged slot from whoever holds it, or a snapshot that covers it, or the one
+    /// under this log. A slot is read once more, too: a disk that failed every request for a while lost nothing.
+    pub(super) fn ask_for_what_is_lost(&mut self) {
+        self.ask_for_unknown();
+        let lost = self.log.first_unknown();
+        if let Some(from) = lost {
+            let ticket = u64::from(self.options.me.0);
+            self.out.push(Effect::Store(StoreIn::Fetch { ticket, from, bytes: 1 }));
+        }
+        if self.stateless || lost.is_some() {
+            let above = if self.stateless { Index(0) } else { lost.expect("just seen").prev() };
+            let ids: Vec<NodeId> = self.peers.iter().filter(|peer| peer.link).map(|peer| peer.id).collect();
+            ids.into_iter().for_each(|id| self.say(id, Msg::Need { epoch: self.promised, above }));
+        }
+    }
+
+    /// Damaged slots that could be read after all.
+    pub(super) fn recover(&mut self, batches: &[Batch]) {
+        for batch in batches {
+            if self.log.is_unknown(batch.index()) && self.log.fits(batch) {
+                self.log.resolve(batch);
+                self.log.mended(batch.index());
+                self.settle_durable();
+            }
+        }
+    }
+
+    /// Also of what lies above a slot that is lost here: to whoever asks it is the same batch or none.
     pub(super) fn on_ask(&mut self, from: NodeId, index: Index) {
-        if self.log.is_unknown(index) || index <= self.log.base().index || index > self.durable {
+        if self.log.is_unknown(index) || index <= self.log.base().index || index > self.written {
             return;
         }
         match self.log.batch(index) {
@@ -123,6 +152,25 @@ impl Replica {
                 self.out.push(Effect::Store(StoreIn::Fetch { ticket, from: index, bytes: 1 }));
             }
         }
+    }
+
+    /// Batches that the disk was asked for, for a peer or, with any other ticket, for whoever goes through the log.
+    pub fn on_fetched(&mut self, now: Nanos, ticket: u64, batches: &[Batch]) {
+        self.recover(batches);
+        self.hand_on(batches);
+        let place = self.peers.iter().position(|peer| u64::from(peer.id.0) == ticket);
+        match place {
+            Some(place) => {
+                // The log may have changed since they were asked for.
+                let still =
+                    batches.iter().take_while(|batch| self.log.chain(batch.index()) == Some(batch.chain()));
+                let still = still.count();
+                self.peers[place].fetching = false;
+                self.peers[place].take_ahead(&batches[..still]);
+            }
+            None => batches.iter().for_each(|batch| self.log.remember(batch)),
+        }
+        self.tidy(now);
     }
 
     /// Batches have come from the disk that peers have asked for.

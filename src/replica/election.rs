@@ -15,6 +15,7 @@ pub(super) struct Word {
     pub claim: Claim,
     pub unsure: Option<Index>,
     pub torn: bool,
+    pub stateless: bool,
 }
 
 /// An election from the side of who asks.
@@ -32,6 +33,8 @@ pub(super) struct Ballot {
     pub held: Vec<Voice>,
     /// The slot that these speak of.
     pub about: Option<Index>,
+    /// Voters that have promised this epoch and cannot give this node the state under its log.
+    pub helpless: Vec<Voice>,
     /// Only promises are wanted.
     pub resolve: bool,
     pub transfer: bool,
@@ -47,6 +50,7 @@ impl Ballot {
             spoilt: Vec::new(),
             held: Vec::new(),
             about: None,
+            helpless: Vec::new(),
             resolve: false,
             transfer: false,
         }
@@ -93,7 +97,7 @@ impl Replica {
             return; // Whoever may not vote, or is about to get another log or state, does not stand.
         }
         self.follow(now, None);
-        self.ask_for_unknown();
+        self.ask_for_what_is_lost();
         let mut ballot = Ballot::new(Epoch(self.promised.0 + 1));
         ballot.granted.push(self.voice());
         let alone = self.config().majority() == 1;
@@ -194,6 +198,9 @@ impl Replica {
         if let Some(lost) = self.log.first_unknown() {
             self.judge_unknown(now, lost); // Where there is nobody to ask nobody will answer.
         }
+        if self.stateless {
+            self.judge_lost_state();
+        }
     }
 
     /// This node's promise, and its vote if it gave one, are durable.
@@ -253,7 +260,7 @@ impl Replica {
     /// What this node has promised, and says of its log.
     fn word(&self, granted: bool) -> Msg {
         let (claim, unsure, torn) = (self.claim(), self.log.first_unknown(), self.log.is_first_torn());
-        Msg::Voted { epoch: self.promised, granted, claim, unsure, torn }
+        Msg::Voted { epoch: self.promised, granted, claim, unsure, torn, stateless: self.stateless }
     }
 
     pub(super) fn on_voted(&mut self, now: Nanos, from: Voice, epoch: Epoch, granted: bool, word: Word) {
@@ -263,10 +270,17 @@ impl Replica {
         }
         let voter = self.config().is_voter(from);
         let lost = self.log.first_unknown();
+        // Its log does not reach up to where this one begins, so it cannot make that state again either.
+        let helpless = self.stateless && (word.stateless || word.claim.last < self.log.base().index);
         let State::Candidate(ballot) = &mut self.state else { return };
         if epoch != ballot.epoch || !voter {
             return;
         }
+        if helpless && ballot.resolve && !ballot.helpless.contains(&from) {
+            ballot.helpless.push(from);
+            self.judge_lost_state();
+        }
+        let State::Candidate(ballot) = &mut self.state else { return };
         if granted && !ballot.granted.contains(&from) {
             ballot.granted.push(from);
             self.win_if_elected(now);
@@ -282,7 +296,7 @@ impl Replica {
             }
             // It promised this epoch, so it takes nothing older any more: what it lacks now it lacks for good. Where
             // its log ends it knows, whatever it has lost below.
-            let Word { claim, unsure, torn } = word;
+            let Word { claim, unsure, torn, .. } = word;
             let holds = unsure.is_none_or(|unsure| unsure > lost);
             let list = if claim.last < lost {
                 &mut ballot.absent
@@ -360,6 +374,26 @@ impl Replica {
             self.out.push(Effect::Halt(format!(
                 "batch {lost} is damaged on this node, and no other voter has a whole copy; it may have been \
                  committed, so nothing is cut. Bring a disk back that has it, or restore a backup"
+            )));
+        }
+    }
+
+    /// The snapshot under this log is damaged, and so it is wherever else it could be had.
+    fn judge_lost_state(&mut self) {
+        let State::Candidate(ballot) = &self.state else { return };
+        let base = self.log.base().index;
+        let since = self.log.config_of(base).0;
+        let in_force = self.log.configs().iter().filter(|(at, _)| *at >= since);
+        let me = self.voice();
+        let helpless = |member: &Member| {
+            let mut all = ballot.helpless.iter().chain([&me]);
+            all.any(|voice| voice.id == member.id && member.is(voice.incarnation))
+        };
+        // Learners are not asked; one may have it, and gives it unasked to whoever needs it.
+        if in_force.flat_map(|(_, config)| config.members()).all(helpless) {
+            self.out.push(Effect::Halt(format!(
+                "the snapshot at {base}, on which this log stands, is damaged on this node, and no other member has a \
+                 whole one; without it the state cannot be had again. Bring a disk back that has it, or restore a backup"
             )));
         }
     }

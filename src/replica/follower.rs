@@ -73,8 +73,10 @@ impl Replica {
         for batch in batches {
             let makes_room = batch.has(flag::OPEN) || batch.has(flag::SNAPSHOT);
             if self.full && !makes_room && batch.index() > self.log.last() {
-                self.wait_for_room(now, from);
-                break; // It will be sent again; until a snapshot has made room the rest of the log must do.
+                let decided = batch.index() <= commit;
+                if !self.waits_too_long(now, from, decided) {
+                    break; // It will be sent again; until a snapshot has made room the rest of the log must do.
+                }
             }
             if !self.take_batch(batch) {
                 break;
@@ -88,14 +90,18 @@ impl Replica {
         }
     }
 
-    /// A full log, and the snapshot that would make room lies behind what does not fit into it (the last one was lost
-    /// to a full disk): after a while a peer's is asked for, which takes the whole log's place.
-    fn wait_for_room(&mut self, now: Nanos, leader: NodeId) {
-        let since = *self.refusing.get_or_insert(now);
-        if now.since(since) > Nanos(4 * self.options.timing.patience.0) {
+    /// A full log, and what makes room lies behind what does not fit into it. After a while what is not decided yet is
+    /// taken all the same (true): the leader may need this very node's word for it, and no snapshot comes before that.
+    /// Of what is decided (the last snapshot here was lost to a full disk) a peer's snapshot is asked for, which takes
+    /// the whole log's place.
+    fn waits_too_long(&mut self, now: Nanos, leader: NodeId, decided: bool) -> bool {
+        let waited = now.since(*self.refusing.get_or_insert(now));
+        let patience = self.options.timing.patience;
+        if decided && waited > Nanos(4 * patience.0) {
             self.refusing = Some(now);
             self.say(leader, Msg::Need { epoch: self.promised, above: self.commit });
         }
+        !decided && waited > Nanos(2 * patience.0)
     }
 
     /// Whether this log is the leader's up to `prev`; if not, where to look next.

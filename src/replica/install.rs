@@ -6,7 +6,7 @@ use crate::journal::snapshot;
 use crate::pipeline::parcel::{Base, StoreIn};
 use crate::replica::core::{Effect, Replica};
 use crate::replica::peer::Mode;
-use crate::replica::{Config, Msg};
+use crate::replica::{Config, Member, Msg};
 
 /// Bytes of a snapshot file in one message.
 pub const PART: usize = 256 << 10;
@@ -56,11 +56,23 @@ impl Install {
 }
 
 impl Replica {
+    /// This node begins to write a snapshot of its own: the file is for that one, and to fetch the same is needless.
+    pub fn on_saving(&mut self, index: Index) {
+        self.saving = Some(index);
+        if !self.restarting() && self.install.as_ref().is_some_and(|install| install.base.index == index) {
+            self.abandon_install();
+        }
+    }
+
+    /// It could not be written.
+    pub fn on_snapshot_lost(&mut self) {
+        self.saving = None;
+    }
+
     /// A local snapshot was written, read back and verified.
     pub fn on_snapshot(&mut self, now: Nanos, base: Base) {
+        self.saving = None;
         if self.snapshots.last().is_none_or(|last| last.index < base.index) {
-            // The file is this node's own now, whoever began it.
-            self.install.take_if(|install| install.base.index == base.index);
             self.snapshots.push(base);
             self.counts.snapshots += 1;
             self.answer_append();
@@ -85,12 +97,16 @@ impl Replica {
     fn saved_by_majority(&self, with: Option<NodeId>) -> Index {
         let me = self.options.me;
         let own = self.snapshots.last().map_or(Index(0), |base| base.index);
-        self.config().quorum_index(|member| match self.speaking(member) {
+        let saved = |member: &Member| match self.speaking(member) {
             _ if member.id == me => own,
             Some(peer) if with != Some(peer.id) => peer.snapshot,
             Some(_) => own,
             None => Index(0),
-        })
+        };
+        // Of a change that is not decided yet either side may come to count.
+        let since = self.log.config_of(self.commit).0;
+        let in_force = self.log.configs().iter().filter(|(at, _)| *at >= since);
+        in_force.map(|(_, config)| config.quorum_index(saved)).min().unwrap_or_default()
     }
 
     /// Order: there is room for the log above this.
@@ -170,25 +186,46 @@ impl Replica {
     pub(super) fn offer_snapshot(&mut self, place: usize) {
         let (base, upto) = (self.log.base(), self.saved_by_majority(Some(self.peers[place].id)));
         let newest = self.snapshots.iter().rev().find(|own| own.index <= upto && own.index >= base.index);
-        self.offer(place, newest.copied().unwrap_or(base));
+        let base = newest.copied().unwrap_or(base);
+        self.peers[place].mode = Mode::Snapshot(base.index);
+        self.offer(self.peers[place].id, base);
     }
 
-    /// A peer asked for this snapshot, and this disk cannot read it. Another one must be made.
-    pub fn on_unreadable_snapshot(&mut self, index: Index) {
+    /// A peer asked for this snapshot, and this disk cannot read it. Another one must be made; but that may need the
+    /// word of the very peers that wait for this one, so somebody who has it should lead.
+    pub fn on_unreadable_snapshot(&mut self, now: Nanos, index: Index) {
         self.snapshots.retain(|own| own.index != index);
         self.snapshot_wanted |= self.is_leader();
+        let heir = self.peers.iter().filter(|peer| peer.link && peer.snapshot >= self.log.base().index);
+        if self.is_leader()
+            && index == self.log.base().index
+            && let Some(heir) = heir.max_by_key(|peer| (peer.matched, peer.id)).map(|peer| peer.id)
+        {
+            self.out.push(Effect::Tell(format!(
+                "the snapshot at {index} cannot be read for a peer; node {heir} has one, and is asked to lead"
+            )));
+            let _ = self.transfer(now, heir);
+        }
     }
 
-    fn offer(&mut self, place: usize, base: Base) {
+    fn offer(&mut self, to: NodeId, base: Base) {
         let (config_at, config) = self.log.config_of(base.index).clone();
-        self.peers[place].mode = Mode::Snapshot(base.index);
-        let (to, epoch) = (self.peers[place].id, self.promised);
+        let (epoch, leads) = (self.promised, self.is_leader());
         // The order stage fills in the length: it knows the file.
-        self.say(to, Msg::Offer { epoch, base, length: 0, config, config_at });
+        self.say(to, Msg::Offer { epoch, leads, base, length: 0, config, config_at });
     }
 
-    /// A follower without a state of its own.
+    /// A node without a state of its own, or with damage that a snapshot would cover. Where nobody leads, whoever has
+    /// one that the logs may stand on gives it: it is decided, whoever leads next.
     pub(super) fn on_need(&mut self, from: NodeId, epoch: Epoch, above: Index) {
+        if self.leader().is_none() {
+            let safe = self.recycle.max(self.log.base().index);
+            let fits = |own: &&Base| own.index <= safe && own.index > above;
+            if let Some(base) = self.snapshots.iter().rev().find(fits).copied() {
+                self.offer(from, base);
+            }
+            return;
+        }
         // One that a majority will have when the follower has it, for its log may go then. Without counting the
         // follower itself two of three that lost their copies would wait for each other for ever.
         let upto = self.saved_by_majority(Some(from));
@@ -200,21 +237,29 @@ impl Replica {
             && epoch == self.promised
             && let Some(place) = self.peers.iter().position(|peer| peer.id == from)
         {
-            self.offer(place, newest);
+            self.peers[place].mode = Mode::Snapshot(newest.index);
+            self.offer(from, newest);
         }
     }
 
-    pub(super) fn on_offer(&mut self, now: Nanos, from: NodeId, epoch: Epoch, offer: Install) {
-        if !self.heed(now, from, epoch) || self.cutting.is_some() || self.loading() {
+    pub(super) fn on_offer(&mut self, now: Nanos, from: NodeId, epoch: Epoch, leads: bool, offer: Install) {
+        if leads && !self.heed(now, from, epoch) || self.cutting.is_some() || self.loading() {
             return;
         }
         let base = offer.base.index;
-        // A damaged slot that nobody has in a log any more is covered by the snapshot, unless it was applied: then
-        // the next own snapshot covers it.
-        let covers = self.log.first_unknown().is_some_and(|lost| lost <= base && self.applied < base);
+        // From one among equals only what takes nothing from this log.
+        if !leads && (self.leader().is_some() || base > self.log.last() || !self.log.continues(&offer.base)) {
+            return;
+        }
+        // A damaged slot that nobody has in a log any more is covered by the snapshot, be it applied here or not: the
+        // next one may need this very node's word to be decided.
+        let covers = self.log.first_unknown().is_some_and(|lost| lost <= base);
         let useful = base > self.commit || self.stateless || covers;
         if !useful || offer.base.index < self.log.base().index {
             return self.point_out(); // It is not needed after all.
+        }
+        if self.saving == Some(base) {
+            return; // This node's own of the same place is coming.
         }
         match &mut self.install {
             // The same snapshot, perhaps from a new leader: identical bytes, so go on where we were.
@@ -249,10 +294,7 @@ impl Replica {
         offset: u64,
         bytes: &[u8],
     ) {
-        if epoch != self.promised {
-            return;
-        }
-        if self.leader() == Some(from) && self.hinted != Some(from) {
+        if epoch == self.promised && self.leader() == Some(from) && self.hinted != Some(from) {
             self.hear_leader(now);
         }
         let Some(install) = &mut self.install else { return };

@@ -33,7 +33,7 @@ pub(super) struct Reign {
     /// Reads that came before the opening batch was committed.
     pub early: Vec<(Voice, u64)>,
     /// Handing over to this node, given up at that time.
-    heir: Option<(NodeId, Nanos)>,
+    pub heir: Option<(NodeId, Nanos)>,
     /// When the own disk began to owe a batch.
     owed_since: Option<(Index, Nanos)>,
     /// When the commit point began to stand still below the log's end.
@@ -85,6 +85,8 @@ pub enum Refusal {
     TooMany,
     #[error("members change one voter at a time, and one must remain")]
     TwoAtOnce,
+    #[error("the log is full; wait for the snapshot that makes room, and see /status for what keeps it")]
+    Full,
     #[error("leadership is being handed over")]
     Leaving,
     #[error("no such member, or it is not ready")]
@@ -159,6 +161,9 @@ impl Replica {
         if !config.follows(self.config()) {
             return Err(Refusal::TwoAtOnce);
         }
+        if self.full {
+            return Err(Refusal::Full); // Before a snapshot has made room it would stand in that one's way.
+        }
         let index = self.propose(now, wall_ms, config_batch(config), flag::CONFIG)?;
         self.end_lease(false); // Others may elect from now on.
         Ok(index)
@@ -175,12 +180,6 @@ impl Replica {
         reign.heir = Some((heir, until));
         self.tidy(now);
         Ok(())
-    }
-
-    /// The follower that is furthest, to hand over to.
-    pub fn best_heir(&self) -> Option<NodeId> {
-        let fit = self.config().voters().filter_map(|member| self.speaking(member));
-        fit.filter(|peer| peer.link).max_by_key(|peer| (peer.matched, peer.id)).map(|peer| peer.id)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
@@ -224,7 +223,11 @@ impl Replica {
                 peer.go_on_from(received.next());
             }
             // It answers heartbeats and gets no further, though all was sent: something was lost on the way.
-            Mode::Streaming if peer.matched < last && now.since(peer.moved_at) > patience => {
+            Mode::Streaming
+                if peer.matched < last
+                    && now.since(peer.moved_at) > patience
+                    && !planted::is(Bug::NeverResend) =>
+            {
                 peer.moved_at = now;
                 peer.probe_from(received.next());
                 self.counts.resends += 1;
@@ -283,7 +286,8 @@ impl Replica {
             if next.is_some_and(|next| next <= self.commit) {
                 continue; // What is committed needs no second count by an older configuration.
             }
-            let counts = if planted::is(Bug::CountWrongConfig) { &configs[0].1 } else { config };
+            let before = &self.log.config_of(self.commit).1;
+            let counts = if planted::is(Bug::CountWrongConfig) { before } else { config };
             let reach = counts.quorum_index(|member| self.matched(member));
             if place > first && reach < *at {
                 break;
@@ -574,24 +578,6 @@ impl Replica {
         peer.sent_at = now;
         peer.probe_sent = probe;
         peer.commit_sent = commit;
-    }
-
-    /// Batches that the disk was asked for, for a peer or, with any other ticket, for whoever goes through the log.
-    pub fn on_fetched(&mut self, now: Nanos, ticket: u64, batches: &[crate::journal::Batch]) {
-        self.hand_on(batches);
-        let place = self.peers.iter().position(|peer| u64::from(peer.id.0) == ticket);
-        match place {
-            Some(place) => {
-                // The log may have changed since they were asked for.
-                let still =
-                    batches.iter().take_while(|batch| self.log.chain(batch.index()) == Some(batch.chain()));
-                let still = still.count();
-                self.peers[place].fetching = false;
-                self.peers[place].take_ahead(&batches[..still]);
-            }
-            None => batches.iter().for_each(|batch| self.log.remember(batch)),
-        }
-        self.tidy(now);
     }
 
     fn hand_over(&mut self, now: Nanos) {

@@ -190,6 +190,10 @@ impl Log {
         self.first_unknown().into_iter().chain(self.mending.first().copied()).min()
     }
 
+    pub fn all_missing(&self) -> impl Iterator<Item = Index> {
+        self.unknown.iter().chain(&self.mending).copied()
+    }
+
     /// The disk holds the slot again.
     pub fn mended(&mut self, index: Index) {
         self.mending.remove(&index);

@@ -40,13 +40,14 @@ pub enum Msg {
         transfer: bool,
     },
     /// `epoch` is what the sender has durably promised. `unsure` is its first slot of unknown content; `torn`: it
-    /// lies above all that this disk is known to have held.
+    /// lies above all that this disk is known to have held. `stateless`: the snapshot under its log is damaged.
     Voted {
         epoch: Epoch,
         granted: bool,
         claim: Claim,
         unsure: Option<Index>,
         torn: bool,
+        stateless: bool,
     },
     /// The leader's word: batches behind `prev` (none: a heartbeat), how far all is committed, how far a majority
     /// has verified snapshots. Somebody lacks what lies above `kept`. `probe` comes back in the answer.
@@ -83,6 +84,8 @@ pub enum Msg {
     /// Your log's beginning is gone here: take this snapshot.
     Offer {
         epoch: Epoch,
+        /// By the leader. Whoever else offers gives what is missing where nobody leads.
+        leads: bool,
         base: Base,
         length: u64,
         config: Config,
@@ -257,9 +260,9 @@ impl Msg {
             Msg::Vote { epoch, claim, resolve, transfer } => {
                 w.u8(3).u64(epoch.0).claim(*claim).u8(*resolve as u8).u8(*transfer as u8)
             }
-            Msg::Voted { epoch, granted, claim, unsure, torn } => {
+            Msg::Voted { epoch, granted, claim, unsure, torn, stateless } => {
                 w.u8(4).u64(epoch.0).u8(*granted as u8).claim(*claim);
-                w.u64(unsure.map_or(0, |index| index.0)).u8(*torn as u8)
+                w.u64(unsure.map_or(0, |index| index.0)).u8(*torn as u8).u8(*stateless as u8)
             }
             Msg::Append {
                 epoch,
@@ -283,8 +286,14 @@ impl Msg {
             Msg::Mismatch { epoch, probe, hint, hint_epoch } => {
                 w.u8(7).u64(epoch.0).u64(*probe).u64(hint.0).u64(hint_epoch.0)
             }
-            Msg::Offer { epoch, base, length, config, config_at } => {
-                w.u8(8).u64(epoch.0).u64(base.index.0).u64(base.epoch.0).u128(base.chain.0).u64(base.ticks.0);
+            Msg::Offer { epoch, leads, base, length, config, config_at } => {
+                w.u8(8)
+                    .u64(epoch.0)
+                    .u8(*leads as u8)
+                    .u64(base.index.0)
+                    .u64(base.epoch.0)
+                    .u128(base.chain.0)
+                    .u64(base.ticks.0);
                 w.u64(*length).u64(config_at.0);
                 config.encode(w.0);
                 w
@@ -359,6 +368,7 @@ impl Msg {
                 claim: r.claim()?,
                 unsure: Some(r.index()?).filter(|index| index.0 > 0),
                 torn: r.bool()?,
+                stateless: r.bool()?,
             },
             5 => Msg::Append {
                 epoch: r.epoch()?,
@@ -384,7 +394,7 @@ impl Msg {
                 Msg::Mismatch { epoch: r.epoch()?, probe: r.u64()?, hint: r.index()?, hint_epoch: r.epoch()? }
             }
             8 => {
-                let epoch = r.epoch()?;
+                let (epoch, leads) = (r.epoch()?, r.bool()?);
                 let base = Base {
                     index: r.index()?,
                     epoch: r.epoch()?,
@@ -392,7 +402,7 @@ impl Msg {
                     ticks: Nanos(r.u64()?),
                 };
                 let (length, config_at) = (r.u64()?, r.index()?);
-                Msg::Offer { epoch, base, length, config: Config::decode(&mut r.0)?, config_at }
+                Msg::Offer { epoch, leads, base, length, config: Config::decode(&mut r.0)?, config_at }
             }
             9 => Msg::Want { epoch: r.epoch()?, index: r.index()?, offset: r.u64()? },
             10 => Msg::Part { epoch: r.epoch()?, index: r.index()?, offset: r.u64()?, bytes: r.bytes()? },
@@ -451,7 +461,14 @@ mod tests {
             Msg::PreVote { epoch: Epoch(5), claim },
             Msg::PreVoted { epoch: Epoch(5), granted: true },
             Msg::Vote { epoch: Epoch(5), claim, resolve: false, transfer: true },
-            Msg::Voted { epoch: Epoch(5), granted: true, claim, unsure: Some(Index(8)), torn: true },
+            Msg::Voted {
+                epoch: Epoch(5),
+                granted: true,
+                claim,
+                unsure: Some(Index(8)),
+                torn: true,
+                stateless: true,
+            },
             Msg::Append {
                 epoch: Epoch(5),
                 probe: 7,
@@ -467,6 +484,7 @@ mod tests {
             Msg::Mismatch { epoch: Epoch(5), probe: 1, hint: Index(3), hint_epoch: Epoch(2) },
             Msg::Offer {
                 epoch: Epoch(5),
+                leads: true,
                 base: Base::default(),
                 length: 77,
                 config: Config::of_voters(3),

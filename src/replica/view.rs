@@ -172,4 +172,15 @@ impl Replica {
     pub fn refuses(&self, voice: Voice) -> bool {
         self.is_refused(voice)
     }
+
+    /// Somebody was told to lead, and has not yet.
+    pub fn has_told_heir(&self) -> bool {
+        matches!(&self.state, State::Leader(reign) if reign.heir.is_some_and(|(heir, _)| heir == NodeId(0)))
+    }
+
+    /// The follower that is furthest, to hand over to.
+    pub fn best_heir(&self) -> Option<NodeId> {
+        let fit = self.config().voters().filter_map(|member| self.speaking(member));
+        fit.filter(|peer| peer.link).max_by_key(|peer| (peer.matched, peer.id)).map(|peer| peer.id)
+    }
 }

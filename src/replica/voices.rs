@@ -78,6 +78,11 @@ impl Replica {
         Ok(())
     }
 
+    /// How much of what is decided that voice is known to hold.
+    pub fn known_to_hold(&self, voice: Voice) -> Index {
+        self.voices.0.get(&voice).map_or(Index(0), |known| known.held)
+    }
+
     /// Nothing that it says is listened to.
     pub(super) fn is_refused(&self, voice: Voice) -> bool {
         self.voices.0.get(&voice).is_some_and(|known| known.refused)

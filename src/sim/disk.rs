@@ -132,6 +132,8 @@ pub struct VirtualDisk {
     pub clash: Option<String>,
     /// Which of the disks that were in this machine, one after the other, this is.
     pub serial: u32,
+    /// Every write lands whole, whatever is said of it: what another disk has lost may stand here alone.
+    pub lands_all: bool,
 }
 
 impl VirtualDisk {
@@ -153,6 +155,7 @@ impl VirtualDisk {
             struck: BTreeSet::new(),
             clash: None,
             serial: 0,
+            lands_all: false,
         }
     }
 
@@ -230,7 +233,7 @@ impl VirtualDisk {
                 Work::Write { file, offset, block } => {
                     if power {
                         self.land_at_crash(file, offset, &block);
-                    } else if self.rng.chance(0.7) {
+                    } else if self.lands_all || self.rng.chance(0.7) {
                         self.land(file, offset, block.padded(), |_| true);
                     }
                 }
@@ -250,17 +253,10 @@ impl VirtualDisk {
         }
     }
 
-    /// Every write under way lands whole, though nobody is told.
-    pub fn settle(&mut self) {
-        for (_, work) in std::mem::take(&mut self.flying).into_values() {
-            if let Work::Write { file, offset, block } = work {
-                self.land(file, offset, block.padded(), |_| true);
-            }
-        }
-    }
-
     fn land_at_crash(&mut self, file: File, offset: u64, block: &Block) {
-        if self.rng.chance(self.habits.tear) {
+        if self.lands_all {
+            self.land(file, offset, block.padded(), |_| true);
+        } else if self.rng.chance(self.habits.tear) {
             self.misdeeds.torn += 1;
             let share = self.rng.unit();
             let sectors = block.padded().len() / SECTOR;
@@ -354,6 +350,9 @@ impl VirtualDisk {
         let fault = |reason: &str| fault("write", file, offset, reason);
         if self.habits.dead {
             self.misdeeds.errors += 1;
+            if self.lands_all {
+                self.land(file, offset, bytes, |_| true);
+            }
             return Err(fault("input/output error"));
         }
         if self.rng.chance(self.habits.write_error) {

@@ -19,7 +19,7 @@ pub struct Epilogue {
     copy: Option<(NodeId, u32, Index, Copy)>,
     /// It is back: as whom, and since when.
     back: Option<(Voice, Nanos)>,
-    /// The batch that nobody has whole any more.
+    /// The batch that nobody has whole any more; 0: every snapshot under a log is damaged.
     lost: Index,
     /// Somebody has said so.
     told: Option<String>,
@@ -63,6 +63,11 @@ impl World {
         let older = machine.disk.serial == serial && last.0 + 2 < self.oracles.decided().0;
         if node == leader || !votes || !older || self.swarm.cursed.is_some_and(|cursed| cursed != node) {
             return false;
+        }
+        let heard = self.machines[usize::from(leader.0) - 1].replica().map(|r| r.known_to_hold(voice));
+        if heard.is_none_or(|held| held <= last) {
+            self.epilogue.copy = Some((node, serial, last, copy)); // It has not heard of more yet, and soon will.
+            return true;
         }
         self.say(|| format!("an old copy of node {node}'s disk is put back: its log ended at {last}"));
         self.kill(node, true);
@@ -113,14 +118,18 @@ impl World {
             let newest = found.log.slots().filter_map(|slot| slot.head).filter(changes).last();
             from = from.max(found.sup.marks.base.index).max(newest.map_or(Index(0), |head| head.index));
             upto = upto.min(found.sup.watermark);
-            places.push((node, found.log));
+            places.push((node, found.sup.marks.base.index, found.log));
+        }
+        let all = places.iter().all(|(_, base, _)| base.0 > 0);
+        if all && self.dice.chance(0.5) {
+            return self.lose_all_snapshots(places.into_iter().map(|(node, base, _)| (node, base)).collect());
         }
         if from >= upto {
             return false;
         }
         let lost = Index(self.dice.between(from.0 + 1, upto.0));
         self.say(|| format!("every copy of batch {lost} is damaged"));
-        for (node, log) in &places {
+        for (node, _, log) in &places {
             let Some(place) = log.place(lost) else { return false };
             let disk = &mut self.machine(*node).disk;
             disk.flip(File::Segment(place.file), place.body_offset(), 0);
@@ -133,13 +142,25 @@ impl World {
         true
     }
 
+    /// Damages the snapshot under each log.
+    fn lose_all_snapshots(&mut self, bases: Vec<(NodeId, Index)>) -> bool {
+        self.say(|| format!("every snapshot is damaged: {bases:?}"));
+        for (node, base) in bases {
+            self.machine(node).disk.flip(File::Snapshot(base), 0, 0);
+            self.start_after(node, Nanos::from_millis(10));
+        }
+        self.epilogue.lost = Index(0);
+        self.tally.all_snapshots_lost += 1;
+        true
+    }
+
     /// 5, 19: nobody leads, nobody gives the batch up, and somebody says which one it is.
     pub(super) fn watch_the_doomed(&mut self, too_long: bool) {
         let lost = self.epilogue.lost;
+        let name = if lost.0 == 0 { "snapshot".into() } else { format!("batch {lost} ") };
         if let Some(why) = &self.epilogue.told {
-            if !why.contains(&format!("batch {lost} ")) {
-                let why =
-                    format!("19: every copy of batch {lost} is damaged, and what is said of it is: {why}");
+            if !why.contains(&name) {
+                let why = format!("19: every copy of {name} is damaged, and what is said of it is: {why}");
                 return self.fail(why);
             }
             return self.enter(Phase::Over);
@@ -151,12 +172,12 @@ impl World {
                 let (node, last) = (machine.id, replica.last());
                 let leads = if replica.is_leader() { "leads" } else { "does not lead" };
                 return self.fail(format!(
-                    "19: every copy of batch {lost} is damaged; node {node} {leads}, and its log ends at {last}"
+                    "19: every copy of {name} is damaged; node {node} {leads}, and its log ends at {last}"
                 ));
             }
         }
         if too_long {
-            self.fail(format!("19: every copy of batch {lost} is damaged, and nobody says so"));
+            self.fail(format!("19: every copy of {name} is damaged, and nobody says so"));
         }
     }
 

@@ -93,6 +93,9 @@ kinds! {
     LongTail,
     /// The leader hands over and is cut off before it hears of it: two lead for a while, and both have clients.
     TwoReigns,
+    /// Everybody but the leader, and one that has not heard it for long, starts anew, and the leader is cut off: what
+    /// they promised it before they do not know.
+    Forgetful,
     /// A follower's words take long, and it hears nothing meanwhile: they reach a leader that has another epoch.
     LateWords,
 }
@@ -139,7 +142,9 @@ impl Swarm {
         let cursed = cursed.then(|| NodeId(rng.between(1, u64::from(voters)) as u8));
         kinds.retain(|&kind| cursed.is_some() || kind != Fault::Wipe);
         if voters == 1 {
-            kinds.retain(|kind| !matches!(kind, Fault::Members | Fault::TwoReigns | Fault::LateWords));
+            kinds.retain(|kind| {
+                !matches!(kind, Fault::Members | Fault::TwoReigns | Fault::LateWords | Fault::Forgetful)
+            });
         }
         let mut lies = |chance: f64| if rng.chance(0.3) { chance } else { 0.0 };
         let habits = Habits {
@@ -165,9 +170,10 @@ impl Swarm {
         };
         let (batch_bytes, in_flight) = (1 << rng.between(8, 14), rng.between(1, 6));
         let window_batches = rng.between(2, 8) as u32;
-        // What is under way when the log is all but full must fit the last segment.
-        let header_slots = 2 + rng.between(12, 20).max(in_flight + 4) as u32;
-        let bodies = rng.between(16, 28).max((in_flight + 1) * (batch_bytes as u64 / 4096 + 2));
+        // Some so small that what is under way when the log is all but full, or a few short reigns, take more than one.
+        let slots = if rng.chance(0.5) { rng.between(2, 8) } else { rng.between(8, 20) };
+        let header_slots = 2 + slots as u32;
+        let bodies = (slots + rng.between(0, 8)).max(batch_bytes as u64 / 4096 + 3);
         let params = Params {
             segment_bytes: (u64::from(header_slots) + bodies) * 4096,
             header_slots,

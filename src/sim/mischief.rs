@@ -27,6 +27,9 @@ pub enum Undo {
     Storm(u32),
     /// Whoever leads is asked to hand over to this node.
     HandBack(NodeId),
+    /// The second part of `Forgetful`, and the third: this leader, and who has not heard it.
+    Deafen(NodeId, NodeId),
+    Forget(NodeId, NodeId),
     /// What a page held is put back, on this disk and not on one that has replaced it.
     Rollback {
         node: NodeId,
@@ -56,13 +59,7 @@ impl World {
             Fault::PowerLoss => self.crash(node, true, false),
             Fault::CrashAll => running.into_iter().for_each(|node| self.crash(node, true, false)),
             Fault::CrashInRecovery => self.crash(node, true, true),
-            Fault::Pause => {
-                let until = self.now.plus(long);
-                let machine = self.machine(node);
-                machine.paused_until = until;
-                let life = machine.life;
-                self.schedule(long, Event::Resume { node, life });
-            }
+            Fault::Pause => self.pause(node, long),
             Fault::SlowCore => {
                 self.machine(node).slowness = 100;
                 self.schedule(long, Event::Undo(Undo::Speed(node)));
@@ -105,6 +102,7 @@ impl World {
             }
             Fault::Storm => self.undo(Undo::Storm(5)),
             Fault::Rot | Fault::BadSector | Fault::Rollback => self.damage(node, fault, long),
+            Fault::DeadDisk if self.machine(node).disk.lands_all => {} // It would cost this one its snapshot.
             Fault::DeadDisk => {
                 self.machine(node).disk.habits.dead = true;
                 self.schedule(long, Event::Undo(Undo::Disk(node)));
@@ -143,8 +141,18 @@ impl World {
             Fault::ShortReigns => self.short_reigns(),
             Fault::LongTail => self.long_tail(leader),
             Fault::TwoReigns => self.two_reigns(leader),
+            Fault::Forgetful => self.forgetful(leader),
             Fault::LateWords => self.late_words(node, leader),
         }
+    }
+
+    /// The process stands still.
+    pub(super) fn pause(&mut self, node: NodeId, long: Nanos) {
+        let until = self.now.plus(long);
+        let machine = self.machine(node);
+        machine.paused_until = until;
+        let life = machine.life;
+        self.schedule(long, Event::Resume { node, life });
     }
 
     pub fn is_stormy(&self) -> bool {
@@ -195,7 +203,9 @@ impl World {
                 }
             }
             Undo::HandBack(node) if self.is_stormy() => self.hand_back(node),
-            Undo::HandBack(_) => {}
+            Undo::Deafen(leader, other) if self.is_stormy() => self.deafen(leader, other),
+            Undo::Forget(leader, other) if self.is_stormy() => self.forget(leader, other),
+            Undo::HandBack(_) | Undo::Deafen(..) | Undo::Forget(..) => {}
             Undo::Rollback { node, disk: serial, file, page, old } => {
                 let storm = self.phase == Phase::Storm;
                 let disk = &mut self.machine(node).disk;
@@ -212,19 +222,20 @@ impl World {
         }
     }
 
-    /// One of three disks is lost and not yet made good: what another one tears then may be the last copy, and
-    /// nobody could tell whether it was acknowledged.
-    fn is_fragile(&self) -> bool {
+    /// A disk is lost and not yet made good: what others tear then may be the last copies, and nobody could tell
+    /// whether it was acknowledged. Of five one more may lose what it likes.
+    fn spare_the_last_copies(&mut self) {
         let blank =
             |node| self.agenda.iter().any(|(other, role)| *other == node && *role == Some(Role::Voter));
-        self.swarm.voters <= 3 && self.swarm.cursed.is_some_and(blank)
+        let lost = self.swarm.cursed.filter(|&node| blank(node));
+        for machine in &mut self.machines {
+            let free = self.swarm.voters > 3 && lost.is_some_and(|lost| machine.id.0 == lost.0 % 5 + 1);
+            machine.disk.lands_all = lost.is_some_and(|lost| lost != machine.id) && !free;
+        }
     }
 
     pub fn crash(&mut self, node: NodeId, power: bool, again: bool) {
         self.tally.crashes += 1;
-        if self.is_fragile() {
-            self.machine(node).disk.settle();
-        }
         self.kill(node, power);
         if again {
             let writes = self.dice.below(8) as u32;
@@ -342,6 +353,7 @@ impl World {
         self.start_after(node, after);
         self.agenda.push_back((node, Some(Role::Learner)));
         self.agenda.push_back((node, Some(Role::Voter)));
+        self.spare_the_last_copies();
         if self.dice.chance(0.5) {
             // Then the others have to elect, and the new disk is asked before anybody has named it.
             let soon = Nanos(after.0 + self.dice.below(50_000_000));
@@ -385,8 +397,9 @@ impl World {
 
     /// Asks the leader for what is still to be changed, all of it or the next step, until it is committed.
     pub fn work_on_agenda(&mut self) {
+        self.spare_the_last_copies();
         if self.agenda.is_empty() {
-            return self.cover_losses();
+            return;
         }
         let Some(leader) = self.leader() else { return };
         let Some(process) = &self.machines[usize::from(leader.0) - 1].process else { return };
@@ -430,21 +443,6 @@ impl World {
         // An operator in a hurry asks twice.
         for _ in 0..if self.dice.chance(0.3) { 2 } else { 1 } {
             self.ask(leader, Ask::Members(steps.clone()));
-        }
-    }
-
-    /// In peace: a slot that all logs have let go, and that was applied here before it was lost, is covered by the
-    /// next snapshot. A busy cluster takes one anyway.
-    fn cover_losses(&mut self) {
-        let lost = |replica: &Replica| replica.log().first_missing().is_some();
-        let any =
-            self.machines.iter().any(|m| m.process.as_ref().is_some_and(|p| lost(p.core.order.replica())));
-        if self.phase == Phase::Rest
-            && any
-            && self.dice.chance(0.05)
-            && let Some(leader) = self.leader()
-        {
-            self.ask(leader, Ask::Snapshot);
         }
     }
 

@@ -35,6 +35,8 @@ struct View {
     vote: Option<(Epoch, Voice)>,
     /// Leader: how far each other voice was counted, in which epoch.
     counted: BTreeMap<Voice, (Epoch, Index)>,
+    /// Damaged slots, and how often the disk had lied when they were seen to be.
+    damaged: BTreeMap<Index, u64>,
     /// The configurations last looked at: the newest, and how many.
     configs: Option<(Index, usize)>,
 }
@@ -51,6 +53,8 @@ pub struct Oracles {
     bases: BTreeMap<NodeId, Index>,
     /// Newest snapshot that a disk of each node has had; a disk replaced since does not undo what was counted.
     snapshots: BTreeMap<NodeId, Index>,
+    /// Configurations that some leader has counted by, by where they came in.
+    configs: BTreeMap<Index, Config>,
     /// State digests by index.
     digests: BTreeMap<Index, (NodeId, u128)>,
 }
@@ -224,12 +228,15 @@ impl Oracles {
     }
 
     /// 8: a configuration goes with the batch that brought it in, and a leader has one change under way at most.
-    fn look_at_config(&self, replica: &Replica) -> Result<(), String> {
+    fn look_at_config(&mut self, replica: &Replica) -> Result<(), String> {
         let (me, log) = (replica.me(), replica.log());
         let (at, last) = (log.config_at(), log.last().max(log.base().index));
         // One that came with a snapshot or a superblock may be ahead of the log: it is decided.
         if at > last && at > self.decided() {
             return Err(format!("8: node {me} obeys a configuration of {at}, its log ends at {last}"));
+        }
+        if replica.is_leader() && self.configs.last_key_value().is_none_or(|(known, _)| *known != at) {
+            self.configs.insert(at, log.config().clone());
         }
         let pending = log.configs().iter().filter(|(at, _)| *at > replica.commit()).count();
         if replica.is_leader() && log.epoch(at) == Some(replica.promised()) && pending > 1 {
@@ -309,12 +316,17 @@ impl Oracles {
             return Err(format!("20: node {me} stands on a snapshot at {base}, which is not decided"));
         }
         let has = |m: &&Member| self.snapshots.get(&m.id).is_some_and(|newest| *newest >= base);
-        // The leader counted by the configuration that was in force there.
-        let configs = replica.log().configs().iter().map(|(_, config)| config);
+        // The leader counted by the configuration that was in force there; this node may not have come so far.
+        let own = replica.log().configs().iter().map(|(_, config)| config);
+        let since = replica.log().config_of(base).0;
+        let mut configs = own.chain(self.configs.range(since..).map(|(_, config)| config));
         let enough = |config: &Config| config.voters().filter(has).count() >= config.majority();
         // A learner or a newcomer may not know of the others yet; the leader that sent it here does.
-        if replica.config().is_voter(replica.voice()) && !configs.into_iter().any(enough) {
-            return Err(format!("20: node {me} lets go of the log up to {base}, and few have a snapshot"));
+        if replica.config().is_voter(replica.voice()) && !configs.any(enough) {
+            return Err(format!(
+                "20: node {me} lets go of the log up to {base}, and few have a snapshot: {:?}",
+                self.snapshots
+            ));
         }
         Ok(())
     }
@@ -331,6 +343,31 @@ impl Oracles {
                     "19: node {node} calls batch {} present, its disk has not got it",
                     slot.index
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    /// 18: what a node takes for repaired is whole on its disk, unless that disk has lied since.
+    pub fn healed(&mut self, replica: &Replica, log: &Log, disk: &VirtualDisk) -> Result<(), String> {
+        let me = replica.me();
+        let lies = disk.misdeeds.total();
+        let view = self.views.entry(me).or_default();
+        let missing = |index: Index| replica.log().is_unknown(index) || replica.log().is_mending(index);
+        let (still, healed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut view.damaged).into_iter().partition(|(index, _)| missing(*index));
+        view.damaged = still.into_iter().collect();
+        for index in replica.log().all_missing() {
+            view.damaged.entry(index).or_insert(lies);
+        }
+        for (index, before) in healed {
+            let Some(head) = replica.log().head(index).filter(|_| before == lies) else { continue };
+            let Some(place) = log.place(index) else { continue };
+            let image = disk.platter().get(&File::Segment(place.file));
+            let start = place.body_offset() as usize;
+            let there = image.and_then(|image| image.get(start..start + head.length as usize));
+            if there.and_then(|bytes| Batch::check(bytes).ok()).as_ref() != Some(head) {
+                return Err(format!("18: node {me} calls batch {index} repaired, its disk has not got it"));
             }
         }
         Ok(())

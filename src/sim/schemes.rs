@@ -5,6 +5,7 @@ use crate::pipeline::parcel::Ask;
 use crate::pipeline::ports::File;
 use crate::replica::Replica;
 use crate::sim::atlas::Region;
+use crate::sim::faults::Swarm;
 use crate::sim::mischief::Undo;
 use crate::sim::world::{Event, World};
 
@@ -29,6 +30,8 @@ pub enum Moment {
     Changed,
     /// It has verified a snapshot.
     Saved,
+    /// It has told another to lead in its stead.
+    Told,
 }
 
 const MOMENTS: [Moment; 8] = [
@@ -50,6 +53,8 @@ pub enum Blow {
     CutOff,
     /// Not it, but whoever led until now and has not heard yet.
     CutOffFormer,
+    /// Not it, but that one stands still for a while.
+    Hold(NodeId),
 }
 
 /// A moment that is waited for, at any node.
@@ -77,6 +82,7 @@ pub struct Sight {
     opened: Option<Epoch>,
     change: Option<Index>,
     snapshot: Option<Index>,
+    told: Option<Epoch>,
 }
 
 impl Sight {
@@ -94,6 +100,7 @@ impl Sight {
             opened: replica.leads(),
             change,
             snapshot: replica.snapshots().last().map(|base| base.index),
+            told: replica.has_told_heir().then(|| replica.promised()),
         }
     }
 
@@ -116,6 +123,7 @@ impl Sight {
             (Moment::Opened, now.opened > self.opened),
             (Moment::Changed, now.change > self.change),
             (Moment::Saved, now.snapshot > self.snapshot),
+            (Moment::Told, now.told > self.told),
         ];
         let same_life = now.life == self.life;
         *self = Sight { regrows, ..now };
@@ -145,7 +153,7 @@ impl World {
             }
             self.say(|| format!("node {node} has come to {moment:?}: {blow:?}"));
             let after = Nanos(1_000 * self.dice.below(slack_us));
-            if blow == Blow::CutOffFormer {
+            if matches!(blow, Blow::CutOffFormer | Blow::Hold(_)) {
                 self.strike(node, life, blow); // A moment later it would have heard.
             } else {
                 self.schedule(after, Event::Strike { node, life, blow });
@@ -162,6 +170,12 @@ impl World {
             Blow::Power => self.crash(node, true, false),
             Blow::Crash => self.crash(node, false, false),
             Blow::CutOff => self.cut_off(&[node], long),
+            Blow::Hold(heir) => {
+                let Swarm { heartbeat_ms, patience_ms, .. } = self.swarm;
+                let long =
+                    Nanos::from_millis(self.dice.between(heartbeat_ms, (patience_ms / 2).max(heartbeat_ms)));
+                self.pause(heir, long);
+            }
             Blow::CutOffFormer => {
                 let reigns = |id: NodeId| {
                     let process = self.machines[usize::from(id.0) - 1].process.as_ref();
@@ -214,7 +228,15 @@ impl World {
 
     pub(super) fn two_reigns(&mut self, leader: NodeId) {
         self.set_trap(Moment::Stands, Blow::CutOffFormer, 1);
-        self.ask(leader, Ask::Transfer(None));
+        let heirs = (1..=self.swarm.voters).map(NodeId).filter(|&id| id != leader);
+        let heirs: Vec<NodeId> = heirs.collect();
+        let heir = self.dice.pick(&heirs);
+        // Half of the heirs take their time when they have been told.
+        let heir = Some(*heir).filter(|_| self.dice.chance(0.5));
+        if let Some(heir) = heir {
+            self.set_trap(Moment::Told, Blow::Hold(heir), 1);
+        }
+        self.ask(leader, Ask::Transfer(heir));
     }
 
     /// What `node` has said is under way while the others go through two elections that it does not hear of.
@@ -231,6 +253,41 @@ impl World {
         self.cut(links, long.plus(Nanos::from_millis(self.swarm.patience_ms)));
         self.ask(leader, Ask::Transfer(None));
         self.schedule(Nanos(long.0 / 2), Event::Undo(Undo::HandBack(leader)));
+    }
+
+    /// All fall silent, so that all logs become the same.
+    pub(super) fn forgetful(&mut self, leader: NodeId) {
+        let runs = |id: &NodeId| *id != leader && self.machines[usize::from(id.0) - 1].process.is_some();
+        let others: Vec<NodeId> = (1..=self.swarm.voters).map(NodeId).filter(runs).collect();
+        if others.len() + 1 < usize::from(self.swarm.voters) {
+            return;
+        }
+        let other = *self.dice.pick(&others);
+        self.quiet_until = self.now.plus(Nanos::from_millis(50 + 5 * self.swarm.patience_ms));
+        self.schedule(Nanos::from_millis(50), Event::Undo(Undo::Deafen(leader, other)));
+    }
+
+    /// One of them does not hear the leader any more: soon it would lead itself, and the others refuse.
+    pub(super) fn deafen(&mut self, leader: NodeId, other: NodeId) {
+        let patience = self.swarm.patience_ms;
+        self.cut(vec![(leader, other), (other, leader)], Nanos::from_millis(4 * patience));
+        self.schedule(Nanos::from_millis(5 * patience / 2), Event::Undo(Undo::Forget(leader, other)));
+    }
+
+    /// They start anew.
+    pub(super) fn forget(&mut self, leader: NodeId, other: NodeId) {
+        if self.leader() != Some(leader) {
+            return;
+        }
+        let runs = |m: &&crate::sim::machine::Machine| m.process.is_some() && m.id != leader && m.id != other;
+        let rest: Vec<NodeId> = self.machines.iter().filter(runs).map(|m| m.id).collect();
+        for node in rest {
+            self.tally.crashes += 1;
+            self.kill(node, false);
+            let soon = Nanos(1_000 * self.dice.between(100, 3_000));
+            self.start_after(node, soon);
+        }
+        self.cut_off(&[leader], Nanos::from_millis(2 * self.swarm.patience_ms));
     }
 
     pub(super) fn hand_back(&mut self, node: NodeId) {

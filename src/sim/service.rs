@@ -71,6 +71,9 @@ impl World {
         if self.phase >= Phase::Rest && !self.clients.waits(client) {
             return;
         }
+        if self.now < self.quiet_until && self.is_stormy() && !self.clients.waits(client) {
+            return self.schedule(Nanos::from_millis(20), Event::Client(client));
+        }
         let enough = match self.phase {
             Phase::Storm => self.clients.acked >= 2 * GOAL,
             _ => self.is_served(),

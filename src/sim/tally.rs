@@ -63,6 +63,8 @@ tally! {
     /// Old copies of whole disks put back, and worlds in which every copy of a batch was damaged at the end.
     disks_put_back,
     all_copies_lost,
+    /// Worlds in which every snapshot under a log was damaged at the end.
+    all_snapshots_lost,
     /// Worlds that ended, as they should, with a batch of which damage and power loss had left no copy.
     dead_ends,
 }
@@ -94,7 +96,7 @@ impl Tally {
     }
 
     /// What must have happened at least once over a few hundred seeds.
-    pub fn required(&self) -> [(&'static str, u64); 17] {
+    pub fn required(&self) -> [(&'static str, u64); 18] {
         [
             ("elections", self.elections),
             ("truncations", self.truncations),
@@ -113,6 +115,7 @@ impl Tally {
             ("crashes in recovery", self.crashes_in_recovery),
             ("whole disks put back", self.disks_put_back),
             ("batches of which all copies were lost", self.all_copies_lost),
+            ("clusters of which all snapshots were lost", self.all_snapshots_lost),
         ]
     }
 }

@@ -37,7 +37,11 @@ impl World {
                 return format!("node {} does not run", machine.id);
             }
         }
-        let Some(leader) = self.leader() else { return "nobody leads".into() };
+        let Some(leader) = self.leader() else {
+            let all =
+                self.replicas().map(|(node, _, replica)| format!("\n  {node}: {}", replica.doing(None)));
+            return format!("nobody leads{}", all.collect::<String>());
+        };
         let decided = self.oracles.decided();
         for (node, applied, replica) in self.replicas() {
             let (commit, durable, last) = (replica.commit(), replica.durable(), replica.last());
@@ -109,7 +113,9 @@ impl World {
                 let (other, known) = seen.entry(index).or_insert((machine.id, trailer));
                 if *known != trailer {
                     let (other, node) = (*other, machine.id);
-                    return Err(format!("20: snapshots at {index} of nodes {other} and {node} differ"));
+                    return Err(format!(
+                        "20: snapshots at {index} of nodes {other} and {node} differ: {known:?}, {trailer:?}"
+                    ));
                 }
             }
         }

@@ -99,6 +99,8 @@ pub struct World {
     pub(super) acked_before: u64,
     /// Changes of members still to be made, one after the other.
     pub agenda: VecDeque<(NodeId, Option<Role>)>,
+    /// Clients begin nothing new until then.
+    pub quiet_until: Nanos,
     /// Moments that are waited for.
     pub traps: Vec<Trap>,
     pub epilogue: Epilogue,
@@ -156,6 +158,7 @@ impl World {
             since: Nanos(0),
             acked_before: 0,
             agenda: VecDeque::new(),
+            quiet_until: Nanos(0),
             traps: Vec::new(),
             epilogue: Epilogue::default(),
             failure: None,
@@ -519,6 +522,10 @@ impl World {
         let Some(process) = &machine.process else { return };
         let disk = |id: NodeId| machines.get(usize::from(id.0) - 1).map(|machine| &machine.disk);
         if let Err(why) = self.oracles.look(process.core.order.replica(), disk) {
+            return self.fail(why);
+        }
+        let (replica, log) = (process.core.order.replica(), process.core.store.log());
+        if let Err(why) = self.oracles.healed(replica, log, &machine.disk) {
             return self.fail(why);
         }
         if let Err(why) = process.core.order.replica().invariants() {

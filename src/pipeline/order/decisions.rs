@@ -4,7 +4,7 @@ use crate::base::planted::{self, Bug};
 use crate::base::{Epoch, Index, Nanos, NodeId, PAGE};
 use crate::journal::{Batch, flag};
 use crate::pipeline::order::{FEED_BYTES, FOR_APPLY, Order};
-use crate::pipeline::parcel::{ApplyIn, EdgeOut, Member, StoreIn};
+use crate::pipeline::parcel::{Answer, ApplyIn, EdgeOut, Member, StoreIn};
 use crate::pipeline::peer::PeerIn;
 use crate::replica::{Effect, Msg, Role};
 
@@ -14,10 +14,10 @@ impl Order {
         effects.extend(self.replica.poll_effects());
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send { to, msg: Msg::Offer { epoch, base, config, config_at, .. } } => {
+                Effect::Send { to, msg: Msg::Offer { epoch, leads, base, config, config_at, .. } } => {
                     // Without a file there is nothing to offer yet; the follower is probed again.
                     if let Some(&length) = self.lengths.get(&base.index) {
-                        self.outbox.push((to, Msg::Offer { epoch, base, length, config, config_at }));
+                        self.outbox.push((to, Msg::Offer { epoch, leads, base, length, config, config_at }));
                     }
                 }
                 Effect::Send { to, msg } => self.outbox.push((to, msg)),
@@ -214,6 +214,15 @@ impl Order {
             self.halted = Some(why);
             self.lanes.peer.0.post(PeerIn::Leave);
             self.tell_edges(|| EdgeOut::Serving(false));
+        }
+    }
+}
+
+impl From<Result<(), crate::replica::Refusal>> for Answer {
+    fn from(result: Result<(), crate::replica::Refusal>) -> Answer {
+        match result {
+            Ok(()) => Answer::Done,
+            Err(refusal) => Answer::Refused(refusal.to_string()),
         }
     }
 }

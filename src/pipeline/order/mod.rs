@@ -374,7 +374,8 @@ impl Order {
             Msg::Touches { .. } => {}
             Msg::Gone { ids } => self.tell_edges(|| EdgeOut::Gone(ids.clone())),
             Msg::Digest { index, digest } => self.compare(from, index, digest),
-            Msg::Want { epoch, index, offset } if epoch == self.replica.promised() => {
+            // Equal names, equal bytes: whoever leads by now.
+            Msg::Want { index, offset, .. } => {
                 if let Some(&length) = self.lengths.get(&index).filter(|&&length| offset < length) {
                     let len = PART.min((length - offset) as usize);
                     let ticket = u64::from(from.0);
@@ -420,7 +421,7 @@ impl Order {
                 }
                 StoreOut::SnapshotBytes { ticket, index, offset, block } if block.is_empty() => {
                     tracing::error!(%index, offset, peer = ticket, "this snapshot cannot be read for a peer");
-                    self.replica.on_unreadable_snapshot(index);
+                    self.replica.on_unreadable_snapshot(now, index);
                 }
                 StoreOut::SnapshotBytes { ticket, index, offset, block } => {
                     let epoch = self.replica.promised();
@@ -455,7 +456,13 @@ impl Order {
                         self.queue.push_back(Piece { origin: Origin(0), first: 0, count, commands });
                     }
                 }
-                ApplyOut::Store(work) => self.lanes.store.0.post(work),
+                ApplyOut::Store(work) => {
+                    if let StoreIn::SnapshotChunk { index, offset: 0, .. } = work {
+                        self.replica.on_saving(index);
+                        self.carry_out(now);
+                    }
+                    self.lanes.store.0.post(work);
+                }
                 ApplyOut::Snapshot { base, length } => {
                     self.lengths.insert(base.index, length);
                     self.snapshot_asked = false;
@@ -464,6 +471,7 @@ impl Order {
                 ApplyOut::SnapshotLost { index } => {
                     self.snapshot_asked = false;
                     self.snapshot_rest = now.plus(SNAPSHOT_REST);
+                    self.replica.on_snapshot_lost();
                     self.make_way(now);
                     self.lanes.store.0.post(StoreIn::SnapshotRemove { index });
                 }
@@ -586,14 +594,5 @@ impl Order {
             lanes.answers.send((id, answer));
             false
         });
-    }
-}
-
-impl From<Result<(), crate::replica::Refusal>> for Answer {
-    fn from(result: Result<(), crate::replica::Refusal>) -> Answer {
-        match result {
-            Ok(()) => Answer::Done,
-            Err(refusal) => Answer::Refused(refusal.to_string()),
-        }
     }
 }

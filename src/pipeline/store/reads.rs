@@ -47,8 +47,12 @@ impl Store {
         let mut total = 0;
         while total < fetch.left.min(most) {
             let index = Index(fetch.next.0 + fetch.run.len() as u64);
-            // What is still in flight cannot be read back yet.
-            let Some((head, file, page)) = self.log.lies(index).filter(|_| index <= self.written) else {
+            // What is still in flight cannot be read back yet. What is damaged is tried once more if it is asked for.
+            let lies = self.log.lies(index).or_else(|| {
+                let again = index == fetch.next && fetch.batches.is_empty() && fetch.run.is_empty();
+                self.log.lay(index).filter(|_| again && !self.repairs.contains_key(&index))
+            });
+            let Some((head, file, page)) = lies.filter(|_| index <= self.written) else {
                 break;
             };
             let (run_file, run_page) = *start.get_or_insert((file, page));
@@ -74,26 +78,31 @@ impl Store {
 
     pub(super) fn on_fetched(&mut self, id: u64, block: Option<Block>, disk: &mut impl Disk) {
         let Some(nth) = self.reads.iter().position(|fetch| fetch.id == id) else { return };
-        let fetch = &mut self.reads[nth];
         let mut at = 0;
-        let run = std::mem::take(&mut fetch.run);
+        let run = std::mem::take(&mut self.reads[nth].run);
         for head in &run {
             let length = head.length as usize;
             let bytes = block.as_ref().and_then(|block| block.get(at..at + length));
             let batch = bytes.and_then(|bytes| Batch::open(Block::copy_of(bytes)).ok());
             // It may have been cut or recycled since: then the fetch ends here, and nothing is damaged.
             let still = self.log.slot(head.index).is_some_and(|slot| slot.head.as_ref() == Some(head));
+            let again = &mut self.reads[nth].again;
             match batch.filter(|batch| batch.head() == head || planted::is(Bug::SkipPositionCheck)) {
                 _ if !still => return self.answer(nth, None),
                 Some(batch) => {
+                    if !self.repairs.contains_key(&head.index) && self.unknown.remove(&head.index) {
+                        self.log.set_present(head.index);
+                        self.raise_durable();
+                    }
+                    let fetch = &mut self.reads[nth];
                     fetch.batches.push(batch);
                     fetch.next = head.index.next();
                     fetch.left = fetch.left.saturating_sub(length);
                     fetch.again = false;
                 }
                 // Once more, and alone: the fault may have been the reading's, or a neighbour's.
-                None if !fetch.again => {
-                    fetch.again = true;
+                None if !*again => {
+                    *again = true;
                     return self.read_run(nth, 1, disk);
                 }
                 None => {

@@ -453,3 +453,17 @@ fn planted_bugs_of_the_store_are_found() {
     choose(None);
     assert!(red);
 }
+
+/// Short reigns, each with a batch of its own, used up the last segment before any had seen its snapshot.
+#[test]
+fn what_has_come_so_far_goes_past_the_limit() {
+    let params = Params { segments_max: 3, ..Params::tiny() };
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    for _ in 0..30 {
+        rig.append(1, 100);
+        rig.settle();
+    }
+    assert_eq!((failed(&rig).is_none(), rig.durable), (true, Index(30)));
+    let full = rig.heard.iter().filter(|out| matches!(out, StoreOut::Full(true))).count();
+    assert_eq!(full, 1, "it was said, and whoever heard it asked for nothing more");
+}

@@ -65,7 +65,7 @@ fn a_node_that_is_about_to_get_another_log_does_not_stand() {
     append_from_leader(&mut node, &batches[7..]);
     let base = Base::of(batches[5].head());
     let config = Config::of_voters(3);
-    let offer = Msg::Offer { epoch: Epoch(1), base, length: 8, config, config_at: Index(0) };
+    let offer = Msg::Offer { epoch: Epoch(1), leads: true, base, length: 8, config, config_at: Index(0) };
     node.on_message(Nanos(2), FIRST, offer);
     let later = node.deadline();
     node.on_tick(later);
@@ -84,7 +84,7 @@ fn what_a_fetched_snapshot_stands_for_has_arrived() {
     append_from_leader(&mut node, &batches[7..]);
     let base = Base { index: Index(12), ..Base::of(batches[7].head()) };
     let config = Config::of_voters(3);
-    let offer = Msg::Offer { epoch: Epoch(1), base, length: 8, config, config_at: Index(0) };
+    let offer = Msg::Offer { epoch: Epoch(1), leads: true, base, length: 8, config, config_at: Index(0) };
     node.on_message(Nanos(2), FIRST, offer);
     let bytes = vec![0; 8];
     node.on_message(Nanos(3), FIRST, Msg::Part { epoch: Epoch(1), index: base.index, offset: 0, bytes });

@@ -112,7 +112,7 @@ fn whoever_is_bound_votes_for_nobody_in_an_epoch_that_it_knows_either() {
     world.cut = vec![leader];
     let epoch = Epoch(world.node(two).promised().0 + 1);
     let (claim, voice) = (world.node(two).claim(), world.node(two).voice());
-    let word = Msg::Voted { epoch, granted: false, claim, unsure: None, torn: false };
+    let word = Msg::Voted { epoch, granted: false, claim, unsure: None, torn: false, stateless: false };
     world.node(one).on_message(now, voice, word);
     assert_eq!(world.node(one).promised(), epoch);
     let ask = |transfer| Msg::Vote { epoch, claim, resolve: false, transfer };

@@ -139,6 +139,7 @@ fn what_voters_said_of_a_slot_says_nothing_of_one_before_it() {
         claim: Claim { history: Epoch(1), last: Index(last) },
         unsure: None,
         torn: false,
+        stateless: false,
     };
     node.on_message(Nanos(2), voice(2), word(7));
     node.on_message(Nanos(2), voice(3), word(7));

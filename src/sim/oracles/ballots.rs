@@ -71,6 +71,10 @@ impl Oracles {
             let said = replica.says();
             return Err(format!("5: node {me} asks for votes with {said:?}, its log says {true_claim:?}"));
         }
+        if self.views[&me].fresh {
+            // It stood, its disk does not know, and so nobody has heard of it.
+            self.ballots.stood.retain(|(epoch, id), _| *id != me || *epoch <= own.notes.promised);
+        }
         if let Some(epoch) = replica.stands() {
             self.ballots.stood.entry((epoch, me)).or_insert(true_claim);
         }
