@@ -1,6 +1,8 @@
 //! The apply stage: decided batches into the state, outcomes and changes to the edges, answers to reads, and
 //! snapshots out of and into the state. Every turn does a bounded slice of each.
 
+mod images;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use crate::pipeline::behind::Behind;
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{Answers, ApplyIn, ApplyOut, Base, Changes, EdgeOut, Outcomes, Reads};
 use crate::pipeline::ports::Turn;
-use crate::pipeline::snapshots::{Loading, Progress, Saving};
+use crate::pipeline::snapshots::{Loading, Saving};
 use crate::realms::machine::{Applied, Machine};
 use crate::realms::{Effects, Stamp};
 use crate::state::table::KEYS_AHEAD;
@@ -211,8 +213,9 @@ impl Apply {
         self.save_some();
         let more = !self.queue.is_empty() && self.serves() && self.edges_have_room();
         let more = more || !self.jumped.is_empty();
-        let told = std::mem::take(&mut self.told);
-        let again = told || more && !self.halted || self.saving.as_ref().is_some_and(Saving::wants_a_turn);
+        let again = std::mem::take(&mut self.told)
+            || more && !self.halted
+            || self.saving.as_ref().is_some_and(Saving::wants_a_turn);
         // Edges ring nobody when they have made room.
         let waits = !self.queue.is_empty() || self.behind.iter().any(Behind::is_ripe);
         let deadline = if waits && self.serves() { now.plus(FULL_LANE_RETRY) } else { Nanos::MAX };
@@ -490,89 +493,6 @@ impl Apply {
         }
         self.answer_bytes = (answers.bytes.len() / reads.items.len().max(1)).min(ANSWER_ROOM);
         self.lanes.edges[usize::from(reads.lane)].0.send(EdgeOut::Answers(answers));
-    }
-
-    // Snapshots.
-
-    fn save_some(&mut self) {
-        if let Some(saving) = &mut self.saving
-            && self.lanes.order.0.room() > 4
-            && let Some(work) = saving.step()
-        {
-            self.tell(ApplyOut::Store(work));
-        }
-    }
-
-    fn on_sealed(&mut self, index: Index, verified: bool) {
-        let Some(saving) = self.saving.take_if(|saving| saving.base().index == index) else { return };
-        if verified {
-            let (base, length) = (saving.base(), saving.length());
-            self.tell(ApplyOut::Snapshot { base, length });
-        } else {
-            tracing::error!(%index, "a snapshot could not be written and read back; it is dropped, the log stays");
-            self.tell(ApplyOut::SnapshotLost { index });
-        }
-    }
-
-    /// The state stays as it is until the snapshot has come whole; for good if it is further, and only a slot was lost.
-    fn load(&mut self, base: Base, length: u64) {
-        let (loading, work) = Loading::new(base, length);
-        self.loading = Some(loading);
-        self.tell(ApplyOut::Store(work));
-    }
-
-    fn on_snapshot_bytes(&mut self, index: Index, offset: u64, bytes: &[u8]) {
-        let Some(loading) = self.loading.as_mut().filter(|loading| loading.expects(index, offset)) else {
-            return;
-        };
-        match loading.take(bytes) {
-            Ok(Progress::More(work)) => self.tell(ApplyOut::Store(work)),
-            Ok(Progress::Whole(machine)) => self.take_over(*machine),
-            Err(why) => {
-                let loading = self.loading.take().expect("just used");
-                let base = loading.base();
-                // Once more: the fault may have been the reading's.
-                if let Some((again, work)) = loading.again() {
-                    self.loading = Some(again);
-                    self.tell(ApplyOut::Store(work));
-                } else {
-                    self.tell(ApplyOut::LoadFailed { base, why });
-                }
-            }
-        }
-    }
-
-    /// The state is this one from now on.
-    fn take_over(&mut self, mut machine: Machine) {
-        machine.kv_mut().compact_by_itself(self.machine.kv().compacts_by_itself());
-        let base = self.loading.take().expect("it has made this machine").base();
-        if !self.stateless && base.index <= self.applied {
-            return self.tell(ApplyOut::Loaded { base, applied: self.applied });
-        }
-        let members = self.machine.members().to_vec();
-        self.machine = machine;
-        self.machine.set_members(members);
-        self.stateless = false;
-        self.queue.clear();
-        self.at = Cursor::default();
-        self.applied = base.index;
-        if planted::is(Bug::SkipAfterSnapshot) {
-            self.applied = base.index.next();
-        }
-        if let Some(saving) = self.saving.take() {
-            self.tell(ApplyOut::SnapshotLost { index: saving.base().index });
-        }
-        self.ticks = self.ticks.max(base.ticks);
-        self.machine.lead(self.ticks);
-        // What these lanes had in the log below has its effect in the snapshot.
-        for lane in 0..self.lanes.edges.len() as u8 {
-            let origin = Origin::new(self.me, lane, self.life);
-            let upto = self.machine.core().applied_of(origin);
-            self.own.push((lane, upto));
-            self.behind[usize::from(lane)].reach(upto);
-            self.jumped.push((lane, upto + 1));
-        }
-        self.tell(ApplyOut::Loaded { base, applied: base.index });
     }
 
     /// News that order acts upon. Mere progress waits for its next turn, these ask for one: order came before apply

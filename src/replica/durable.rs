@@ -173,8 +173,8 @@ impl Replica {
         self.tidy(now);
     }
 
-    /// Batches have come from the disk that peers have asked for.
-    pub(super) fn hand_on(&mut self, batches: &[Batch]) {
+    /// Those that peers have asked for.
+    fn hand_on(&mut self, batches: &[Batch]) {
         for batch in batches {
             let index = batch.index();
             let asked = self.wanted.extract_if(.., |(_, wanted)| *wanted == index);
