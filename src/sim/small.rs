@@ -520,7 +520,9 @@ mod tests {
     /// Two members: an election, a batch, a crash in the midst of it, whatever comes first.
     #[test]
     fn two_members_with_a_crash_are_exhausted() {
-        let outcome = explore(Bounds { nodes: 2, timeouts: 2, proposals: 1, crashes: 1, ..NONE }).unwrap();
+        let outcome =
+            explore(Bounds { nodes: 2, timeouts: 2, proposals: 1, crashes: 1, states: 100_000, ..NONE })
+                .unwrap();
         assert!(outcome.exhausted && outcome.led > 0, "{outcome:?}");
     }
 
