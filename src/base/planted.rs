@@ -89,7 +89,7 @@ bugs! {
     TwoChangesAtOnce = "two-changes-at-once",
     /// Agreement: a slot that is proven absent gets an empty batch of the epoch before.
     FillAbsentSlot = "fill-absent-slot",
-    /// Agreement: what was lost on its way to a follower is not sent again.
+    /// Agreement: what was lost on its way to a follower, or what it lacked from the start, is not sent again.
     NeverResend = "never-resend",
     /// Agreement: a follower commits what the leader has, though its own log may differ.
     CommitUnmatched = "commit-unmatched",

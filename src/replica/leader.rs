@@ -259,7 +259,7 @@ impl Replica {
         if epoch > self.promised {
             return self.raise(now, epoch);
         }
-        if !self.is_leader() || epoch != self.promised {
+        if !self.is_leader() || epoch != self.promised || planted::is(Bug::NeverResend) {
             return;
         }
         let agree = self.log.last_at_most(hint, hint_epoch);
