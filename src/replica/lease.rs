@@ -147,7 +147,10 @@ impl Replica {
     /// Others than this reign's voters are asked from now on, or somebody is told to take over.
     pub(super) fn end_lease(&mut self, for_good: bool) {
         if let State::Leader(reign) = &mut self.state {
-            let over = reign.lease.over || for_good && !planted::is(Bug::LeaseOutlivesTransfer);
+            if for_good && planted::is(Bug::LeaseOutlivesTransfer) {
+                return;
+            }
+            let over = reign.lease.over || for_good;
             reign.lease = Lease { over, ..Lease::default() };
             reign.renumber_probe(); // One that has left may be answered yet, by whoever counted before.
         }
