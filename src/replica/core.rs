@@ -149,8 +149,8 @@ pub struct Replica {
     pub(super) cutting: Option<Index>,
     /// The log has no spare segment: what is left is for what makes room.
     pub(super) full: bool,
-    /// Since when batches were refused for that.
-    pub(super) refusing: Option<Nanos>,
+    /// Since when batches were refused for that, and when a snapshot was last asked for in their place.
+    pub(super) refusing: Option<(Nanos, Nanos)>,
     /// Leader: a follower waits for a snapshot that is not made yet.
     pub(super) snapshot_wanted: bool,
     pub(super) install: Option<Install>,

@@ -93,15 +93,16 @@ impl Replica {
     /// A full log, and what makes room lies behind what does not fit into it. After a while what is not decided yet is
     /// taken all the same (true): the leader may need this very node's word for it, and no snapshot comes before that.
     /// Of what is decided (the last snapshot here was lost to a full disk) a peer's snapshot is asked for, which takes
-    /// the whole log's place.
+    /// the whole log's place; where nobody has one, and nobody can make one without this node's word, that is taken,
+    /// too (seed 5706).
     fn waits_too_long(&mut self, now: Nanos, leader: NodeId, decided: bool) -> bool {
-        let waited = now.since(*self.refusing.get_or_insert(now));
-        let patience = self.options.timing.patience;
-        if decided && waited > Nanos(4 * patience.0) {
-            self.refusing = Some(now);
+        let (since, asked) = *self.refusing.get_or_insert((now, now));
+        let patience = self.options.timing.patience.0;
+        if decided && now.since(asked) > Nanos(4 * patience) {
+            self.refusing = Some((since, now));
             self.say(leader, Msg::Need { epoch: self.promised, above: self.commit });
         }
-        !decided && waited > Nanos(2 * patience.0)
+        now.since(since) > Nanos(if decided { 12 } else { 2 } * patience)
     }
 
     /// Whether this log is the leader's up to `prev`; if not, where to look next.

@@ -103,6 +103,7 @@ impl World {
             Fault::Storm => self.undo(Undo::Storm(5)),
             Fault::Rot | Fault::BadSector | Fault::Rollback => self.damage(node, fault, long),
             Fault::DeadDisk if self.machine(node).disk.lands_all => {} // It would cost this one its snapshot.
+            Fault::DeadDisk if self.rotted.is_some_and(|other| other != node) => {}
             Fault::DeadDisk => {
                 self.machine(node).disk.habits.dead = true;
                 self.schedule(long, Event::Undo(Undo::Disk(node)));

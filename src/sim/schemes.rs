@@ -303,6 +303,7 @@ impl World {
         let decided = self.oracles.decided();
         let index = self.replica_of(node).map(|replica| replica.durable().min(decided));
         if index.is_some_and(|index| self.rot(node, index, false)) {
+            self.rotted = Some(node);
             self.crash(node, true, false);
         }
     }

@@ -99,6 +99,8 @@ pub struct World {
     pub(super) acked_before: u64,
     /// Changes of members still to be made, one after the other.
     pub agenda: VecDeque<(NodeId, Option<Role>)>,
+    /// Whose last batch has rotted: elsewhere it may stand on one disk only, which must not die then (seed 9313).
+    pub(super) rotted: Option<NodeId>,
     /// Clients begin nothing new until then.
     pub quiet_until: Nanos,
     /// Moments that are waited for.
@@ -158,6 +160,7 @@ impl World {
             since: Nanos(0),
             acked_before: 0,
             agenda: VecDeque::new(),
+            rotted: None,
             quiet_until: Nanos(0),
             traps: Vec::new(),
             epilogue: Epilogue::default(),
