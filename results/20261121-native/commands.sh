@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every command in order, from the top of the repository.
-scripts/bench-native --secs 4 --rounds 3 --bin target/release --out results/20261121-native
+scripts/bench-native --bin target/release
 quorate dev --nodes 3 --data DATA --port-offset 17000 &
 loadgen run --target native --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 1 --conns 1 --depth 1 --results results/20261121-native/runs/write-1x1/quorate-native/1
 loadgen run --target native --cluster DATA/cluster.json --secs 4 --warmup 1 --ceiling 1 --conns 1 --depth 1 --reads 100 --read-mode local --results results/20261121-native/runs/read-local-1x1/quorate-native/1
