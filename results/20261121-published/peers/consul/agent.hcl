@@ -1,0 +1,3 @@
+performance { raft_multiplier = 1 }
+limits { http_max_conns_per_client = 10000 }
+connect { enabled = false }
