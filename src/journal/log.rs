@@ -426,8 +426,7 @@ impl Log {
                 // A batch of which nothing is known cannot be what the log goes on from.
                 let Some(head) = self.held(end.prev()).and_then(|held| held.slot.head) else { break };
                 self.held.drain(..(end.0 - self.first().0) as usize);
-                self.start =
-                    Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
+                self.start = Base::of(&head);
             }
             self.release();
         }

@@ -233,7 +233,7 @@ impl<M: Media> Judge<'_, M> {
         if let Some(oldest) = kept.pop() {
             let head = oldest.slot.head.expect("just put there");
             out.heal.retain(|&index| index != head.index);
-            out.start = Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
+            out.start = Base::of(&head);
         }
         out.held.extend(kept.into_iter().rev());
     }

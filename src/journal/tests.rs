@@ -55,7 +55,7 @@ fn a_log_is_read_once_forwards_or_backwards() {
         rig.settle();
     }
     let head = batches[790].head();
-    let base = Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
+    let base = Base::of(head);
     rig.to.send(StoreIn::Mark(Marks { base, commit: head.index, ..rig.marks.clone() }));
     rig.settle();
     rig.disk.read = 0;

@@ -43,7 +43,7 @@ fn the_log_that_a_member_lacks_is_kept_as_far_as_there_is_room() {
     for at in [10, 20] {
         for id in [leader, other] {
             let head = *world.node(id).log().head(Index(at)).expect("it is there");
-            let base = Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
+            let base = Base::of(&head);
             world.node(id).on_snapshot(now, base);
         }
     }

@@ -6,7 +6,7 @@ use crate::replica::{Refusal, install};
 
 fn base_at(node: &Replica, index: u64) -> Base {
     let head = node.log().head(Index(index)).unwrap();
-    Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks }
+    Base::of(head)
 }
 
 fn sends(node: &mut Replica) -> Vec<Msg> {
@@ -107,7 +107,7 @@ fn a_full_log_takes_what_is_not_decided_after_a_while() {
 fn a_slot_lost_below_the_own_snapshot_is_not_waited_for() {
     let (mut node, batches) = damaged(&[], &[3]);
     let head = batches[5].head();
-    let base = Base { index: head.index, epoch: head.epoch, chain: head.chain, ticks: head.ticks };
+    let base = Base::of(head);
     node.on_snapshot(Nanos(1), base);
     assert!(node.next_base(0, true).is_none(), "nothing says yet that it is committed");
     let config = Config::of_voters(3);
