@@ -24,6 +24,7 @@ mod null;
 pub mod output;
 mod part;
 mod pipe;
+mod plain;
 pub mod plan;
 mod poll;
 mod procfs;

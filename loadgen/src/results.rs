@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer, V2Serializer};
 use serde_json::Value;
 
+use crate::plain::Plain;
 use crate::plan::Plan;
 use crate::procfs::Usage;
 use crate::record::Tally;
@@ -61,10 +62,11 @@ pub fn claim(dir: &Path) -> Result<(), String> {
     })
 }
 
-/// The last of a folder's files, and all of it or nothing: a folder that has it is whole.
+/// The last of a folder's files, and all of it or nothing: a folder that has it is whole. It is published as it is.
 fn seal(dir: &Path, result: &Value) -> io::Result<()> {
     let part = dir.join(".result.json");
-    let written = fs::write(&part, serde_json::to_string_pretty(result)? + "\n");
+    let result = Plain::here().json(result);
+    let written = fs::write(&part, serde_json::to_string_pretty(&result)? + "\n");
     let sealed = written.and_then(|()| fs::rename(&part, dir.join("result.json")));
     sealed.inspect_err(|_| {
         let _ = fs::remove_file(&part);
