@@ -54,7 +54,11 @@ fn a_command_of_the_users_is_stored_without_the_folders_it_names() {
         .arg(&results)
         .output()
         .expect("loadgen runs");
-    assert!(output.status.code().is_some_and(|code| code != 2), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.code().is_some_and(|code| code != 2),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let stored = std::fs::read_to_string(results.join("result.json")).expect("a result");
     assert!(stored.contains("\"command\": \"test -e harm\""), "{stored}");
     assert!(files(&results).iter().all(|path| {

@@ -214,7 +214,7 @@ impl Holds {
             Shares(lanes) => {
                 let count = |lane: &str| figure(&format!("{lane}/samples")).unwrap_or(f64::NAN);
                 let all: f64 = lanes.iter().map(|(lane, _)| count(lane)).sum();
-                if !(all > 0.0) {
+                if all.is_nan() || all <= 0.0 {
                     return Some(format!("nothing in {lanes:?}"));
                 }
                 lanes.iter().find_map(|(lane, percent)| {
@@ -223,7 +223,7 @@ impl Holds {
                     let spread = 6.0 * (all * share * (1.0 - share)).sqrt();
                     let allowed = if spread > 0.0 { spread + under_way } else { 0.0 };
                     let off = (count(lane) - share * all).abs();
-                    (!(off <= allowed))
+                    (off.is_nan() || off > allowed)
                         .then(|| format!("{} of {all} are {lane}, not {percent} %", count(lane)))
                 })
             }
@@ -333,7 +333,7 @@ fn measure(case: &Case, cluster: &Cluster, consul: &str) -> Result<(), String> {
     let said = String::from_utf8_lossy(&output.stderr);
     let result: Value =
         serde_json::from_slice(&output.stdout).map_err(|error| format!("no result ({error}): {said}"))?;
-    if !case.harms && result["errors"] != 0 {
+    if !case.harms && result["errors"].as_u64().is_some_and(|errors| errors > 0) {
         return Err(format!(
             "{} errors: {} {}",
             result["errors"], result["error_codes"], result["last_error"]

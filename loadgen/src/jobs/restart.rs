@@ -2,7 +2,7 @@
 //! of the user's starts them again. How long until the first read and the first write?
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -49,6 +49,8 @@ pub fn run(plan: &Plan) -> Result<Ended, Trouble> {
     let clock = Clock::start();
     let mut child = Command::new("sh")
         .args(["-c", command])
+        // Ours is the result's alone.
+        .stdout(Stdio::null())
         .spawn()
         .map_err(|error| Trouble::Local(format!("--restart-cmd: {error}")))?;
     let probe = |reads: f64| Plan {

@@ -8,7 +8,7 @@ use super::folder::{Cell, Claim, Folder, Spread};
 use crate::workload;
 
 /// Columns, where any run has the figure: field, heading, divisor.
-const COLUMNS: [(&str, &str, f64); 27] = [
+const COLUMNS: [(&str, &str, f64); 26] = [
     ("ops_per_s", "ops/s", 1.0),
     ("p50_us", "p50 us", 1.0),
     ("p99_us", "p99 us", 1.0),
@@ -25,7 +25,6 @@ const COLUMNS: [(&str, &str, f64); 27] = [
     ("reads_after_ms", "reads after ms", 1.0),
     ("writes_after_ms", "writes after ms", 1.0),
     ("fault/in_sync_ms", "in sync ms", 1.0),
-    ("p999_after_us", "p99.9 after us", 1.0),
     ("written_bytes_all_servers", "written MB", 1e6),
     ("server_cpu_us_per_op", "server CPU us/op", 1.0),
     ("client_cpu_us_per_op", "client CPU us/op", 1.0),
