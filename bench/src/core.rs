@@ -107,6 +107,10 @@ impl Station for Bench {
         false
     }
 
+    fn awaits_sent(&self) -> bool {
+        true
+    }
+
     fn on_stop(&mut self, _now: Nanos) {
         self.finished = true;
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::base::{Block, Index, Nanos, Rng};
 use crate::config::Runtime;
 use crate::drive::{Dir, Doorbell, Setup, run};
+use crate::observe::LoopCounters;
 use crate::pipeline::lane::{Rx, Tx, lane_with_bell};
 use crate::pipeline::ports::{Conn, DiskEvent, Door, Ended, File, NetEvent, Turn};
 use crate::pipeline::station::{Ports, Station};
@@ -18,7 +19,7 @@ const EACH: [Runtime; 2] = [Runtime::Ring, Runtime::Glommio];
 
 /// A station for tests. What it does with a connection depends on the door that it came in by:
 /// native: sends everything back; zk: the same, but pauses 50 ms after every 100,000 bytes; etcd: answers the
-/// first bytes with a megabyte and closes; consul: never sends, pauses from the first byte on.
+/// first bytes with a megabyte, or with a few bytes if the first of them is a 1, and closes; consul: never sends, pauses from the first byte on.
 #[derive(Default)]
 struct Probe {
     conns: BTreeMap<Conn, Talk>,
@@ -112,7 +113,7 @@ impl Station for Probe {
                         ports.pause(conn, true);
                     }
                     Some(Door::Etcd) => {
-                        ports.send(conn, vec![7; 1 << 20]);
+                        ports.send(conn, vec![7; if bytes[0] == 1 { 100 } else { 1 << 20 }]);
                         ports.close(conn);
                         self.conns.remove(&conn);
                     }
@@ -186,6 +187,10 @@ impl Station for Probe {
 
     fn is_quiet(&mut self) -> bool {
         false
+    }
+
+    fn awaits_sent(&self) -> bool {
+        self.conns.values().any(|talk| talk.sending && !talk.gathered.is_empty())
     }
 
     fn on_stop(&mut self, _: Nanos) {
@@ -318,6 +323,59 @@ fn a_close_lets_what_was_sent_go_out() {
         }
         let log = rig.stop();
         assert!(log.iter().all(|line| line == "accepted Etcd"), "a closed connection ended again: {log:?}");
+    }
+}
+
+#[test]
+fn a_short_farewell_is_followed_by_the_end_at_once() {
+    for runtime in EACH {
+        let rig = rig(runtime, Probe::default(), |_| {});
+        let mut stream = connect(rig.etcd);
+        stream.write_all(&[1]).unwrap();
+        let (mut all, begin) = (Vec::new(), Instant::now());
+        stream.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), 100);
+        assert!(begin.elapsed() < Duration::from_secs(1), "the end waited for another event");
+        rig.stop();
+    }
+}
+
+/// The kernel says of each send that it is done, mostly before it would sleep. That alone is worth no round.
+#[test]
+fn a_message_and_its_answer_cost_the_ring_one_call() {
+    if !io_uring::IoUring::new(1).is_ok_and(|ring| ring.params().is_feature_min_timeout()) {
+        return; // Before 6.12.
+    }
+    let counters = Arc::new(LoopCounters::default());
+    let rig = rig(Runtime::Ring, Probe::default(), |setup| setup.counters = counters.clone());
+    let mut stream = connect(rig.native);
+    stream.set_nodelay(true).unwrap();
+    for n in 0..200u8 {
+        stream.write_all(&[n; 100]).unwrap();
+        let mut back = [0; 100];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(back, [n; 100]);
+    }
+    rig.stop();
+    assert!(counters.enters.read() < 300, "{} calls for 200 messages", counters.enters.read());
+}
+
+/// At some point the buffers on the way to a client that does not read are full, in the middle of a send that the ring
+/// took for done.
+#[test]
+fn a_client_that_does_not_read_holds_nobody_up() {
+    for runtime in EACH {
+        let rig = rig(runtime, Probe::default(), |_| {});
+        let (mut deaf, mut other) = (connect(rig.native), connect(rig.native));
+        for _ in 0..2000 {
+            deaf.write_all(&[1; 8000]).unwrap();
+            let begin = Instant::now();
+            other.write_all(&[2]).unwrap();
+            other.read_exact(&mut [0]).unwrap();
+            assert!(begin.elapsed() < Duration::from_secs(1), "it waited for the other's send");
+        }
+        drop(deaf);
+        rig.stop();
     }
 }
 

@@ -284,6 +284,11 @@ impl<S: Station> Station for Guard<S> {
         self.station.is_quiet()
     }
 
+    /// What goes out may be a session's own, or wait in it.
+    fn awaits_sent(&self) -> bool {
+        self.tls.is_some() || self.station.awaits_sent()
+    }
+
     fn on_stop(&mut self, now: Nanos) {
         self.station.on_stop(now);
     }

@@ -49,17 +49,21 @@ impl Latency {
 
     /// Hands what was recorded to the readers, at most once a second and never waiting for them. Returns when it
     /// wants to be called again; `Nanos::MAX` if nothing is left to hand over.
+    #[inline]
     pub fn publish(&mut self, now: Nanos) -> Nanos {
-        if self.fresh.is_empty() {
-            return Nanos::MAX;
+        match self.fresh.is_empty() {
+            true => Nanos::MAX,
+            false if now < self.due => self.due,
+            false => self.hand_over(now),
         }
-        if now >= self.due {
-            self.due = now.plus(PUBLISH_EVERY);
-            if let Ok(mut published) = self.published.0.try_lock() {
-                published.add(&self.fresh).expect("the same bounds");
-                self.fresh.reset();
-                return Nanos::MAX;
-            }
+    }
+
+    fn hand_over(&mut self, now: Nanos) -> Nanos {
+        self.due = now.plus(PUBLISH_EVERY);
+        if let Ok(mut published) = self.published.0.try_lock() {
+            published.add(&self.fresh).expect("the same bounds");
+            self.fresh.reset();
+            return Nanos::MAX;
         }
         self.due
     }

@@ -44,6 +44,8 @@ pub struct Edge {
     announced: bool,
     /// Parcels wait for room in a lane.
     held_back: bool,
+    /// Clients have come, asked or gone since the last turn.
+    heard: bool,
     /// Parcels taken in.
     taken: u64,
     latencies: Latencies,
@@ -103,6 +105,7 @@ impl Edge {
             floor,
             announced: false,
             held_back: false,
+            heard: false,
             taken: 0,
             latencies: Latencies::default(),
         }
@@ -131,6 +134,11 @@ impl Edge {
         self.floor.desk.writing().0 + self.floor.desk.reading() > 0
     }
 
+    /// Something waits for a send that is under way.
+    pub fn awaits_sent(&self) -> bool {
+        self.floor.awaits_sent()
+    }
+
     /// Commands leave this lane under this origin.
     pub fn origin(&self) -> Origin {
         self.floor.desk.origin()
@@ -141,8 +149,17 @@ impl Edge {
         self.floor.seats(seat(conn))
     }
 
+    /// Clients or another stage have something for it.
+    pub fn has_news(&self) -> bool {
+        self.heard
+            || self.held_back
+            || !(self.lanes.from_order.is_empty() && self.lanes.from_apply.is_empty())
+            || self.floor.has_kept_input()
+    }
+
     pub fn on_net<N: Net>(&mut self, now: Nanos, event: NetEvent<'_>, net: &mut N) {
         self.floor.now = now;
+        self.heard |= !matches!(event, NetEvent::Sent { .. });
         match event {
             NetEvent::Accepted { conn, door, from, by } => {
                 let come = Come { door, from, by };
@@ -159,6 +176,7 @@ impl Edge {
     /// and sends every connection what has gathered for it, at once.
     pub fn turn<N: Net>(&mut self, now: Nanos, net: &mut N) -> Turn {
         self.floor.now = now;
+        self.heard = false;
         let mut again = self.take_parcels();
         again |= self.floor.walk(&mut self.doors);
         self.floor.on_alarms(&mut self.doors);

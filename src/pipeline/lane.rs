@@ -96,7 +96,8 @@ impl<T> Tx<T> {
 
     /// Moves on what waits. False: some still does.
     pub fn settle(&mut self) -> bool {
-        while self.queue.len() < self.queue.capacity()
+        while !self.waiting.is_empty()
+            && self.queue.len() < self.queue.capacity()
             && let Some(parcel) = self.waiting.pop_front()
         {
             self.send(parcel);
@@ -107,7 +108,8 @@ impl<T> Tx<T> {
 
 impl<T> Rx<T> {
     pub fn take(&mut self) -> Option<T> {
-        self.queue.pop()
+        // Most lanes are empty most of the time, and to find that out `pop` needs a full barrier.
+        if self.queue.is_empty() { None } else { self.queue.pop() }
     }
 
     pub fn is_empty(&self) -> bool {

@@ -224,7 +224,8 @@ impl Core {
 
     /// Each stage once, in the order in which a write passes them.
     pub fn turn<P: Net + Disk>(&mut self, now: Nanos, wall_ms: u64, ports: &mut P) -> Turn {
-        let store = self.store.turn(now, ports);
+        // What the disk has said goes first to order.
+        let store = if self.store.has_news() { self.store.turn(now, ports) } else { Turn::IDLE };
         let order = self.order.turn(now, wall_ms);
         let mut between = Turn::IDLE;
         if self.apply.has_long_work() {
@@ -291,6 +292,10 @@ impl Station for Node {
 
     fn is_quiet(&mut self) -> bool {
         false
+    }
+
+    fn awaits_sent(&self) -> bool {
+        self.edge.awaits_sent() || self.core.peers.awaits_sent()
     }
 
     fn on_stop(&mut self, now: Nanos) {

@@ -139,6 +139,8 @@ pub struct Peers {
     tx: Tx<PeerOut>,
     /// What did not fit into the lane; while there is any, inlets are paused.
     backlog: std::collections::VecDeque<PeerOut>,
+    /// Output waits behind a send that is under way.
+    behind: bool,
     paused: bool,
     counters: Arc<PeerCounters>,
 }
@@ -177,6 +179,7 @@ impl Peers {
             rx,
             tx,
             backlog: Default::default(),
+            behind: false,
             paused: false,
             counters: Arc::default(),
         }
@@ -212,7 +215,8 @@ impl Peers {
                 }
             }
             NetEvent::Bytes { conn, bytes } => {
-                let Some(mut inlet) = self.inlets.remove(conn) else { return self.is_link(*conn) };
+                let Some(place) = self.inlets.get_mut(conn) else { return self.is_link(*conn) };
+                let mut inlet = std::mem::take(place);
                 let known = inlet.from;
                 match self.take_bytes(&mut inlet, bytes) {
                     Ok(()) => {
@@ -224,6 +228,7 @@ impl Peers {
                     Err(why) => {
                         tracing::warn!(peer = ?inlet.from, why, "hanging up on a peer");
                         self.counters.malformed.add(1);
+                        self.inlets.remove(conn);
                         net.close(*conn);
                         self.on_inlet_lost(&inlet, net);
                     }
@@ -526,15 +531,24 @@ impl Peers {
                 _ => {}
             }
         }
-        let up = self.links.values().filter(|link| matches!(link.state, LinkState::Up(_))).count();
+        let (mut up, mut longest, mut behind) = (0, 0, false);
+        for link in self.links.values() {
+            up += u64::from(matches!(link.state, LinkState::Up(_)));
+            longest = longest.max(link.outbox.len());
+            behind |= link.in_flight && !link.outbox.is_empty();
+        }
+        self.behind = behind;
         self.counters.links.set(self.links.len() as u64);
-        self.counters.links_up.set(up as u64);
-        let longest = self.links.values().map(|link| link.outbox.len()).max();
-        self.counters.outbox_bytes.set(longest.unwrap_or(0) as u64);
+        self.counters.links_up.set(up);
+        self.counters.outbox_bytes.set(longest as u64);
         self.counters.outbox_bytes_max.set(OUTBOX_MAX as u64);
         lost.into_iter().for_each(|id| self.on_link_lost(now, id, false));
         turn.again |= !self.backlog.is_empty() && self.tx.room() > 0;
         turn
+    }
+
+    pub fn awaits_sent(&self) -> bool {
+        self.behind
     }
 
     /// How the links stand, in words.

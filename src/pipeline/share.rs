@@ -59,14 +59,17 @@ impl Station for Share {
         store.on_disk(now, event, ports);
     }
 
-    /// Each stage in the order in which a write passes them. Store and edge have a second turn, so that what came
-    /// of this round goes out in it.
+    /// Each stage in the order in which a write passes them. Store and edge come last once more, so that what came of
+    /// this round goes out in it, and first only where that gives order something to do: a lone operation waits for
+    /// each turn of each node that it passes.
     fn turn<P: Ports>(&mut self, now: Nanos, ports: &mut P) -> Turn {
         let mut turn = Turn::IDLE;
-        if let Some(edge) = &mut self.edge {
+        let mut had_edge = false;
+        if let Some(edge) = self.edge.as_mut().filter(|edge| edge.has_news()) {
             turn = turn.and(edge.turn(now, ports));
+            had_edge = true;
         }
-        if let Some(store) = &mut self.store {
+        if let Some(store) = self.store.as_mut().filter(|store| store.has_news()) {
             turn = turn.and(store.turn(now, ports));
         }
         if let Some(order) = &mut self.order {
@@ -91,7 +94,7 @@ impl Station for Share {
         if let Some(peers) = &mut self.peers {
             turn = turn.and(peers.turn(now, ports));
         }
-        if let Some(edge) = &mut self.edge {
+        if let Some(edge) = self.edge.as_mut().filter(|edge| !had_edge || edge.has_news()) {
             turn = turn.and(edge.turn(now, ports));
         }
         // The order stage hands leadership over first; the other loops serve it until they are told to stop.
@@ -113,6 +116,11 @@ impl Station for Share {
         let work = [commit, last, applied, asked];
         let waits = self.edge.as_ref().is_some_and(Edge::is_waited_for);
         std::mem::replace(&mut self.work, work) == work && !waits
+    }
+
+    fn awaits_sent(&self) -> bool {
+        self.edge.as_ref().is_some_and(Edge::awaits_sent)
+            || self.peers.as_ref().is_some_and(Peers::awaits_sent)
     }
 
     fn on_stop(&mut self, now: Nanos) {

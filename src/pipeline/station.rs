@@ -29,6 +29,10 @@ pub trait Station {
     /// pass this on costs every idle client two rounds a ping.
     fn is_quiet(&mut self) -> bool;
 
+    /// Output waits behind a send that is under way. Elsewise the drive may tell of sends that are done when it has
+    /// something else to tell: a round for each would do nothing.
+    fn awaits_sent(&self) -> bool;
+
     /// TERM has come: hand over what others wait for, then be done. Called once, before a `turn`.
     fn on_stop(&mut self, now: Nanos);
 

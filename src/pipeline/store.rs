@@ -68,6 +68,8 @@ pub struct Store {
     supers: Supers,
     spare: Spare,
     snapshots: Snapshots,
+    /// The disk has said something since the last turn.
+    heard: bool,
     failed: bool,
 }
 
@@ -117,6 +119,7 @@ impl Store {
             supers: Supers::default(),
             spare: Spare::default(),
             snapshots: Snapshots::new(log.cluster(), snapshots),
+            heard: false,
             failed: false,
             log,
         }
@@ -131,6 +134,11 @@ impl Store {
         self.failed
     }
 
+    /// The disk has said something that order may wait for.
+    pub fn has_news(&self) -> bool {
+        self.heard
+    }
+
     /// What is under way, in words.
     pub fn doing(&self) -> String {
         let waiting: String = format!("{:?}", self.waiting).chars().take(80).collect();
@@ -143,6 +151,7 @@ impl Store {
     }
 
     pub fn on_disk(&mut self, now: Nanos, event: DiskEvent, disk: &mut impl Disk) {
+        self.heard = true;
         let (token, result) = match event {
             DiskEvent::Written { token, result }
             | DiskEvent::Created { token, result }
@@ -172,6 +181,7 @@ impl Store {
     }
 
     pub fn turn(&mut self, now: Nanos, disk: &mut impl Disk) -> Turn {
+        self.heard = false;
         if self.failed {
             self.flush();
             return Turn::IDLE;

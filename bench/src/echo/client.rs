@@ -124,6 +124,10 @@ impl Station for Client {
         false
     }
 
+    fn awaits_sent(&self) -> bool {
+        true
+    }
+
     fn on_stop(&mut self, now: Nanos) {
         self.end = now;
     }

@@ -94,6 +94,10 @@ impl Station for Echo {
         false
     }
 
+    fn awaits_sent(&self) -> bool {
+        true
+    }
+
     fn on_stop(&mut self, _: Nanos) {
         self.stopping = true;
     }

@@ -10,6 +10,8 @@ pub struct Link {
     pub generation: u32,
     sending: bool,
     dirty: bool,
+    /// More has gathered while a send was under way.
+    behind: bool,
 }
 
 /// Connections by slot.
@@ -17,6 +19,7 @@ pub struct Link {
 pub struct Links {
     slots: Vec<Option<Link>>,
     dirty: Vec<Conn>,
+    behind: usize,
     spare: Vec<Vec<u8>>,
 }
 
@@ -29,7 +32,13 @@ impl Links {
         self.slots[slot] = Some(Link { generation: conn.generation, ..Link::default() });
     }
 
+    /// Output waits behind a send that is under way.
+    pub fn awaits_sent(&self) -> bool {
+        self.behind > 0
+    }
+
     pub fn close(&mut self, conn: Conn) {
+        self.behind -= usize::from(self.at(conn).is_some_and(|link| link.behind));
         self.slots[conn.slot as usize] = None;
     }
 
@@ -60,10 +69,12 @@ impl Links {
         self.spare.push(buffer);
         let Some(link) = self.at(conn) else { return };
         link.sending = false;
+        let was_behind = std::mem::take(&mut link.behind);
         if !link.out.is_empty() && !link.dirty {
             link.dirty = true;
             self.dirty.push(conn);
         }
+        self.behind -= usize::from(was_behind);
     }
 
     /// One send per connection, as large as what has gathered.
@@ -74,6 +85,8 @@ impl Links {
             if !link.sending && !link.out.is_empty() {
                 link.sending = true;
                 net.send(conn, std::mem::take(&mut link.out));
+            } else if !link.out.is_empty() && !std::mem::replace(&mut link.behind, true) {
+                self.behind += 1;
             }
         }
     }

@@ -324,6 +324,10 @@ impl Station for Node {
         false
     }
 
+    fn awaits_sent(&self) -> bool {
+        self.links.awaits_sent()
+    }
+
     fn on_stop(&mut self, _: Nanos) {}
 
     fn is_done(&self) -> bool {

@@ -16,6 +16,10 @@ const SUBMISSIONS: u32 = 256;
 /// An event for thousands of watchers is as many sends, done as they are handed over.
 const COMPLETIONS: u32 = 2048;
 
+/// How long an event may be kept waiting for a send that was expected to be done at once and was not. Longer than a
+/// tick: an earlier timer would have to be told to the hardware before every sleep.
+const OVERDUE_US: u32 = 5_000;
+
 /// What the two queues measure: 64 bytes per request, 16 per completion, and two pages of heads.
 pub const QUEUES: usize = SUBMISSIONS as usize * 64 + COMPLETIONS as usize * 16 + 8192;
 
@@ -53,6 +57,10 @@ pub struct Kernel {
     ring: IoUring,
     /// Requests whose last completion has not come.
     pending: usize,
+    /// Requests since the last `reap` that the kernel finishes as it takes them.
+    prompt: usize,
+    /// The kernel can wait for several completions and give up on all but one after a while: since 6.12.
+    can_relent: bool,
     counters: Arc<LoopCounters>,
 }
 
@@ -67,7 +75,8 @@ impl Kernel {
             .build(SUBMISSIONS)
             .or_else(|_| newer.build(SUBMISSIONS)) // Before 6.1.
             .or_else(|_| builder().build(SUBMISSIONS))?; // Before 5.19.
-        Ok(Kernel { ring, pending: 0, counters })
+        let can_relent = ring.params().is_feature_min_timeout();
+        Ok(Kernel { ring, pending: 0, prompt: 0, can_relent, counters })
     }
 
     pub fn ring(&self) -> &IoUring {
@@ -81,6 +90,16 @@ impl Kernel {
     pub unsafe fn push(&mut self, entry: squeue::Entry) {
         // SAFETY: passed on to the caller.
         unsafe { self.push_all(&[entry]) }
+    }
+
+    /// Queues a request that the kernel will have finished before it sleeps, such as a short send.
+    ///
+    /// # Safety
+    /// As `push`.
+    pub unsafe fn push_prompt(&mut self, entry: squeue::Entry) {
+        self.prompt += 1;
+        // SAFETY: passed on to the caller.
+        unsafe { self.push(entry) }
     }
 
     /// Queues requests that are linked to each other.
@@ -117,26 +136,42 @@ impl Kernel {
 
     /// Hands all queued requests over and sleeps until a completion comes or `wait` has passed.
     pub fn park(&mut self, wait: Nanos) {
+        self.wait(1, 0, wait);
+    }
+
+    /// The same, but prompt requests alone do not end the sleep: a message then costs one system call and one round,
+    /// where its own completion would at once bring a second of each. One that is not done by then, its receiver's
+    /// buffers being full, delays the next event by `OVERDUE_US` at most.
+    pub fn park_past_prompt(&mut self, wait: Nanos) {
+        match self.prompt {
+            0 => self.park(wait),
+            // So many events are never kept waiting.
+            prompt if !self.can_relent || prompt > SUBMISSIONS as usize => self.park(wait),
+            prompt => self.wait(1 + prompt, OVERDUE_US, wait),
+        }
+    }
+
+    fn wait(&mut self, count: usize, relent_us: u32, wait: Nanos) {
         self.counters.enters.add(1);
         self.counters.parks.add(1);
-        if wait == Nanos::MAX {
-            check(self.ring.submit_and_wait(1));
-            return;
-        }
         let span = Timespec::new().sec(wait.0 / 1_000_000_000).nsec((wait.0 % 1_000_000_000) as u32);
-        check(self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&span)));
+        let args = SubmitArgs::new().min_wait_usec(relent_us);
+        let submitter = self.ring.submitter();
+        check(match wait {
+            Nanos::MAX if relent_us == 0 => submitter.submit_and_wait(count),
+            Nanos::MAX => submitter.submit_with_args(count, &args),
+            _ => submitter.submit_with_args(count, &args.timespec(&span)),
+        });
     }
 
     /// Hands over what is queued and sleeps until so many completions have come, or this long.
     pub fn gather(&mut self, count: usize, wait: Nanos) {
-        self.counters.enters.add(1);
-        self.counters.parks.add(1);
-        let span = Timespec::new().sec(wait.0 / 1_000_000_000).nsec((wait.0 % 1_000_000_000) as u32);
-        check(self.ring.submitter().submit_with_args(count, &SubmitArgs::new().timespec(&span)));
+        self.wait(count, 0, wait);
     }
 
     /// Moves all completions that have come into `into`.
     pub fn reap(&mut self, into: &mut Vec<Done>) {
+        self.prompt = 0;
         for entry in self.ring.completion() {
             let data = entry.user_data();
             let (flags, result) = (entry.flags(), entry.result());

@@ -74,6 +74,8 @@ pub struct Ring {
     /// Listeners that failed, and when to try them again.
     resting: Vec<(Nanos, usize)>,
     ready: VecDeque<Ready>,
+    /// A connection was closed behind a send that is under way: its end is to be told to the other side.
+    parting: bool,
     dial_limit: Box<Timespec>,
     bell: Arc<Doorbell>,
     /// Where the kernel puts the doorbell's count.
@@ -114,6 +116,7 @@ impl Ring {
             lingering: VecDeque::new(),
             resting: Vec::new(),
             ready: VecDeque::new(),
+            parting: false,
             dial_limit: Box::new(
                 Timespec::new()
                     .sec(setup.dial_limit.0 / 1_000_000_000)
@@ -158,11 +161,13 @@ impl Ring {
             let idle = !turn.again && self.ready.is_empty();
             quiet = if station.is_quiet() && (often || quiet >= QUIET_ROUNDS) { quiet + 1 } else { 0 };
             if idle && self.bell.sleep() {
-                let wait = if deadline == Nanos::MAX { deadline } else { deadline.since(clock::now()) };
+                let wait = if deadline == Nanos::MAX { deadline } else { deadline.since(now) };
                 if quiet >= QUIET_ROUNDS && self.sockets.in_use() > GATHER_MAX && wait > Nanos(0) {
                     self.kernel.gather(GATHER_MAX, GATHER);
-                } else {
+                } else if std::mem::take(&mut self.parting) || station.awaits_sent() {
                     self.kernel.park(wait);
+                } else {
+                    self.kernel.park_past_prompt(wait);
                 }
             } else {
                 self.kernel.submit();

@@ -20,6 +20,9 @@ const LINGER: Nanos = Nanos(2_000_000_000);
 /// How long to leave a listener alone after an error that only time heals, such as too many open files.
 const ACCEPT_REST: Nanos = Nanos(100_000_000);
 
+/// What a socket's buffer takes at once, unless its receiver has not read for long.
+const SHORT: usize = 16 << 10;
+
 const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
 impl Net for Ring {
@@ -31,8 +34,9 @@ impl Net for Ring {
             self.ready.push_back(Ready::Sent(conn, buffer));
             return;
         }
+        let is_short = buffer.len() <= SHORT;
         (socket.out, socket.sent, socket.sending) = (buffer, 0, true);
-        self.start_send(slot);
+        self.start_send(slot, is_short);
     }
 
     fn pause(&mut self, conn: Conn, paused: bool) {
@@ -59,7 +63,9 @@ impl Net for Ring {
         }
         (socket.phase, socket.paused) = (Phase::Closing, false);
         socket.held = Vec::new();
-        if !socket.sending {
+        if socket.sending {
+            self.parting = true;
+        } else {
             socket::shutdown(socket.borrowed(), libc::SHUT_WR);
         }
         if !socket.receiving {
@@ -238,13 +244,14 @@ impl Ring {
         }
     }
 
-    fn start_send(&mut self, slot: u32) {
+    fn start_send(&mut self, slot: u32, is_short: bool) {
         let socket = self.sockets.at(slot);
         socket.pending += 1;
         let rest = &socket.out[socket.sent..];
         let send = opcode::Send::new(socket.fd(), rest.as_ptr(), rest.len() as u32).flags(SEND_FLAGS).build();
         // SAFETY: `out` is neither touched nor dropped before the completion: `sending` guards it.
-        unsafe { self.kernel.push(send.user_data(tag(Kind::Send, slot))) };
+        let send = send.user_data(tag(Kind::Send, slot));
+        unsafe { if is_short { self.kernel.push_prompt(send) } else { self.kernel.push(send) } };
     }
 
     pub(super) fn on_send<S: Station>(&mut self, now: Nanos, done: Done, station: &mut S) {
@@ -259,7 +266,7 @@ impl Ring {
         self.counters.bytes_out.add(done.result as u64);
         socket.sent += done.result as usize;
         if socket.sent < socket.out.len() && socket.phase != Phase::Dead {
-            return self.start_send(slot);
+            return self.start_send(slot, false);
         }
         socket.sending = false;
         match socket.phase {

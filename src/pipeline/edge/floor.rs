@@ -64,6 +64,8 @@ struct Place {
     /// Bytes that the network has and has not sent; 0: none under way.
     sending: usize,
     sending_since: Nanos,
+    /// Something waits for that to be done: more output, the input, or the end.
+    is_behind: bool,
     is_dirty: bool,
     is_retrying: bool,
     /// The earliest entry for this place among the alarms.
@@ -91,6 +93,8 @@ pub(super) struct Floor {
     sweeping: Option<usize>,
     sweep_at: Nanos,
     sends_under_way: usize,
+    /// Places where something waits for one of them.
+    behind: usize,
 }
 
 /// Places visited by one slice of a walk over all.
@@ -119,7 +123,17 @@ impl Floor {
             sweeping: None,
             sweep_at: Nanos::MAX,
             sends_under_way: 0,
+            behind: 0,
         }
+    }
+
+    /// Some session may want now what was kept of its input.
+    pub(super) fn has_kept_input(&self) -> bool {
+        !self.retry.is_empty()
+    }
+
+    pub(super) fn awaits_sent(&self) -> bool {
+        self.behind > 0
     }
 
     /// Brings the gauges up to date.
@@ -165,6 +179,7 @@ impl Floor {
             paused: false,
             sending: 0,
             sending_since: Nanos(0),
+            is_behind: false,
             is_dirty: is_leaving,
             is_retrying: false,
             alarm_queued: Nanos::MAX,
@@ -281,7 +296,9 @@ impl Floor {
 
     fn set_aside(&mut self, seat: Seat, inbox: Vec<u8>, need: usize, held: Held, net: &mut impl Net) {
         let Some(place) = find(&mut self.places, seat) else { return };
+        let is_empty = inbox.is_empty();
         (place.inbox, place.need, place.held) = (inbox, need, held);
+        self.look_behind(seat);
         match held {
             Held::No => return self.pause(seat, false, net),
             Held::Permits => {
@@ -289,7 +306,7 @@ impl Floor {
                 self.parked.push_back(seat);
             }
             // A handshake on its way to the log: its client usually waits too, so pause only if it does not.
-            Held::Session if place.inbox.is_empty() => return,
+            Held::Session if is_empty => return,
             Held::Session | Held::Output => {}
         }
         self.pause(seat, true, net);
@@ -334,6 +351,7 @@ impl Floor {
         let Some(place) = find(&mut self.places, seat) else { return };
         place.sending = 0;
         self.sends_under_way -= 1;
+        self.behind -= usize::from(std::mem::take(&mut place.is_behind));
         if !place.is_dirty && (place.link.closing.is_some() || !place.link.out.is_empty()) {
             place.is_dirty = true;
             self.dirty.push(seat);
@@ -378,6 +396,8 @@ impl Floor {
             }
             net.send(conn(seat), buffer);
         }
+        self.look_behind(seat);
+        let Some(place) = find(&mut self.places, seat) else { return };
         if place.link.closing.is_some() {
             self.end_session(doors, seat);
             // With a send under way and more behind it, `on_sent` brings us here again.
@@ -389,6 +409,15 @@ impl Floor {
         } else if place.link.out.len() + place.sending > self.limits.out_max_bytes {
             self.counters.cut_output.add(1);
             self.cut(doors, seat, net);
+        }
+    }
+
+    /// Whether something here waits for a send to be done.
+    fn look_behind(&mut self, seat: Seat) {
+        let Some(place) = find(&mut self.places, seat) else { return };
+        let waits = !place.link.out.is_empty() || place.link.closing.is_some() || place.held == Held::Output;
+        if place.sending > 0 && waits && !std::mem::replace(&mut place.is_behind, true) {
+            self.behind += 1;
         }
     }
 
@@ -412,6 +441,7 @@ impl Floor {
         if let Some(place) = find(&mut self.places, seat) {
             self.open -= 1;
             self.sends_under_way -= usize::from(place.sending > 0);
+            self.behind -= usize::from(place.is_behind);
             self.desk.give_back(std::mem::take(&mut place.link.out));
             self.places[seat.slot as usize] = None;
         }
