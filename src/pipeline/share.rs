@@ -82,6 +82,12 @@ impl Station for Share {
                 self.done = true;
             }
         }
+        // What others must work on goes out in front of this node's own writes and replies; that something is decided
+        // is told behind them.
+        let hurry = !self.order.as_ref().is_some_and(Order::says_only_news);
+        if let Some(peers) = self.peers.as_mut().filter(|_| hurry) {
+            turn = turn.and(peers.turn(now, ports));
+        }
         if let Some(apply) = &mut self.apply {
             turn = turn.and(apply.turn(now));
             if let Some(board) = &self.board {
@@ -91,11 +97,11 @@ impl Station for Share {
         if let Some(store) = &mut self.store {
             turn = turn.and(store.turn(now, ports));
         }
-        if let Some(peers) = &mut self.peers {
-            turn = turn.and(peers.turn(now, ports));
-        }
         if let Some(edge) = self.edge.as_mut().filter(|edge| !had_edge || edge.has_news()) {
             turn = turn.and(edge.turn(now, ports));
+        }
+        if let Some(peers) = self.peers.as_mut().filter(|_| !hurry) {
+            turn = turn.and(peers.turn(now, ports));
         }
         // The order stage hands leadership over first; the other loops serve it until they are told to stop.
         self.done |= self.stopping && self.order.as_ref().is_none_or(|order| order.is_stopped(now));

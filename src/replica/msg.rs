@@ -248,6 +248,11 @@ impl<'a> Reader<'a> {
 const HEADER: usize = 16;
 
 impl Msg {
+    /// It says how far all is decided: its receiver has nothing to keep and nothing to answer.
+    pub fn is_news(&self) -> bool {
+        matches!(self, Msg::Append { answer: false, batches, .. } if batches.is_empty())
+    }
+
     /// Appends one frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();

@@ -3,12 +3,23 @@
 use crate::base::planted::{self, Bug};
 use crate::base::{Epoch, Index, Nanos, NodeId, PAGE};
 use crate::journal::{Batch, flag};
-use crate::pipeline::order::{FEED_BYTES, FOR_APPLY, Order};
+use crate::observe::Published;
+use crate::pipeline::order::{FEED_BYTES, FOR_APPLY, Order, StageSpans};
 use crate::pipeline::parcel::{Answer, ApplyIn, EdgeOut, Member, StoreIn};
 use crate::pipeline::peer::PeerIn;
 use crate::replica::{Effect, Msg, Role};
 
 impl Order {
+    pub fn latencies(&self) -> [(&'static str, Published); 3] {
+        let StageSpans { commit, disk, apply } = &self.spans;
+        [("commit", commit), ("disk", disk), ("apply", apply)].map(|(name, spans)| (name, spans.published()))
+    }
+
+    /// Nobody waits for what its last turn gave to the peers, if it gave them anything.
+    pub fn says_only_news(&self) -> bool {
+        self.only_news
+    }
+
     pub(super) fn carry_out(&mut self, now: Nanos) {
         let mut effects = std::mem::take(&mut self.effects);
         effects.extend(self.replica.poll_effects());

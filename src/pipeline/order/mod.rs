@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::base::{Index, Nanos, NodeId, Origin, Voice};
 use crate::journal::{Builder, Params, flag};
-use crate::observe::{Published, Spans};
+use crate::observe::Spans;
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{
     Answer, ApplyIn, ApplyOut, Ask, Base, EdgeIn, EdgeOut, Reads, Status, StoreIn, StoreOut,
@@ -137,6 +137,8 @@ pub struct Order {
     /// Snapshots to remove and log to recycle once the superblock holds the new base, oldest first.
     rebased: VecDeque<(Base, Vec<Index>)>,
     outbox: Vec<(NodeId, Msg)>,
+    /// What went to the peers in this turn can wait for all else.
+    only_news: bool,
     /// Room for what the replica asks for.
     effects: Vec<Effect>,
     /// For which configurations the links were made.
@@ -199,6 +201,7 @@ impl Order {
             snapshot_rest: Nanos(0),
             rebased: VecDeque::new(),
             outbox: Vec::new(),
+            only_news: false,
             effects: Vec::new(),
             greeted: None,
             planned: Vec::new(),
@@ -261,11 +264,6 @@ impl Order {
         }
     }
 
-    pub fn latencies(&self) -> [(&'static str, Published); 3] {
-        let StageSpans { commit, disk, apply } = &self.spans;
-        [("commit", commit), ("disk", disk), ("apply", apply)].map(|(name, spans)| (name, spans.published()))
-    }
-
     /// Something waits in a lane. Apply asks for a turn itself where its news need one.
     pub fn pending(&self) -> bool {
         let lanes = &self.lanes;
@@ -304,6 +302,7 @@ impl Order {
         self.spans.commit.end(self.replica.commit().0, now);
         let StageSpans { commit, disk, apply } = &mut self.spans;
         let publish = [commit, disk, apply].map(|spans| spans.publish(now)).into_iter().min();
+        self.only_news = self.outbox.iter().all(|(_, msg)| msg.is_news());
         if !self.outbox.is_empty() {
             let messages = std::mem::take(&mut self.outbox);
             self.lanes.peer.0.post(PeerIn::Send { messages, standing: self.replica.standing() });
