@@ -1,10 +1,13 @@
 //! Work that waits for the media too long for a loop: creation and removal of files, on a thread of its own.
+//!
+//! A large file goes piece by piece, and only while no file is to be made: the log may wait for one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 use crate::drive::bell::Doorbell;
-use crate::drive::dir::Dir;
+use crate::drive::dir::{Dir, Leaving};
 use crate::pipeline::lane::Bell;
 use crate::pipeline::ports::{DiskEvent, File};
 
@@ -26,15 +29,36 @@ impl Slow {
         let (jobs, inbox) = channel();
         let (outbox, done) = channel();
         std::thread::Builder::new().name("slow".into()).spawn(move || {
-            for job in inbox {
+            let mut leaving: VecDeque<(u64, Leaving)> = VecDeque::new();
+            loop {
+                let job = match leaving.is_empty() {
+                    true => inbox.recv().map_err(|_| TryRecvError::Disconnected),
+                    false => inbox.try_recv(),
+                };
                 let event = match job {
-                    Job::Create { token, file, len } => {
+                    Ok(Job::Create { token, file, len }) => {
                         DiskEvent::Created { token, result: dir.create(file, len) }
                     }
-                    Job::Remove { token, file } => DiskEvent::Removed { token, result: dir.remove(file) },
+                    Ok(Job::Remove { token, file }) => match dir.leave(file) {
+                        Ok(left) => {
+                            leaving.push_back((token, left));
+                            continue;
+                        }
+                        Err(fault) => DiskEvent::Removed { token, result: Err(fault) },
+                    },
+                    Err(TryRecvError::Empty) => {
+                        let (token, left) = leaving.front_mut().expect("or it had waited for a job");
+                        let (token, cut) = (*token, left.cut());
+                        if cut == Ok(true) {
+                            continue;
+                        }
+                        leaving.pop_front();
+                        DiskEvent::Removed { token, result: cut.map(|_| ()) }
+                    }
+                    Err(TryRecvError::Disconnected) => return, // The loop has ended.
                 };
                 if outbox.send(event).is_err() {
-                    return; // The loop has ended.
+                    return;
                 }
                 bell.ring();
             }

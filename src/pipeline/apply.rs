@@ -210,16 +210,15 @@ impl Apply {
             self.answer_waiting();
             self.propose_due();
         }
-        self.save_some();
+        self.save_some(now);
         let more = !self.queue.is_empty() && self.serves() && self.edges_have_room();
         let more = more || !self.jumped.is_empty();
-        let again = std::mem::take(&mut self.told)
-            || more && !self.halted
-            || self.saving.as_ref().is_some_and(Saving::wants_a_turn);
+        let save_at = self.saving.as_ref().map_or(Nanos::MAX, Saving::due);
+        let again = std::mem::take(&mut self.told) || more && !self.halted || save_at <= now;
         // Edges ring nobody when they have made room.
         let waits = !self.queue.is_empty() || self.behind.iter().any(Behind::is_ripe);
         let deadline = if waits && self.serves() { now.plus(FULL_LANE_RETRY) } else { Nanos::MAX };
-        Turn { again, deadline }
+        Turn { again, deadline: deadline.min(save_at) }
     }
 
     /// What is unknown here may have been opened in a batch that its own node has applied and this one has not.
@@ -267,7 +266,7 @@ impl Apply {
                 }
                 ApplyIn::Load { base, length } => self.load(base, length),
                 ApplyIn::SnapshotBytes { index, offset, block } => {
-                    self.on_snapshot_bytes(index, offset, &block)
+                    self.on_snapshot_bytes(index, offset, block)
                 }
                 ApplyIn::SnapshotWritten { index } => {
                     if let Some(saving) = self.saving.as_mut().filter(|saving| saving.base().index == index) {
@@ -404,6 +403,9 @@ impl Apply {
     fn after_batch(&mut self, batch: &Batch) {
         self.machine.end_batch();
         let index = batch.index();
+        if let Some(saving) = &mut self.saving {
+            saving.on_log(batch.block().len());
+        }
         if index.0.is_multiple_of(self.digest_every) {
             self.lanes.order.0.send(ApplyOut::Digest { index, digest: self.machine.digest() });
         }

@@ -271,6 +271,11 @@ struct ChunkHead {
 }
 
 impl ChunkHead {
+    /// Bytes of the chunk with the zeros behind it.
+    fn whole(&self) -> usize {
+        (HEAD + self.length).next_multiple_of(PAGE)
+    }
+
     fn decode(head: &[u8; HEAD], at: u64, expected: u64) -> Result<ChunkHead, Damaged> {
         let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let u32_at = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap());
@@ -301,26 +306,45 @@ impl Loader {
     }
 
     /// Takes the next bytes, however they are cut. True: the closing chunk has come and all is as it says.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<bool, Damaged> {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.extend_from_slice(bytes);
-        let mut rest = &waiting[..];
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, Damaged> {
+        // Of a chunk that lies in several pieces only that much is copied together.
+        while !self.complete && !self.waiting.is_empty() {
+            let mut waiting = std::mem::take(&mut self.waiting);
+            let whole = waiting.first_chunk().map(|head| ChunkHead::decode(head, self.at, self.number));
+            let wanted = whole.transpose()?.map_or(HEAD, |head| head.whole());
+            let (piece, rest) = bytes.split_at(bytes.len().min(wanted - waiting.len()));
+            waiting.extend_from_slice(piece);
+            bytes = rest;
+            let taken = self.chunks(&waiting)?;
+            if taken < waiting.len() {
+                self.waiting = waiting;
+            }
+            if bytes.is_empty() {
+                return Ok(self.complete);
+            }
+        }
+        let taken = self.chunks(bytes)?;
+        self.waiting.extend_from_slice(&bytes[taken..]);
+        Ok(self.complete)
+    }
+
+    /// Takes the whole chunks that these bytes begin with, and says how many bytes that were.
+    fn chunks(&mut self, bytes: &[u8]) -> Result<usize, Damaged> {
+        let mut taken = 0;
         while !self.complete
-            && let Some(head) = rest.first_chunk::<HEAD>()
+            && let Some(head) = bytes[taken..].first_chunk::<HEAD>()
         {
             let head = ChunkHead::decode(head, self.at, self.number)?;
-            let whole = (HEAD + head.length).next_multiple_of(PAGE);
-            let Some((chunk, tail)) = rest.split_at_checked(whole) else { break };
+            let Some(chunk) = bytes[taken..].get(..head.whole()) else { break };
             // Whoever takes a copy vouches for all of its bytes: the zeros behind a chunk are part of it.
             if chunk[HEAD + head.length..].iter().any(|&byte| byte != 0) {
                 return Err(Damaged::Sum { number: self.number });
             }
             self.chunk(&head, &chunk[HEAD..HEAD + head.length])?;
-            self.at += whole as u64;
-            rest = tail;
+            self.at += chunk.len() as u64;
+            taken += chunk.len();
         }
-        self.waiting = rest.to_vec();
-        Ok(self.complete)
+        Ok(taken)
     }
 
     fn chunk(&mut self, head: &ChunkHead, body: &[u8]) -> Result<(), Damaged> {

@@ -2,16 +2,16 @@
 
 use super::{Apply, Cursor};
 use crate::base::planted::{self, Bug};
-use crate::base::{Index, Origin};
+use crate::base::{Block, Index, Nanos, Origin};
 use crate::pipeline::parcel::{ApplyOut, Base};
-use crate::pipeline::snapshots::{Loading, Progress};
+use crate::pipeline::snapshots::Loading;
 use crate::realms::machine::Machine;
 
 impl Apply {
-    pub(super) fn save_some(&mut self) {
+    pub(super) fn save_some(&mut self, now: Nanos) {
         if let Some(saving) = &mut self.saving
             && self.lanes.order.0.room() > 4
-            && let Some(work) = saving.step()
+            && let Some(work) = saving.step(now)
         {
             self.tell(ApplyOut::Store(work));
         }
@@ -30,27 +30,31 @@ impl Apply {
 
     /// The state stays as it is until the snapshot has come whole; for good if it is further, and only a slot was lost.
     pub(super) fn load(&mut self, base: Base, length: u64) {
-        let (loading, work) = Loading::new(base, length);
-        self.loading = Some(loading);
-        self.tell(ApplyOut::Store(work));
+        self.loading = Some(Loading::new(base, length));
+        self.read_on();
     }
 
-    pub(super) fn on_snapshot_bytes(&mut self, index: Index, offset: u64, bytes: &[u8]) {
-        let Some(loading) = self.loading.as_mut().filter(|loading| loading.expects(index, offset)) else {
+    fn read_on(&mut self) {
+        while let Some(work) = self.loading.as_mut().and_then(Loading::read) {
+            self.tell(ApplyOut::Store(work));
+        }
+    }
+
+    pub(super) fn on_snapshot_bytes(&mut self, index: Index, offset: u64, block: Block) {
+        let Some(loading) = self.loading.as_mut().filter(|loading| loading.base().index == index) else {
             return;
         };
-        match loading.take(bytes) {
-            Ok(Progress::More(work)) => self.tell(ApplyOut::Store(work)),
-            Ok(Progress::Whole(machine)) => self.take_over(*machine),
+        match loading.take(offset, block) {
+            Ok(None) => self.read_on(),
+            Ok(Some(machine)) => self.take_over(*machine),
             Err(why) => {
                 let loading = self.loading.take().expect("just used");
                 let base = loading.base();
                 // Once more: the fault may have been the reading's.
-                if let Some((again, work)) = loading.again() {
-                    self.loading = Some(again);
-                    self.tell(ApplyOut::Store(work));
-                } else {
-                    self.tell(ApplyOut::LoadFailed { base, why });
+                self.loading = loading.again();
+                match self.loading {
+                    Some(_) => self.read_on(),
+                    None => self.tell(ApplyOut::LoadFailed { base, why }),
                 }
             }
         }
@@ -60,6 +64,7 @@ impl Apply {
     fn take_over(&mut self, mut machine: Machine) {
         machine.kv_mut().compact_by_itself(self.machine.kv().compacts_by_itself());
         let base = self.loading.take().expect("it has made this machine").base();
+        tracing::info!(index = %base.index, "the state is loaded from its snapshot");
         if !self.stateless && base.index <= self.applied {
             return self.tell(ApplyOut::Loaded { base, applied: self.applied });
         }

@@ -229,9 +229,11 @@ impl Snapshots {
         if let Step::Read { ticket, offset, len } = step {
             // An empty block says that these bytes cannot be had from this disk.
             let skip = offset as usize % PAGE;
-            let bytes = result.ok().flatten();
-            let bytes = bytes.as_ref().and_then(|block| block.get(skip..skip + len)).unwrap_or(&[]);
-            out.push_back(StoreOut::SnapshotBytes { ticket, index, offset, block: Block::copy_of(bytes) });
+            let block = match result.ok().flatten() {
+                Some(block) if skip == 0 && block.len() == len => block,
+                read => Block::copy_of(read.as_ref().and_then(|block| block.get(skip..skip + len)).unwrap_or(&[])),
+            };
+            out.push_back(StoreOut::SnapshotBytes { ticket, index, offset, block });
             return;
         }
         if step == Step::Leave {
