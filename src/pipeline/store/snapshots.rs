@@ -231,7 +231,9 @@ impl Snapshots {
             let skip = offset as usize % PAGE;
             let block = match result.ok().flatten() {
                 Some(block) if skip == 0 && block.len() == len => block,
-                read => Block::copy_of(read.as_ref().and_then(|block| block.get(skip..skip + len)).unwrap_or(&[])),
+                read => {
+                    Block::copy_of(read.as_ref().and_then(|block| block.get(skip..skip + len)).unwrap_or(&[]))
+                }
             };
             out.push_back(StoreOut::SnapshotBytes { ticket, index, offset, block });
             return;
