@@ -224,8 +224,7 @@ impl Core {
 
     /// Each stage once, in the order in which a write passes them.
     pub fn turn<P: Net + Disk>(&mut self, now: Nanos, wall_ms: u64, ports: &mut P) -> Turn {
-        // What the disk has said goes first to order.
-        let store = if self.store.has_news() { self.store.turn(now, ports) } else { Turn::IDLE };
+        let store = self.store.turn(now, ports);
         let order = self.order.turn(now, wall_ms);
         let mut between = Turn::IDLE;
         if self.apply.has_long_work() {
