@@ -330,12 +330,16 @@ fn a_close_lets_what_was_sent_go_out() {
 fn a_short_farewell_is_followed_by_the_end_at_once() {
     for runtime in EACH {
         let rig = rig(runtime, Probe::default(), |_| {});
-        let mut stream = connect(rig.etcd);
-        stream.write_all(&[1]).unwrap();
-        let (mut all, begin) = (Vec::new(), Instant::now());
-        stream.read_to_end(&mut all).unwrap();
-        assert_eq!(all.len(), 100);
-        assert!(begin.elapsed() < Duration::from_secs(1), "the end waited for another event");
+        let farewell = || {
+            let mut stream = connect(rig.etcd);
+            stream.write_all(&[1]).unwrap();
+            let (mut all, begin) = (Vec::new(), Instant::now());
+            stream.read_to_end(&mut all).unwrap();
+            assert_eq!(all.len(), 100);
+            begin.elapsed()
+        };
+        let shortest = (0..20).map(|_| farewell()).min();
+        assert!(shortest < Some(Duration::from_millis(4)), "the end waited for another event: {shortest:?}");
         rig.stop();
     }
 }
@@ -358,25 +362,6 @@ fn a_message_and_its_answer_cost_the_ring_one_call() {
     }
     rig.stop();
     assert!(counters.enters.read() < 300, "{} calls for 200 messages", counters.enters.read());
-}
-
-/// At some point the buffers on the way to a client that does not read are full, in the middle of a send that the ring
-/// took for done.
-#[test]
-fn a_client_that_does_not_read_holds_nobody_up() {
-    for runtime in EACH {
-        let rig = rig(runtime, Probe::default(), |_| {});
-        let (mut deaf, mut other) = (connect(rig.native), connect(rig.native));
-        for _ in 0..2000 {
-            deaf.write_all(&[1; 8000]).unwrap();
-            let begin = Instant::now();
-            other.write_all(&[2]).unwrap();
-            other.read_exact(&mut [0]).unwrap();
-            assert!(begin.elapsed() < Duration::from_secs(1), "it waited for the other's send");
-        }
-        drop(deaf);
-        rig.stop();
-    }
 }
 
 #[test]

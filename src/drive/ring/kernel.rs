@@ -16,8 +16,9 @@ const SUBMISSIONS: u32 = 256;
 /// An event for thousands of watchers is as many sends, done as they are handed over.
 const COMPLETIONS: u32 = 2048;
 
-/// How long an event may be kept waiting for a send that was expected to be done at once and was not. Longer than a
-/// tick: an earlier timer would have to be told to the hardware before every sleep.
+/// After so long any completion ends the sleep, a finished send's too: so long an event may be kept waiting for a send
+/// that was expected to be done at once and was not. Longer than a tick: an earlier timer would have to be told to the
+/// hardware before every sleep.
 const OVERDUE_US: u32 = 5_000;
 
 /// What the two queues measure: 64 bytes per request, 16 per completion, and two pages of heads.
