@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 use crate::base::{Block, Identity, Nanos};
+use crate::drive::memory;
 use crate::observe::LoopCounters;
 use crate::pipeline::ports::{Conn, Disk, DiskEvent, Door, Ended, File, Net, NetEvent, Turn};
 use crate::pipeline::station::{Ports, Station};
@@ -275,6 +276,7 @@ impl<S: Station> Station for Guard<S> {
     }
 
     fn turn<P: Ports>(&mut self, now: Nanos, ports: &mut P) -> Turn {
+        memory::heed();
         let due = self.on_due(now, ports);
         let turn = self.station.turn(now, &mut Through { now, ports, tls: self.tls.as_deref_mut() });
         turn.and(Turn { again: false, deadline: due })

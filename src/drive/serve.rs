@@ -9,7 +9,7 @@ use crate::config::Plan;
 use crate::doors::zk;
 use crate::drive::guard::Guard;
 use crate::drive::start::StartError;
-use crate::drive::{Crew, Dir, Doorbell, Files, Setup, admin, clock, sources, start};
+use crate::drive::{Crew, Dir, Doorbell, Files, Setup, admin, clock, memory, sources, start};
 use crate::journal::snapshot::{self, Checked, Trailer};
 use crate::journal::{self, Expect, OpenError, Opened, Params};
 use crate::observe::LoopCounters;
@@ -107,6 +107,7 @@ pub fn serve(plan: Plan) -> Result<(), StartError> {
     let tls = keys.as_ref().map(|keys| keys.doors.clone());
     let house = admin::House { desk, sources: pages, dir: dir.clone(), tls };
     admin::start(admin_door, house).map_err(StartError::Thread)?;
+    memory::touch_ahead().map_err(StartError::Thread)?;
     // The first to be started is the first to be stopped: order, which still needs the others to hand over.
     ready.rotate_left(first);
     for (place, setup, share) in ready {

@@ -26,7 +26,7 @@ use crate::replica::{Effect, Msg, PART, Progress, Replica};
 pub struct OrderLimits {
     /// A batch is closed at this size; one larger parcel alone may exceed it.
     pub batch_bytes: usize,
-    /// Batches not yet decided. Fewer make larger batches.
+    /// Batches not yet decided. Fewer make larger batches, more keep coming while the disk takes its time for one.
     pub in_flight: u64,
     /// Log bytes between two snapshots, or as many as the last one has, if that is more: what is written for
     /// snapshots stays below what is written for the log.
@@ -51,7 +51,7 @@ impl Default for OrderLimits {
         let log = Params::default();
         OrderLimits {
             batch_bytes: 512 << 10,
-            in_flight: 4,
+            in_flight: 8,
             snapshot_bytes: 512 << 20,
             snapshot_most: log.log_bytes() / 2,
             slot_bytes: log.slot_bytes(),
