@@ -125,6 +125,30 @@ bugs! {
     ApplyTwice = "apply-twice",
     /// Apply: something of this node's own gets into the state.
     ApplyOwnClock = "apply-own-clock",
+    /// Tree: whether a session has moved, or is over, is not looked at when its write is applied.
+    WriteAfterMove = "write-after-move",
+    /// Tree: a session that runs out leaves its ephemerals.
+    KeepEphemerals = "keep-ephemerals",
+    /// Timers: a new leader goes on from what it had heard as a follower.
+    RestartNoTimers = "restart-no-timers",
+    /// Apply: sessions count from when the reign began, in a state that lacks what was decided before.
+    LeadBeforeOpen = "lead-before-open",
+    /// Tree: a session that has come back while its end was on the way ends nevertheless.
+    ExpireReturned = "expire-returned",
+    /// Order: signs of life of other nodes' sessions do not reach the leader.
+    LoseTouches = "lose-touches",
+    /// Timers: nobody runs out whom a leader has not heard itself.
+    ExpireOnlyHeard = "expire-only-heard",
+    /// Order: a node that hears no leader goes on to serve its clients.
+    ServeCutOff = "serve-cut-off",
+    /// Apply: outcomes reach an edge before the changes that they caused.
+    RepliesBeforeEvents = "replies-before-events",
+    /// ZooKeeper door: of several who watch a path the last one is not told.
+    ForgetOneWatch = "forget-one-watch",
+    /// ZooKeeper door: watches are set anew without a look at what was missed.
+    MissedUntold = "missed-untold",
+    /// ZooKeeper door: a sync is answered by this node alone.
+    LocalSync = "local-sync",
 }
 
 #[cfg(feature = "planted")]
@@ -158,6 +182,25 @@ pub const fn is(_: Bug) -> bool {
 }
 
 impl Bug {
+    /// It takes worlds with ZooKeeper sessions to find it.
+    pub fn is_of_sessions(self) -> bool {
+        matches!(
+            self,
+            Bug::WriteAfterMove
+                | Bug::KeepEphemerals
+                | Bug::RestartNoTimers
+                | Bug::LeadBeforeOpen
+                | Bug::ExpireReturned
+                | Bug::LoseTouches
+                | Bug::ExpireOnlyHeard
+                | Bug::ServeCutOff
+                | Bug::RepliesBeforeEvents
+                | Bug::ForgetOneWatch
+                | Bug::MissedUntold
+                | Bug::LocalSync
+        )
+    }
+
     /// The bug of this name.
     pub fn from_name(name: &str) -> Option<Bug> {
         Bug::ALL.iter().copied().find(|bug| bug.name() == name)

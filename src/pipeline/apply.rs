@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Index, Life, Nanos, NodeId, Origin};
+use crate::base::{Epoch, Index, Life, Nanos, NodeId, Origin};
 use crate::journal::{Batch, flag};
 use crate::pipeline::behind::Behind;
 use crate::pipeline::lane::{Rx, Tx};
@@ -56,6 +56,8 @@ pub struct Apply {
     /// Confirmed reads that wait for their index.
     waiting: BTreeMap<Index, Vec<Reads>>,
     leading: bool,
+    /// The epoch in which this node is about to lead: all that was decided before is applied when its first batch is.
+    reign: Option<Epoch>,
     ticks: Nanos,
     saving: Option<Saving>,
     loading: Option<Loading>,
@@ -114,6 +116,7 @@ impl Apply {
             parted: false,
             waiting: BTreeMap::new(),
             leading: false,
+            reign: None,
             ticks: base.ticks,
             saving: None,
             loading: None,
@@ -253,11 +256,17 @@ impl Apply {
                 ApplyIn::Committed(batches) => self.queue.extend(batches),
                 ApplyIn::ReadAt { index, reads } => self.waiting.entry(index).or_default().extend(reads),
                 ApplyIn::Members(members) => self.machine.set_members(members),
-                ApplyIn::Leading(leading) => {
-                    self.leading = leading;
+                ApplyIn::Leading(epoch) => {
+                    self.reign = epoch;
+                    self.leading = planted::is(Bug::LeadBeforeOpen) && epoch.is_some();
                     self.due_pending = 0;
                     self.strangers.clear();
-                    self.machine.lead(self.ticks);
+                    if self.leading {
+                        self.machine.lead(self.ticks);
+                    } else if epoch.is_some() {
+                        // What this node took for the time in an earlier reign may lie ahead of the cluster's.
+                        self.ticks = Nanos(0);
+                    }
                 }
                 ApplyIn::Clock(ticks) => self.ticks = self.ticks.max(ticks),
                 ApplyIn::Touches { from, at, ids } => {
@@ -392,6 +401,9 @@ impl Apply {
             let room = (outcomes.items.len(), outcomes.replies.len());
             let mut parcel = std::mem::take(outcomes);
             parcel.index = index;
+            if planted::is(Bug::RepliesBeforeEvents) && !changes.items.is_empty() {
+                tx.send(EdgeOut::Outcomes(std::mem::take(&mut parcel)));
+            }
             parcel.changes = changes.clone();
             tx.send(EdgeOut::Outcomes(parcel));
             // The next turn is likely to be about as large.
@@ -402,6 +414,10 @@ impl Apply {
 
     fn after_batch(&mut self, batch: &Batch) {
         self.machine.end_batch();
+        if batch.has(flag::OPEN) && self.reign == Some(batch.head().epoch) && !self.leading {
+            self.leading = true;
+            self.machine.lead(self.ticks);
+        }
         let index = batch.index();
         if let Some(saving) = &mut self.saving {
             saving.on_log(batch.block().len());

@@ -233,8 +233,8 @@ pub enum ApplyIn {
     ReadAt { index: Index, reads: Vec<Reads> },
     /// Who belongs to the cluster from here on.
     Members(Vec<Member>),
-    /// This node leads (timers start in full) or does not.
-    Leading(bool),
+    /// This node leads in this epoch (timers start in full with its first batch) or in none.
+    Leading(Option<Epoch>),
     /// Leader only: cluster time, for what is due.
     Clock(Nanos),
     /// Leader only: sessions and leases that a node's edges heard from, and the cluster's time by now.

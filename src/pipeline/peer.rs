@@ -551,6 +551,11 @@ impl Peers {
         self.behind
     }
 
+    /// The link to this one is up.
+    pub fn reaches(&self, id: NodeId) -> bool {
+        self.links.get(&id).is_some_and(|link| matches!(link.state, LinkState::Up(_)))
+    }
+
     /// How the links stand, in words.
     pub fn standing(&self) -> String {
         let link = |(id, link): (&NodeId, &Link)| {

@@ -3,10 +3,14 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use crate::base::Origin;
 use crate::base::{Block, ClusterId, Incarnation, Nanos, NodeId};
+use crate::doors::Bounds;
+use crate::doors::zk::{Board, Config, Zk};
 use crate::journal::{self, Expect, OpenError, Report};
-use crate::pipeline::edge::Lanes;
+use crate::pipeline::edge::{Doors, Edge, Lanes, Limits};
 use crate::pipeline::node::{AdminEnd, Core, Tuning};
 use crate::pipeline::parcel::{EdgeIn, Intake, ReadItem, Reads};
 use crate::pipeline::ports::{Conn, Disk, DiskEvent, Door, File, Net, NetEvent};
@@ -17,7 +21,7 @@ use crate::sim::check::Ask;
 use crate::sim::clients::{Desk, Request, Ticket};
 use crate::sim::disk::VirtualDisk;
 use crate::sim::faults::Swarm;
-use crate::sim::net::{NetNews, NodeNet};
+use crate::sim::net::{NetNews, NodeNet, as_guest, node_at};
 use crate::sim::schemes::Sight;
 use crate::state::{Envelope, RealmId};
 
@@ -74,6 +78,8 @@ pub struct Process {
     pub core: Core,
     pub desks: Vec<Desk>,
     pub edges: Vec<Lanes>,
+    /// Where clients of the ZooKeeper door come in, in worlds that have any.
+    pub front: Option<Edge>,
     pub admin: AdminEnd,
     pub serving: bool,
 }
@@ -190,8 +196,8 @@ impl Machine {
         self.process.as_ref().map(|process| process.core.order.replica())
     }
 
-    /// Opens the directory and wires the stages. What recovery found comes back.
-    pub fn open(&mut self, now: Nanos, swarm: &Swarm, seed: u64) -> Result<Report, OpenError> {
+    /// Opens the directory and wires the stages. What recovery found comes back. `guests`: it has a door for them.
+    pub fn open(&mut self, now: Nanos, swarm: &Swarm, seed: u64, guests: bool) -> Result<Report, OpenError> {
         let expect = Expect { cluster: Some(CLUSTER), node: Some(self.id) };
         self.disk.now = now;
         self.complaints = self.disk.complaints();
@@ -199,10 +205,12 @@ impl Machine {
         let report = opened.report.clone();
         let life = opened.marks.life;
         let local = self.clock.local(now);
-        let (core, edges, admin) =
-            Core::new(local, opened, &mut self.disk, &tuning(swarm, seed), usize::from(swarm.lanes))?;
+        let lanes = usize::from(swarm.lanes) + usize::from(guests);
+        let (core, mut edges, admin) = Core::new(local, opened, &mut self.disk, &tuning(swarm, seed), lanes)?;
+        let front = if guests { edges.pop() } else { None };
+        let front = front.map(|lanes| front_door(Origin::new(self.id, swarm.lanes, life), lanes));
         let desks = (0..swarm.lanes).map(|lane| Desk::new(self.id, lane, life)).collect();
-        self.process = Some(Process { core, desks, edges, admin, serving: false });
+        self.process = Some(Process { core, desks, edges, front, admin, serving: false });
         Ok(report)
     }
 }
@@ -258,11 +266,20 @@ impl Process {
     }
 }
 
+fn front_door(origin: Origin, lanes: Lanes) -> Edge {
+    let config = Config { timeout_ms: (100, 40_000), per_address_max: 0, ..Config::default() };
+    let zk = Zk::new(origin, Arc::new(config), Arc::new(Board::new(origin.lane() + 1)));
+    let doors = Doors { zk: Some(zk), ..Doors::default() };
+    Edge::new(origin, Bounds::default(), Limits::default(), doors, lanes)
+}
+
 /// The port's form of an event; bytes are borrowed for the call.
 pub fn with_event<R>(news: NetNews, call: impl FnOnce(NetEvent<'_>) -> R) -> R {
     match news {
         NetNews::Accepted { conn, from } => {
-            call(NetEvent::Accepted { conn, door: Door::Peer, from, by: None })
+            let is_guest = node_at(from).and_then(as_guest).is_some();
+            let door = if is_guest { Door::Zk } else { Door::Peer };
+            call(NetEvent::Accepted { conn, door, from, by: None })
         }
         NetNews::Dialled { token, conn } => call(NetEvent::Dialled { token, conn, by: None }),
         NetNews::DialFailed { token, why } => call(NetEvent::DialFailed { token, why }),

@@ -61,6 +61,7 @@ impl World {
             Fault::CrashInRecovery => self.crash(node, true, true),
             Fault::Pause => self.pause(node, long),
             Fault::SlowCore => {
+                self.net.shake(node);
                 self.machine(node).slowness = 100;
                 self.schedule(long, Event::Undo(Undo::Speed(node)));
             }
@@ -150,6 +151,7 @@ impl World {
     /// The process stands still.
     pub(super) fn pause(&mut self, node: NodeId, long: Nanos) {
         let until = self.now.plus(long);
+        self.net.shake(node);
         let machine = self.machine(node);
         machine.paused_until = until;
         let life = machine.life;

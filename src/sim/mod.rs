@@ -9,6 +9,7 @@ pub mod clients;
 pub mod disk;
 mod epilogue;
 pub mod faults;
+mod lives;
 pub mod machine;
 mod mischief;
 pub mod net;

@@ -142,6 +142,11 @@ pub struct VirtualNet {
     rng: Rng,
     pub weather: Weather,
     pub mishaps: Mishaps,
+    /// Links cut or restored so far.
+    pub cuts: u64,
+    /// How often each machine was disturbed, and when last any was.
+    shakes: BTreeMap<NodeId, u64>,
+    pub shaken_at: Nanos,
     pub now: Nanos,
     pub outbox: Vec<(Nanos, NetWork)>,
 }
@@ -149,12 +154,24 @@ pub struct VirtualNet {
 /// Bytes on their way to one end beyond which its sender gets no buffer back.
 const WINDOW: usize = 256 << 10;
 
-/// Where a node listens for its peers.
+/// The machine of a client, which is no node.
+pub fn guest(at: usize) -> NodeId {
+    NodeId(GUESTS + at as u8)
+}
+
+/// Which client a machine is, if it is one's.
+pub fn as_guest(node: NodeId) -> Option<usize> {
+    node.0.checked_sub(GUESTS).map(usize::from)
+}
+
+const GUESTS: u8 = 200;
+
+/// Where a node listens.
 pub fn address(node: NodeId) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, node.0)), 7400)
 }
 
-fn node_at(address: SocketAddr) -> Option<NodeId> {
+pub fn node_at(address: SocketAddr) -> Option<NodeId> {
     match address.ip() {
         IpAddr::V4(ip) if ip.octets()[..3] == [10, 0, 0] => Some(NodeId(ip.octets()[3])),
         _ => None,
@@ -173,9 +190,35 @@ impl VirtualNet {
             rng,
             weather: Weather::default(),
             mishaps: Mishaps::default(),
+            cuts: 0,
+            shakes: BTreeMap::new(),
+            shaken_at: Nanos(0),
             now: Nanos(0),
             outbox: Vec::new(),
         }
+    }
+
+    /// Something is about to hold up this machine, or what is on its way to it.
+    pub fn shake(&mut self, node: NodeId) {
+        *self.shakes.entry(node).or_default() += 1;
+        self.shaken_at = self.now;
+    }
+
+    pub fn shakes(&self, node: NodeId) -> u64 {
+        self.shakes.get(&node).copied().unwrap_or(0)
+    }
+
+    /// What one of the two sends the other does not arrive now.
+    pub fn is_held(&self, a: NodeId, b: NodeId) -> bool {
+        let held = |link: &Link| link.cut || link.clogged > self.now;
+        [(a, b), (b, a)].iter().any(|way| self.links.get(way).is_some_and(held))
+    }
+
+    /// Which client is at the other end of a node's connection, and whether that end is still open.
+    pub fn guest_behind(&self, node: NodeId, conn: Conn) -> Option<(usize, bool)> {
+        let &(pair, side) = self.by_conn.get(&(node, conn))?;
+        let other = &self.pairs.get(&pair)?[1 - side];
+        as_guest(other.node).map(|at| (at, other.open))
     }
 
     /// The sockets of one node.
@@ -185,6 +228,7 @@ impl VirtualNet {
 
     /// A process starts and listens.
     pub fn start(&mut self, node: NodeId) {
+        self.shake(node);
         let port = self.ports.entry(node).or_default();
         port.up = true;
         port.machine = true;
@@ -193,6 +237,7 @@ impl VirtualNet {
 
     /// A process ends. With its machine (`power`), nobody is told: peers find out by sending, and in vain.
     pub fn stop(&mut self, node: NodeId, power: bool) {
+        self.shake(node);
         let port = self.ports.entry(node).or_default();
         port.up = false;
         port.machine = !power;
@@ -224,8 +269,11 @@ impl VirtualNet {
             return;
         }
         link.cut = cut;
+        self.cuts += 1;
         link.cuts += 1;
         let since = link.cuts;
+        self.shake(from);
+        self.shake(to);
         for (pair, side) in self.ends_over(from, to) {
             if cut {
                 // Senders on either side notice that nothing is acknowledged.
@@ -246,6 +294,8 @@ impl VirtualNet {
     /// Holds a link's bytes until a time.
     pub fn clog(&mut self, from: NodeId, to: NodeId, until: Nanos) {
         self.links.entry((from, to)).or_default().clogged = until;
+        self.shake(from);
+        self.shake(to);
     }
 
     /// All links are whole again, and the weather is fine.
@@ -272,6 +322,8 @@ impl VirtualNet {
     fn break_pair(&mut self, pair: u64) {
         self.mishaps.resets += 1;
         for side in 0..2 {
+            let node = self.end_mut(pair, side).node;
+            self.shake(node);
             self.end_mut(pair, side).inbound.clear();
             let delay = self.delay();
             self.tell_over(pair, side, Ended::Broken, delay);
@@ -382,6 +434,8 @@ impl VirtualNet {
                     .any(|way| self.links.get(way).is_some_and(|link| link.cut && link.cuts == since));
                 if still && self.pairs[&pair][side].open {
                     self.mishaps.gave_up += 1;
+                    self.shake(a);
+                    self.shake(b);
                     self.end_mut(pair, 1 - side).inbound.clear();
                     let patience = self.patience();
                     self.tell_over(pair, 1 - side, Ended::Broken, patience);
@@ -407,6 +461,8 @@ impl VirtualNet {
         let ends = self.pairs.get_mut(&pair)?;
         let (from, to) = (ends[1 - side].node, ends[side].node);
         let link = self.links.get(&(from, to)).copied().unwrap_or_default();
+        // A client's frames have no sum, and each of its sends is one or more whole frames.
+        let plain = as_guest(from).or(as_guest(to)).is_some();
         let end = &mut ends[side];
         end.arriving = false;
         if !end.open || end.paused || link.cut || link.clogged > now {
@@ -415,11 +471,11 @@ impl VirtualNet {
         }
         let (due, mut bytes) = end.inbound.pop_front()?;
         // A reader gets what has come so far, not what was sent in one piece.
-        if bytes.len() > 1 && self.rng.chance(0.05) {
+        if bytes.len() > 1 && self.rng.chance(0.05) && !plain {
             let rest = bytes.split_off(self.rng.between(1, bytes.len() as u64 - 1) as usize);
             end.inbound.push_front((due, rest));
         }
-        if self.rng.chance(flip) {
+        if self.rng.chance(flip) && !plain {
             self.mishaps.flips += 1;
             let bit = self.rng.below(bytes.len() as u64 * 8) as usize;
             bytes[bit / 8] ^= 1 << (bit % 8);

@@ -68,6 +68,10 @@ impl Oracles {
         &self.ballots.leaders
     }
 
+    pub fn epoch(&self, index: Index) -> Option<Epoch> {
+        self.decided.get((index.0 as usize).checked_sub(1)?).map(|(_, epoch)| *epoch)
+    }
+
     pub fn chain(&self, index: Index) -> Option<Chain> {
         self.decided.get((index.0 as usize).checked_sub(1)?).map(|(chain, _)| *chain)
     }

@@ -32,13 +32,14 @@ impl World {
                     && self.clients.acked >= GOAL - AFTER_HEALING;
                 if enough || spent > STORM_MAX {
                     self.calm();
+                    self.since_storm = self.now;
                     self.copy_a_disk();
                     self.enter(Phase::Healing);
                 }
             }
             Phase::Healing => {
                 let served = self.clients.acked - self.acked_before;
-                if self.is_served() && self.agenda.is_empty() {
+                if self.play_scene(self.is_served() && self.agenda.is_empty()) {
                     self.enter(Phase::Rest);
                 } else if spent > PEACE_MAX {
                     let leader = self.leader().map(|leader| self.doing(leader));

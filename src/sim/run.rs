@@ -3,6 +3,16 @@
 use crate::sim::tally::Tally;
 use crate::sim::world::World;
 
+/// Which worlds the seeds are of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Nodes and clients of the register realm.
+    #[default]
+    Plain,
+    /// ZooKeeper sessions besides.
+    Sessions,
+}
+
 #[derive(Clone, Debug)]
 pub struct Run {
     pub seed: u64,
@@ -15,8 +25,11 @@ pub struct Run {
 }
 
 /// Runs the world of this seed. With `print`, line by line.
-pub fn run(seed: u64, print: bool) -> Run {
-    let mut world = World::new(seed);
+pub fn run(scheme: Scheme, seed: u64, print: bool) -> Run {
+    let mut world = match scheme {
+        Scheme::Plain => World::new(seed),
+        Scheme::Sessions => World::with_guests(seed),
+    };
     world.trace.print = print;
     if print {
         println!("{:#?}", world.swarm);
@@ -41,10 +54,12 @@ mod tests {
     /// Whatever is random comes from the seed: a failure can be replayed.
     #[test]
     fn a_seed_run_twice_is_the_same_run() {
-        for seed in 1..=6 {
-            let (first, second) = (run(seed, false), run(seed, false));
-            assert_eq!((first.hash, &first.failure), (second.hash, &second.failure), "seed {seed}");
+        for (scheme, seed) in
+            [Scheme::Plain, Scheme::Sessions].into_iter().flat_map(|s| (1..=4).map(move |n| (s, n)))
+        {
+            let (first, second) = (run(scheme, seed, false), run(scheme, seed, false));
+            assert_eq!((first.hash, &first.failure), (second.hash, &second.failure), "{scheme:?} {seed}");
         }
-        assert_ne!(run(1, false).hash, run(2, false).hash);
+        assert_ne!(run(Scheme::Plain, 1, false).hash, run(Scheme::Plain, 2, false).hash);
     }
 }

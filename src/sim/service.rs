@@ -71,6 +71,9 @@ impl World {
         if self.phase >= Phase::Rest && !self.clients.waits(client) {
             return;
         }
+        if self.is_hushed() && !self.clients.waits(client) {
+            return self.schedule(Nanos::from_millis(100), Event::Client(client));
+        }
         if self.now < self.quiet_until && self.is_stormy() && !self.clients.waits(client) {
             return self.schedule(Nanos::from_millis(20), Event::Client(client));
         }

@@ -1,8 +1,9 @@
 //! ZooKeeper's clients in virtual time: real bytes to real sessions, over real edges and state machines.
 //!
-//! Agreement has worlds of its own. Here the log is one list, which every node applies at its own pace, and what is
-//! left to the seed is what clients can notice: who lags, who is cut off, who leads, whose state jumps, which
-//! connection breaks and where its client goes next. The oracles are the promises about sessions and watches:
+//! Agreement has worlds of its own, and `guests` brings such clients into them. Here the log is one list, which every
+//! node applies at its own pace, and what is left to the seed is what clients can notice: who lags, who is cut off, who
+//! leads, whose state jumps, which connection breaks and where its client goes next. The oracles are the promises about
+//! sessions and watches:
 //!
 //! - an ephemeral's owner has a session, and none that is alive is told that it is not (22, 23);
 //! - nobody expires before its timeout has passed since any server heard it, nor much later (24);
@@ -11,7 +12,10 @@
 //! - what a client sees never goes back, wherever it goes (13).
 
 mod client;
+pub(super) mod guests;
 mod node;
+mod roll;
+mod visitor;
 
 use std::collections::BTreeMap;
 
@@ -20,12 +24,12 @@ use crate::realms::machine::{Applied, Machine};
 use crate::realms::tree::ops::kind;
 use crate::realms::{Effects, Stamp};
 use crate::state::{Command, Envelope, RealmId};
-use client::Client;
 use node::Node;
+use visitor::Visitor;
 
-pub const NODES: usize = 3;
+const NODES: usize = 3;
 const CLIENTS: usize = 8;
-pub const TIMEOUT_MS: i32 = 1_000;
+const TIMEOUT_MS: i32 = 1_000;
 const STEP: Nanos = Nanos(1_000_000);
 /// Steps with faults, and as many again at most to come to rest.
 const STORM: u64 = 12_000;
@@ -69,7 +73,7 @@ pub struct World {
     now: Nanos,
     log: Vec<Entry>,
     nodes: Vec<Node>,
-    clients: Vec<Client>,
+    clients: Vec<Visitor>,
     /// The state at the log's end.
     judge: Machine,
     leader: usize,
@@ -119,7 +123,7 @@ impl World {
             now: Nanos(STEP.0),
             log: Vec::new(),
             nodes: (0..NODES).map(|at| Node::new(at, 1)).collect(),
-            clients: (0..CLIENTS).map(|at| Client::new(at, rng.fork())).collect(),
+            clients: (0..CLIENTS).map(|at| Visitor::new(at, rng.fork())).collect(),
             judge: Machine::new(),
             leader: 0,
             led_since: Nanos(0),
@@ -183,7 +187,7 @@ impl World {
                 self.cut(at, false);
             }
         }
-        self.clients.iter_mut().for_each(Client::calm);
+        self.clients.iter_mut().for_each(Visitor::calm);
     }
 
     fn step(&mut self) -> Verdict {
@@ -199,7 +203,7 @@ impl World {
         self.take_touches();
         self.expire()?;
         for at in 0..CLIENTS {
-            let Some((node, slot)) = self.clients[at].seat() else { continue };
+            let Some((node, slot)) = self.clients[at].seat else { continue };
             let (bytes, closed) = self.nodes[node].take(slot);
             if self.nodes[node].is_surely_cut(self.now) && !bytes.is_empty() {
                 return Err(format!("node {node} is cut off and speaks to client {at}"));
@@ -326,7 +330,7 @@ impl World {
     /// Everything is applied, everybody is served: what is still watched has not changed.
     fn check_rest(&self) -> Verdict {
         self.judge.tree().audit()?;
-        for client in &self.clients {
+        for Visitor { client, .. } in &self.clients {
             for (path, seen) in client.watched() {
                 let stands = self.judge.tree().mzxid(path.as_bytes());
                 if stands != Some(seen) {

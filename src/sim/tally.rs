@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::journal::Report;
 use crate::pipeline::node::Core;
+use crate::sim::run::Scheme;
 
 macro_rules! tally {
     ($($(#[$doc:meta])* $field:ident,)*) => {
@@ -65,6 +66,12 @@ tally! {
     all_copies_lost,
     /// Worlds in which every snapshot under a log was damaged at the end.
     all_snapshots_lost,
+    /// What sessions came to: answers, events, of them for what was missed; sessions taken along, and run out.
+    session_replies,
+    session_events,
+    session_missed,
+    session_returns,
+    sessions_expired,
     /// Worlds that ended, as they should, with a batch of which damage and power loss had left no copy.
     dead_ends,
 }
@@ -96,8 +103,19 @@ impl Tally {
     }
 
     /// What must have happened at least once over a few hundred seeds.
-    pub fn required(&self) -> [(&'static str, u64); 18] {
-        [
+    pub fn required(&self, scheme: Scheme) -> Vec<(&'static str, u64)> {
+        if scheme == Scheme::Sessions {
+            return vec![
+                ("elections", self.elections),
+                ("snapshot installs", self.installs),
+                ("answers to sessions", self.session_replies),
+                ("events of watches", self.session_events),
+                ("events that were missed", self.session_missed),
+                ("sessions that came back", self.session_returns),
+                ("sessions that ran out", self.sessions_expired),
+            ];
+        }
+        vec![
             ("elections", self.elections),
             ("truncations", self.truncations),
             ("torn tails", self.torn_tails),
@@ -122,7 +140,8 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, count) in self.required() {
+        let scheme = if self.session_replies > 0 { Scheme::Sessions } else { Scheme::Plain };
+        for (name, count) in self.required(scheme) {
             writeln!(f, "{count:>12} {name}")?;
         }
         let rest = [

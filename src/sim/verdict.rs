@@ -60,7 +60,7 @@ impl World {
             }
         }
         match (0..self.clients.len()).filter(|&client| self.clients.waits(client)).count() {
-            0 => String::new(),
+            0 => self.guests_unrest().unwrap_or_default(),
             count => format!("{count} clients wait"),
         }
     }
@@ -81,6 +81,7 @@ impl World {
             result => result.map_err(|refusal| format!("12: {refusal}"))?,
         }
         self.clients.judge_locals().map_err(|why| format!("12: {why}"))?;
+        self.judge_guests()?;
         self.judge_states()?;
         self.judge_snapshots()?;
         self.judge_disks()
@@ -177,6 +178,7 @@ impl World {
         self.tally.acked = self.clients.acked;
         self.tally.unknown = self.clients.unknown;
         self.tally.resent = self.clients.resent;
+        self.close_guests();
         for node in nodes {
             self.now = self.now.max(Nanos(1));
             if let Some(process) = &self.machines[usize::from(node.0) - 1].process {

@@ -8,7 +8,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use crate::base::{Incarnation, Life, Nanos, NodeId, Rng, Voice};
-use crate::journal::{self, OpenError};
+use crate::journal;
+use crate::pipeline::edge::Edge;
+use crate::pipeline::ports::{Door, NetEvent, Turn};
 use crate::replica::{Config, Member, Replica, Role};
 use crate::sim::atlas::Atlas;
 use crate::sim::clients::{Clients, Manners};
@@ -17,14 +19,17 @@ use crate::sim::epilogue::Epilogue;
 use crate::sim::faults::Swarm;
 use crate::sim::machine::{CLUSTER, Clock, Machine, News, VirtualPorts, with_event};
 use crate::sim::mischief::Undo;
-use crate::sim::net::{NetWork, VirtualNet, address};
+use crate::sim::net::{NetNews, NetWork, VirtualNet, address, as_guest, guest};
 use crate::sim::oracles::Oracles;
 use crate::sim::phases::Phase;
 use crate::sim::schemes::{Blow, Trap};
+use crate::sim::sessions::guests::Guests;
 use crate::sim::tally::Tally;
 
 /// Turns in a row after which a node asked for another at once: more is a loop that never sleeps.
 const SPINS_MAX: u32 = 20_000;
+/// Seeds of worlds with guests are not those of worlds without.
+const GUESTS: u64 = 0x7a6b << 32;
 /// Machines: the founding members and two that may join.
 pub const SPARES: u8 = 2;
 
@@ -34,6 +39,7 @@ pub enum Event {
     Disk { node: NodeId, life: u64, operation: u64 },
     Net(NetWork),
     Client(usize),
+    Guest(usize),
     Fault,
     Undo(Undo),
     Start { node: NodeId, life: u64 },
@@ -91,11 +97,13 @@ pub struct World {
     pub machines: Vec<Machine>,
     pub net: VirtualNet,
     pub clients: Clients,
+    pub guests: Option<Box<Guests>>,
     pub oracles: Oracles,
     pub tally: Tally,
     pub trace: Trace,
     pub phase: Phase,
     pub(super) since: Nanos,
+    pub(super) since_storm: Nanos,
     pub(super) acked_before: u64,
     /// Changes of members still to be made, one after the other.
     pub agenda: VecDeque<(NodeId, Option<Role>)>,
@@ -114,6 +122,20 @@ impl World {
         let mut rng = Rng::new(seed);
         let swarm = Swarm::draw(&mut rng);
         World::of(seed, swarm, rng)
+    }
+
+    /// One into which clients of the ZooKeeper door come, too.
+    pub fn with_guests(seed: u64) -> World {
+        let mut rng = Rng::new(seed ^ GUESTS);
+        let swarm = Guests::swarm(&mut rng);
+        let guests = Guests::new(&mut rng, &swarm);
+        let mut world = World::of(seed, swarm, rng);
+        for at in 0..guests.len() {
+            world.net.start(guest(at));
+            world.schedule(Nanos::from_millis(300), Event::Guest(at));
+        }
+        world.guests = Some(Box::new(guests));
+        world
     }
 
     /// A world with these faults and sizes.
@@ -153,11 +175,13 @@ impl World {
             machines,
             net,
             clients,
+            guests: None,
             oracles: Oracles::default(),
             tally: Tally::default(),
             trace: Trace::default(),
             phase: Phase::Storm,
             since: Nanos(0),
+            since_storm: Nanos(0),
             acked_before: 0,
             agenda: VecDeque::new(),
             rotted: None,
@@ -264,6 +288,7 @@ impl World {
         self.trace.take(self.now.0);
         self.happen(event);
         self.gather();
+        self.watch_links();
         self.advance();
         self.phase != Phase::Over && self.failure.is_none()
     }
@@ -289,10 +314,14 @@ impl World {
                 self.net.now = self.now;
                 if let Some((node, news)) = self.net.fire(work) {
                     self.trace.take(u64::from(node.0));
-                    self.tell(node, News::Net(news));
+                    match as_guest(node) {
+                        Some(at) => self.tell_guest(at, news),
+                        None => self.tell(node, News::Net(news)),
+                    }
                 }
             }
             Event::Client(client) => self.step_client(client),
+            Event::Guest(at) => self.step_guest(at),
             Event::Fault => {
                 if self.phase == Phase::Storm {
                     self.inject();
@@ -352,86 +381,18 @@ impl World {
 
     // Nodes.
 
-    pub fn start_after(&mut self, node: NodeId, after: Nanos) {
-        let life = self.machine(node).life;
-        self.schedule(after, Event::Start { node, life });
-    }
-
-    fn start(&mut self, node: NodeId) {
-        let (now, swarm, seed) = (self.now, self.swarm.clone(), self.dice.next_u64());
-        let machine = self.machine(node);
-        machine.life += 1;
-        let lies = machine.disk.misdeeds.misdirected;
-        let opened = machine.open(now, &swarm, seed);
-        self.say(|| format!("node {node} starts: {opened:?}"));
-        match opened {
-            Ok(report) => {
-                self.tally.recovered(&report);
-                self.oracles.restarted(node);
-                let machine = &self.machines[usize::from(node.0) - 1];
-                let process = machine.process.as_ref().expect("just opened");
-                // A frame that was healed may have gone astray since.
-                if machine.disk.misdeeds.misdirected == lies
-                    && let Err(why) = self.oracles.opened(node, process.core.store.log(), &machine.disk)
-                {
-                    return self.fail(why);
-                }
-                self.net.start(node);
-                self.wake(node, Nanos(0));
-            }
-            Err(why) => self.on_refusal(node, why),
-        }
-    }
-
-    /// A directory that will not open.
-    fn on_refusal(&mut self, node: NodeId, why: OpenError) {
-        let dead = self.machine(node).disk.habits.dead;
-        let again = Nanos::from_millis(self.dice.between(20, 200));
-        if self.machine(node).disk.crashed {
-            self.tally.crashes_in_recovery += 1;
-            self.machine(node).disk.crash(true);
-        } else if self.phase == Phase::Doomed && matches!(why, OpenError::Lost { .. }) {
-            return self.epilogue.hear(&why.to_string());
-        } else if !dead && !matches!(why, OpenError::Disk(_)) {
-            return self.fail(format!("node {node} will not start: {why}"));
-        }
-        self.machine(node).life += 1;
-        self.start_after(node, again);
-    }
-
-    /// The process ends, with its machine's power or without.
-    pub fn kill(&mut self, node: NodeId, power: bool) {
-        let doors = self.doors();
-        let machine = &mut self.machines[usize::from(node.0) - 1];
-        machine.life += 1;
-        machine.backlog.clear();
-        machine.wake = Nanos::MAX;
-        machine.paused_until = Nanos(0);
-        let Some(process) = machine.process.take() else { return };
-        machine.disk.crash(power);
-        self.tally.ended(&process.core);
-        let mut free = Vec::new();
-        for desk in &process.desks {
-            for at in desk.orphans() {
-                if self.clients.on_unknown(at, &doors) {
-                    free.push(at.client);
-                }
-            }
-        }
-        self.net.now = self.now;
-        self.net.stop(node, power);
-        for client in free {
-            self.schedule(Nanos::from_millis(1), Event::Client(client));
-        }
-        self.say(|| format!("node {node} is gone{}", if power { ", with its power" } else { "" }));
-    }
-
     fn tell(&mut self, node: NodeId, news: News) {
         let now = self.now;
         let machine = &mut self.machines[usize::from(node.0) - 1];
         if machine.paused_until > now {
             return machine.backlog.push_back(news);
         }
+        if let News::Net(NetNews::Bytes { conn, .. }) = &news
+            && let Some((at, current)) = self.net.guest_behind(node, *conn)
+        {
+            self.overhear(node, at, current);
+        }
+        let machine = &mut self.machines[usize::from(node.0) - 1];
         let Some(process) = &mut machine.process else { return };
         let local = machine.clock.local(now);
         machine.disk.now = now;
@@ -440,8 +401,11 @@ impl World {
         match news {
             News::Disk(event) => process.core.on_disk(local, event, &mut ports),
             News::Net(news) => with_event(news, |event| {
+                if let Some(front) = process.front.as_mut().filter(|front| is_for(front, &event)) {
+                    return front.on_net(local, event, &mut ports);
+                }
                 let peers = process.core.on_net(local, &event, &mut ports);
-                if let crate::pipeline::ports::NetEvent::Sent { conn, buffer } = event
+                if let NetEvent::Sent { conn, buffer } = event
                     && peers
                 {
                     process.core.peers.on_sent(conn, buffer);
@@ -478,7 +442,16 @@ impl World {
         self.net.now = now;
         let wall_ms = machine.clock.wall_ms(now);
         let mut ports = VirtualPorts { disk: &mut machine.disk, net: self.net.of(node), wall_ms };
-        let turn = process.core.turn(local, wall_ms, &mut ports);
+        let said = process.front.as_ref().map_or(0, |front| front.counters().sends.read());
+        let mut turn = Turn::IDLE;
+        if let Some(front) = &mut process.front {
+            turn = turn.and(front.turn(local, &mut ports));
+        }
+        turn = turn.and(process.core.turn(local, wall_ms, &mut ports));
+        if let Some(front) = &mut process.front {
+            turn = turn.and(front.turn(local, &mut ports));
+        }
+        let spoke = process.front.as_ref().is_some_and(|front| front.counters().sends.read() > said);
         self.tally.turns += 1;
         let replica = process.core.order.replica();
         let (commit, last) = (replica.commit().0, replica.last().0);
@@ -498,6 +471,7 @@ impl World {
         }
         let deadline = machine.clock.global(turn.deadline);
         self.judge(node);
+        self.judge_sessions(node, spoke);
         self.hear(node);
         self.spring(node);
         if again {
@@ -560,6 +534,14 @@ impl World {
         self.kill(node, false);
         let after = Nanos::from_millis(self.dice.between(20, 500));
         self.start_after(node, after);
+    }
+}
+
+/// News of a client's connection.
+fn is_for(front: &Edge, event: &NetEvent<'_>) -> bool {
+    match event {
+        NetEvent::Accepted { door, .. } => *door == Door::Zk,
+        _ => event.conn().is_some_and(|conn| front.seats(conn)),
     }
 }
 

@@ -27,8 +27,8 @@ const HEAD: usize = 40;
 const RECORD: usize = 8;
 const CLOSING: usize = 32;
 const MAGIC: u32 = u32::from_le_bytes(*b"QSNP");
-/// 2: versions of keys in a trail; 3: trails in blocks.
-const VERSION: u16 = 3;
+/// 2: versions of keys in a trail; 3: trails in blocks; 4: sessions with the time of their last handshake.
+const VERSION: u16 = 4;
 const RECORDS: u16 = 1;
 const CLOSE: u16 = 2;
 const BLOCK: u16 = 3;

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::base::Nanos;
+use crate::base::planted::{self, Bug};
 
 /// A map by id: ordered, because nothing here may depend on how a hasher was seeded.
 pub type ById<T> = BTreeMap<u64, T>;
@@ -77,14 +78,19 @@ impl Timers {
         self.timers.get(&id).map(|timer| self.deadline(timer).since(now))
     }
 
+    /// A reign begins: everybody's time starts in full. An earlier reign of this node may have counted ahead of the
+    /// time that the cluster has gone on with.
     pub fn lead(&mut self, now: Nanos) {
-        self.led_from = now;
-        for id in std::mem::take(&mut self.expiring) {
-            if let Some(timer) = self.timers.get_mut(&id).filter(|timer| timer.expiring) {
-                timer.expiring = false;
-                self.queue.push(Reverse((now.plus(timer.span), id, timer.birth)));
-            }
+        if planted::is(Bug::RestartNoTimers) {
+            return;
         }
+        self.led_from = now;
+        self.expiring.clear();
+        let restart = |(&id, timer): (&u64, &mut Timer)| {
+            (timer.heard, timer.expiring) = (timer.heard.min(now), false);
+            Reverse((now.plus(timer.span), id, timer.birth))
+        };
+        self.queue = self.timers.iter_mut().map(restart).collect();
     }
 
     fn deadline(&self, timer: &Timer) -> Nanos {
@@ -103,6 +109,9 @@ impl Timers {
             self.queue.pop();
             let Some(timer) = self.timers.get(&id).filter(|timer| timer.birth == birth) else { continue };
             let deadline = self.deadline(timer);
+            if planted::is(Bug::ExpireOnlyHeard) && timer.heard < self.led_from {
+                continue;
+            }
             if deadline > now {
                 self.queue.push(Reverse((deadline, id, birth)));
                 continue;
@@ -169,6 +178,19 @@ mod tests {
         assert!(due(&mut timers, 109).is_empty());
         assert_eq!(due(&mut timers, 110), [1]);
         assert_eq!(due(&mut timers, 111), [2]);
+    }
+
+    /// Worlds with sessions, seed 16: a leader that had led before, in a cluster that wrote nothing for a while, counted
+    /// from a time that its successor's batches never came to, and nobody ran out until they did.
+    #[test]
+    fn a_reign_that_counted_ahead_delays_nobody() {
+        let mut timers = Timers::default();
+        timers.set(1, Nanos(10), Nanos(0));
+        assert!(timers.touch(1, Nanos(500)));
+        timers.lead(Nanos(500));
+        timers.lead(Nanos(20));
+        assert_eq!(timers.next_due(), Nanos(30));
+        assert_eq!(due(&mut timers, 30), [1]);
     }
 
     /// Sessions in virtual time, seed 4: a session that moved expired 138 ms early, since the leader applied the move

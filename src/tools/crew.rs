@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use crate::base::planted::Bug;
-use crate::sim::run::{self, Run};
+use crate::sim::run::{self, Run, Scheme};
 
-/// A seed, and the bug planted in its world.
-pub type Job = (Option<Bug>, u64);
+/// A seed, whose it is, and the bug planted in its world.
+pub type Job = (Option<Bug>, Scheme, u64);
 
 type Outcome = (Job, Result<Run, String>);
 
@@ -43,21 +43,21 @@ pub fn work(
             thread::spawn(move || {
                 JOB.set(job);
                 plant(job.0);
-                let _ = tx.send((job, Ok(run::run(job.1, false))));
+                let _ = tx.send((job, Ok(run::run(job.1, job.2, false))));
             });
             running += 1;
         }
         if running == 0 {
             break;
         }
-        let Ok(((bug, seed), result)) = rx.recv() else { break };
+        let Ok(((bug, _, seed), result)) = rx.recv() else { break };
         running -= 1;
         take(bug, seed, result);
     }
 }
 
 thread_local! {
-    static JOB: std::cell::Cell<Job> = const { std::cell::Cell::new((None, 0)) };
+    static JOB: std::cell::Cell<Job> = const { std::cell::Cell::new((None, Scheme::Plain, 0)) };
 }
 
 #[cfg(feature = "planted")]

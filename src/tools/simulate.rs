@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::base::planted::Bug;
-use crate::sim::run::{self, Run};
+use crate::sim::run::{self, Run, Scheme};
 use crate::sim::tally::Tally;
 use crate::tools::crew;
 
@@ -20,6 +20,9 @@ pub struct Args {
     /// Only this seed.
     #[arg(long, conflicts_with_all = ["seeds", "first"])]
     pub seed: Option<u64>,
+    /// Worlds with ZooKeeper sessions in them; their seeds are their own.
+    #[arg(long)]
+    pub sessions: bool,
     /// Print what happens, line by line; with --seed.
     #[arg(long, requires = "seed")]
     pub trace: bool,
@@ -50,9 +53,17 @@ pub fn run(args: Args) -> Result<(), String> {
 impl Args {
     fn run_one(&self, seed: u64, bug: Option<Bug>) -> Result<(), String> {
         crew::plant(bug);
-        let run = run::run(seed, self.trace);
+        let run = run::run(self.scheme(bug), seed, self.trace);
         println!("seed {seed}: trace {:016x}, {}", run.hash, run.shape);
-        verdict(u64::from(complain(seed, &Ok(run))))
+        verdict(u64::from(complain(self.scheme(bug), seed, &Ok(run))))
+    }
+
+    /// A bug has its own kind of worlds.
+    fn scheme(&self, bug: Option<Bug>) -> Scheme {
+        match bug.map_or(self.sessions, Bug::is_of_sessions) {
+            true => Scheme::Sessions,
+            false => Scheme::Plain,
+        }
     }
 
     /// Bugs to plant: none, one by its name, or all.
@@ -75,23 +86,24 @@ impl Args {
     }
 
     fn sweep(&self) -> Result<(), String> {
+        let scheme = self.scheme(None);
         let started = Instant::now();
         let mut next = self.first..self.first + self.seeds;
         let (mut done, mut failures, mut tally) = (0, 0, Tally::default());
         crew::work(
             self.threads,
-            move || next.next().map(|seed| (None, seed)),
+            move || next.next().map(|seed| (None, scheme, seed)),
             |_, seed, result| {
                 done += 1;
                 if let Ok(run) = &result {
                     tally.add(&run.tally);
                 }
-                failures += u64::from(complain(seed, &result));
+                failures += u64::from(complain(scheme, seed, &result));
             },
         );
         print!("{tally}");
         let missing: Vec<&str> =
-            tally.required().iter().filter(|(_, count)| *count == 0).map(|(name, _)| *name).collect();
+            tally.required(scheme).iter().filter(|(_, count)| *count == 0).map(|(name, _)| *name).collect();
         let seconds = started.elapsed().as_secs_f64();
         println!("{seconds:.1} s, {:.1} seeds/s", done as f64 / seconds);
         if self.seeds >= ENOUGH && !missing.is_empty() {
@@ -114,7 +126,11 @@ impl Args {
                 let mut hunts = hunts.lock().expect("no thread dies holding it");
                 let hunt = hunts.iter_mut().find(|hunt| !hunt.busy)?;
                 hunt.busy = true;
-                Some((Some(hunt.bug), hunt.next))
+                let scheme = match hunt.bug.is_of_sessions() {
+                    true => Scheme::Sessions,
+                    false => Scheme::Plain,
+                };
+                Some((Some(hunt.bug), scheme, hunt.next))
             }
         };
         crew::work(self.threads, give, |bug, seed, result| {
@@ -182,13 +198,14 @@ fn verdict(failures: u64) -> Result<(), String> {
 }
 
 /// True if it failed.
-fn complain(seed: u64, result: &Result<Run, String>) -> bool {
+fn complain(scheme: Scheme, seed: u64, result: &Result<Run, String>) -> bool {
     let why = match result {
         Ok(run) => run.failure.as_ref(),
         Err(why) => Some(why),
     };
     if let Some(why) = why {
-        println!("seed {seed} failed: {why}\n  quorate simulate --seed {seed} --trace");
+        let worlds = if scheme == Scheme::Sessions { " --sessions" } else { "" };
+        println!("seed {seed} failed: {why}\n  quorate simulate{worlds} --seed {seed} --trace");
     }
     why.is_some()
 }

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::base::planted::{self, Bug};
 use crate::base::{Identity, Index, Nanos, Origin};
 use crate::doors::{Answer, Crowd, Cx, Door, Outcome, Seat, Taken, Write};
 use crate::realms::tree::acl::{self, perm};
@@ -193,6 +194,9 @@ impl Zk {
     fn send(&mut self, crowd: &mut impl Crowd<Session>, zxid: u64, what: u8, path: &[u8], list: &[u8]) {
         if self.told.is_empty() {
             return;
+        }
+        if planted::is(Bug::ForgetOneWatch) && self.told.len() > 1 {
+            self.told.pop();
         }
         self.event.clear();
         wire::write_event(&mut self.event, zxid as i64, what, path);

@@ -3,6 +3,7 @@
 use super::session::Session;
 use super::watches::{Kind, mode};
 use super::{Zk, wire};
+use crate::base::planted::{self, Bug};
 use crate::doors::Cx;
 use crate::realms::tree::jute::{Reader, strings};
 use crate::realms::tree::ops::{code, op};
@@ -80,13 +81,16 @@ impl Session {
             let Ok(vector) = reader.string_vector() else { return };
             for path in strings(vector) {
                 match missed.next() {
-                    Some(&event::NONE) | None => {
+                    told if planted::is(Bug::MissedUntold) || matches!(told, None | Some(&event::NONE)) => {
                         door.watches.add(kind, path, cx.seat, modes);
                         if modes == mode::PERSISTENT {
                             door.watches.add(Kind::Child, path, cx.seat, modes);
                         }
                     }
-                    Some(&what) => wire::write_event(cx.out(), -1, what, path),
+                    told => {
+                        let what = *told.unwrap_or(&event::NONE);
+                        wire::write_event(cx.out(), -1, what, path);
+                    }
                 }
             }
         }

@@ -48,10 +48,20 @@ impl World {
                 .write(payload, &mut bytes);
             self.next += 1;
         }
-        self.last = self.last.next();
         let mut builder = Builder::default();
         builder.push(&bytes, commands.len() as u32);
-        let batch = builder.seal(ClusterId(1), Epoch(1), self.last, Chain::default(), 0, 7, ticks);
+        self.seal(1, builder, 0, ticks);
+    }
+
+    /// Its reign begins.
+    fn lead(&mut self) {
+        self.order.0.send(ApplyIn::Leading(Some(Epoch(1))));
+        self.seal(1, Builder::default(), flag::OPEN, Nanos(0));
+    }
+
+    fn seal(&mut self, epoch: u64, builder: Builder, flags: u16, ticks: Nanos) {
+        self.last = self.last.next();
+        let batch = builder.seal(ClusterId(1), Epoch(epoch), self.last, Chain::default(), flags, 7, ticks);
         self.order.0.send(ApplyIn::Committed(vec![batch]));
     }
 
@@ -190,7 +200,7 @@ fn parts_of_a_batch_wait_for_room() {
 fn touches_of_sessions_that_are_not_applied_yet_wait() {
     let mut world = World::new();
     let from = NodeId(2);
-    world.order.0.send(ApplyIn::Leading(true));
+    world.lead();
     let session = world.open(seconds(1));
     world.order.0.send(ApplyIn::Clock(seconds(5)));
     let touch = |session, at| ApplyIn::Touches { from, at, ids: vec![(RealmId::Tree as u8, session)] };
@@ -214,12 +224,40 @@ fn touches_of_sessions_that_are_not_applied_yet_wait() {
     assert_eq!(gone(&mut world), [(from, vec![(RealmId::Tree as u8, session + 1)])]);
 }
 
+/// All nodes start anew, or a leader dies with the first write after a rest: who leads next lacks what was decided, and
+/// counted from the time that its state was at. Every session ended in the first second of such a reign. And one that had
+/// led before went on from where its clock had got to by itself.
+#[test]
+fn a_reign_counts_from_its_first_batch() {
+    let mut world = World::new();
+    let ends = |world: &World| world.apply.machine().tree().session_ends().collect::<Vec<_>>();
+    world.order.0.send(ApplyIn::Leading(Some(Epoch(2))));
+    world.order.0.send(ApplyIn::Clock(seconds(100)));
+    let session = world.open(seconds(1));
+    world.seal(1, Builder::default(), flag::OPEN, seconds(60));
+    world.apply.turn(Nanos(0));
+    world.seal(2, Builder::default(), flag::OPEN, seconds(100));
+    world.apply.turn(Nanos(0));
+    assert_eq!(ends(&world), [(session, 110_000)]);
+    world.order.0.send(ApplyIn::Clock(seconds(500)));
+    world.order.0.send(ApplyIn::Leading(None));
+    world.order.0.send(ApplyIn::Leading(Some(Epoch(4))));
+    world.seal(4, Builder::default(), flag::OPEN, seconds(101));
+    world.apply.turn(Nanos(0));
+    assert_eq!(ends(&world), [(session, 111_000)]);
+    let mut due = 0;
+    while let Some(parcel) = world.order.1.take() {
+        due += usize::from(matches!(parcel, ApplyOut::Due { .. }));
+    }
+    assert_eq!(due, 0, "nobody was to end");
+}
+
 /// The clock is told every ten milliseconds: a sign of life once counted from the last time before it, and its session
 /// ended that much early.
 #[test]
 fn a_touch_counts_from_when_it_came() {
     let mut world = World::new();
-    world.order.0.send(ApplyIn::Leading(true));
+    world.lead();
     let session = world.open(seconds(1));
     world.order.0.send(ApplyIn::Clock(seconds(5)));
     let ids = vec![(RealmId::Tree as u8, session)];

@@ -75,7 +75,7 @@ impl Order {
         self.snapshot_asked = false;
         self.clock_at = now;
         self.spans.commit.forget();
-        self.lanes.apply.0.post(ApplyIn::Leading(true));
+        self.lanes.apply.0.post(ApplyIn::Leading(Some(epoch)));
         self.resubmit();
     }
 
@@ -83,7 +83,7 @@ impl Order {
         self.queue.clear();
         self.next.clear();
         self.spans.commit.forget();
-        self.lanes.apply.0.post(ApplyIn::Leading(false));
+        self.lanes.apply.0.post(ApplyIn::Leading(None));
         if let Some(leader) = leader {
             tracing::info!(node = %self.replica.me(), %leader, epoch = %self.replica.promised(), "following");
             self.resubmit();
@@ -125,7 +125,7 @@ impl Order {
     }
 
     pub(super) fn tend(&mut self, now: Nanos) {
-        let serving = self.replica.is_serving(now);
+        let serving = self.replica.is_serving(now) || (planted::is(Bug::ServeCutOff) && self.serving);
         if serving != self.serving {
             self.serving = serving;
             self.tell_edges(|| EdgeOut::Serving(serving));

@@ -280,7 +280,7 @@ impl Realm for Kv {
     }
 
     fn lead(&mut self, now: Nanos) {
-        self.heard_of = self.heard_of.max(now);
+        self.heard_of = now;
         self.timers.lead(now);
         self.leader = Leader { compacts: self.leader.compacts, ..Leader::default() };
     }

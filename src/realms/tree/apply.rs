@@ -8,6 +8,7 @@ use super::ops::{Change, SetAcl, SetData, Versioned, code, kind, op};
 use super::session::Session;
 use super::store::{OPEN_ACL, table};
 use super::{Settings, Tree, paths, quota};
+use crate::base::planted::{self, Bug};
 use crate::base::{Nanos, Origin};
 use crate::realms::{Effects, Stamp};
 use crate::state::{Command, Envelope};
@@ -57,8 +58,10 @@ impl Tree {
             }),
             kind::EXPIRE_SESSION => self.count(|tree| {
                 tree.ending = tree.ending.saturating_sub(1);
-                if let Ok(id) = command.payload.try_into() {
-                    tree.end_session(u64::from_be_bytes(id), effects);
+                if let Ok(id) = command.payload.try_into().map(u64::from_be_bytes)
+                    && tree.has_run_out(id, at.ticks)
+                {
+                    tree.end_session(id, effects);
                 }
             }),
             kind::REAP => self.count(|tree| tree.reap(at, command.payload, effects)),
@@ -143,6 +146,7 @@ impl Tree {
     /// Whether this session exists and is spoken for by the edge that sent this.
     fn may_write(&self, envelope: &Envelope) -> Result<(), i32> {
         match self.sessions.find(envelope.session) {
+            _ if planted::is(Bug::WriteAfterMove) => Ok(()),
             None => Err(code::SESSION_EXPIRED),
             Some(session) if session.owner != envelope.origin => Err(code::SESSION_MOVED),
             Some(_) => Ok(()),
@@ -275,8 +279,8 @@ impl Tree {
         };
         let owner = command.envelope.origin;
         let id = self.sessions.next_id(owner, at.wall_ms);
-        let session = Session { timeout_ms: timeout_ms.max(1) as u32, owner };
-        self.sessions.put(&mut self.store.tables[table::SESSIONS], id, session, at.ticks);
+        let session = Session { timeout_ms: timeout_ms.max(1) as u32, owner, since: at.ticks };
+        self.sessions.put(&mut self.store.tables[table::SESSIONS], id, session);
         self.reply(code::OK, effects);
         effects.reply.put_i64(id as i64);
         effects.reply.put_i32(timeout_ms);
@@ -290,12 +294,12 @@ impl Tree {
             return false;
         };
         let owner = command.envelope.origin;
-        let session = Session { timeout_ms: timeout_ms.max(1) as u32, owner };
+        let session = Session { timeout_ms: timeout_ms.max(1) as u32, owner, since: at.ticks };
         let Some(before) = self.sessions.find(id as u64) else {
             self.reply(code::SESSION_EXPIRED, effects);
             return false;
         };
-        self.sessions.put(&mut self.store.tables[table::SESSIONS], id as u64, session, at.ticks);
+        self.sessions.put(&mut self.store.tables[table::SESSIONS], id as u64, session);
         if before.owner != owner {
             Event::Moved { session: id as u64, origin: owner.0 }.write(&mut effects.changes);
         }
@@ -305,9 +309,18 @@ impl Tree {
         false
     }
 
+    /// It may have come back while its end was on the way: that handshake was answered, and gives it its time anew.
+    fn has_run_out(&self, id: u64, ticks: Nanos) -> bool {
+        let may_end = |session: Session| session.may_end(ticks);
+        planted::is(Bug::ExpireReturned) || self.sessions.find(id).is_some_and(may_end)
+    }
+
     /// Ends a session, and with it all its ephemerals, in one command.
     fn end_session(&mut self, id: u64, effects: &mut Effects) {
         if !self.sessions.close(&mut self.store.tables[table::SESSIONS], id) {
+            return;
+        }
+        if planted::is(Bug::KeepEphemerals) {
             return;
         }
         let own = self.store.disown_all(id);
@@ -355,8 +368,8 @@ impl Tree {
 
     /// A session that an import brings along: nobody speaks for it until its client comes back.
     pub fn import_session(&mut self, id: u64, timeout_ms: u32) {
-        let session = Session { timeout_ms, owner: Origin::default() };
-        self.sessions.put(&mut self.store.tables[table::SESSIONS], id, session, Nanos(0));
+        let session = Session { timeout_ms, owner: Origin::default(), since: Nanos(0) };
+        self.sessions.put(&mut self.store.tables[table::SESSIONS], id, session);
     }
 }
 

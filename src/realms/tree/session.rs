@@ -6,13 +6,19 @@ use crate::base::{Nanos, NodeId, Origin};
 use crate::state::timers::ById;
 use crate::state::{Table, Timers};
 
-/// What is replicated of a session: timeout u32, owner u64, little-endian, under its id u64, big-endian.
+/// What is replicated of a session: timeout u32, owner u64, cluster time of its last handshake u64, little-endian,
+/// under its id u64, big-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     pub timeout_ms: u32,
     /// The edge that may speak for it.
     pub owner: Origin,
+    /// Cluster time of its last handshake: it does not run out within its timeout after that.
+    pub since: Nanos,
 }
+
+/// Bytes of that record.
+const RECORD: usize = 20;
 
 /// All sessions in a form that a command finds quickly; the table of the realm holds the same.
 #[derive(Default)]
@@ -31,10 +37,13 @@ impl Sessions {
     pub fn of(table: &Table) -> Option<Sessions> {
         let mut sessions = Sessions::default();
         for (key, value) in table.ascend(Bound::Unbounded) {
-            let (timeout, owner) = value.split_first_chunk::<4>()?;
+            let value: [u8; RECORD] = value.to_vec().try_into().ok()?;
+            let u64_at = |at: usize| u64::from_le_bytes(value[at..at + 8].try_into().expect("eight bytes"));
+            let (timeout, _) = value.split_first_chunk::<4>()?;
             let session = Session {
                 timeout_ms: u32::from_le_bytes(*timeout),
-                owner: Origin(u64::from_le_bytes(owner.try_into().ok()?)),
+                owner: Origin(u64_at(4)),
+                since: Nanos(u64_at(12)),
             };
             let id = u64::from_be_bytes(key.to_vec().try_into().ok()?);
             sessions.live.insert(id, session);
@@ -68,13 +77,14 @@ impl Sessions {
     }
 
     /// A new session, or a new owner or timeout for an old one: its time starts in full.
-    pub fn put(&mut self, table: &mut Table, id: u64, session: Session, now: Nanos) {
-        let mut record = [0; 12];
+    pub fn put(&mut self, table: &mut Table, id: u64, session: Session) {
+        let mut record = [0; RECORD];
         record[..4].copy_from_slice(&session.timeout_ms.to_le_bytes());
-        record[4..].copy_from_slice(&session.owner.0.to_le_bytes());
+        record[4..12].copy_from_slice(&session.owner.0.to_le_bytes());
+        record[12..].copy_from_slice(&session.since.0.to_le_bytes());
         table.put(&id.to_be_bytes(), &record);
         self.live.insert(id, session);
-        self.timers.set(id, session.span(), now);
+        self.timers.set(id, session.span(), session.since);
     }
 
     /// False: it was gone already.
@@ -107,6 +117,11 @@ impl Sessions {
 }
 
 impl Session {
+    /// It may have run out by this cluster time, for all that the log knows.
+    pub fn may_end(&self, now: Nanos) -> bool {
+        now >= self.since.plus(self.span())
+    }
+
     fn span(&self) -> Nanos {
         Nanos::from_millis(self.timeout_ms.into())
     }

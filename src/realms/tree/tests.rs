@@ -110,15 +110,37 @@ fn a_session_ends_with_all_its_ephemerals_in_one_command() {
     let gone = world.session;
     world.session = keeper;
     world.events.clear();
-    world.command(kind::EXPIRE_SESSION, &gone.to_be_bytes());
+    world.expire(gone);
     assert_eq!(world.events, ["-/p/e1", "-/p/e2", "ended"]);
     assert_eq!(world.children("/p"), ["stays"]);
     assert_eq!(world.stat("/p").unwrap().pzxid, world.tree.zxid() as i64);
     world.session = gone;
     assert_eq!(world.create("/late", 0), Err(code::SESSION_EXPIRED));
     world.events.clear();
-    world.command(kind::EXPIRE_SESSION, &gone.to_be_bytes());
+    world.expire(gone);
     assert!(world.events.is_empty(), "the second end of a session is none");
+}
+
+/// Its end was on the way when its client came back: it has been told that its session goes on, and it does.
+#[test]
+fn a_session_that_has_come_back_does_not_end() {
+    let mut world = World::new();
+    let (keeper, second) = (world.session, world.open());
+    let mut payload = Vec::new();
+    payload.put_i64(second as i64);
+    payload.put_i32(10_000);
+    world.at.ticks = Nanos::from_millis(9_999);
+    assert_eq!(world.command(kind::ATTACH_SESSION, &payload).0, 0);
+    world.at.ticks = Nanos::from_millis(10_000);
+    for session in [keeper, second] {
+        world.command(kind::EXPIRE_SESSION, &session.to_be_bytes());
+    }
+    assert!(world.tree.has_session(second) && !world.tree.has_session(keeper));
+    world.at.ticks = Nanos::from_millis(19_998);
+    world.command(kind::EXPIRE_SESSION, &second.to_be_bytes());
+    assert!(world.tree.has_session(second), "9,999 ms after its handshake");
+    world.expire(second);
+    assert!(!world.tree.has_session(second));
 }
 
 /// Parents are written once for all their children that go: by turns, with a quota, and the root.
@@ -137,7 +159,7 @@ fn parents_of_ephemerals_that_go_together_are_right() {
     world.create("/q/stays", 0).unwrap();
     let gone = std::mem::replace(&mut world.session, keeper);
     world.events.clear();
-    world.command(kind::EXPIRE_SESSION, &gone.to_be_bytes());
+    world.expire(gone);
     let told = ["-/e", "-/p/e1", "-/p/e2", "-/q/e1", "-/q/e2", "-/q/e3", "ended"];
     assert_eq!(world.events, told);
     let zxid = world.tree.zxid() as i64;

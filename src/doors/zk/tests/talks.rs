@@ -373,6 +373,7 @@ fn goodbye_is_answered_and_expiry_is_not() {
     let (out, closing) = bench.take(one.seat);
     let heard = frames(&out);
     assert_eq!((heard.len(), heard[0].err, closing), (1, 0, true));
+    bench.set_now(Nanos::from_millis(20_000));
     let envelope = Envelope { realm: 2, kind: kind::EXPIRE_SESSION, ..Envelope::default() };
     bench.command(&Command { envelope, payload: &two.session.to_be_bytes() });
     assert_eq!(bench.take(two.seat), (vec![], true));

@@ -3,7 +3,7 @@
 use super::super::Tree;
 use super::super::acl;
 use super::super::jute::{Stat, Write};
-use super::super::ops::{kind, op};
+use super::super::ops::op;
 use super::super::store::table;
 use super::world::*;
 use crate::base::Rng;
@@ -52,7 +52,7 @@ fn random_command(world: &mut World, rng: &mut Rng) {
         1 if rng.chance(0.3) => {
             let old = world.session;
             world.session = world.open();
-            world.command(kind::EXPIRE_SESSION, &old.to_be_bytes());
+            world.expire(old);
         }
         2 => {
             let mut record = Vec::new();

@@ -44,6 +44,12 @@ impl World {
         u64::from_be_bytes(body[..8].try_into().unwrap())
     }
 
+    /// The end of a session, its time having passed.
+    pub fn expire(&mut self, id: u64) {
+        self.at.ticks = self.at.ticks.plus(Nanos::from_millis(10_000));
+        self.command(kind::EXPIRE_SESSION, &id.to_be_bytes());
+    }
+
     pub fn command(&mut self, kind: u8, payload: &[u8]) -> Reply {
         self.at.index = self.at.index.next();
         self.at.wall_ms += 1;
