@@ -140,7 +140,7 @@ impl Session {
             // The outcome of its own handshake tells the rest.
             Phase::Opening => self.lost = true,
             // It said goodbye itself, and is about to hear the answer. Anything in front of that would be answered from a
-            // state in which it has nothing any more. (Worlds with sessions, seed 224: its ephemerals were gone.)
+            // state in which it has nothing any more.
             Phase::Leaving if self.queue.front().is_some_and(|first| first.code == op::CLOSE_SESSION) => {}
             _ => cx.hang_up(why),
         }

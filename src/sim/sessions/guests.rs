@@ -170,6 +170,7 @@ impl World {
                 let to = *rng.pick(&doors);
                 guest.dials += 1;
                 guest.place = Place::Dialling(guest.dials);
+                self.say(|| format!("  guest {at} turns to node {to}"));
                 self.net.of(machine(at)).dial(guest.dials, address(to));
                 guests.tally.returns += u64::from(guest.client.session != 0);
             }
@@ -192,6 +193,7 @@ impl World {
                     guest.client.talk(now, if calm { 0.0 } else { 0.4 }, known)
                 };
                 if guest.client.leaves() && !left {
+                    self.say(|| format!("  guest {at} says goodbye"));
                     guests.roll.leaves(guest.client.session);
                 }
                 if !out.is_empty() {
@@ -248,11 +250,16 @@ impl World {
             }
             NetNews::Bytes { conn, bytes } if guest.place == Place::In(conn) => {
                 let was_open = guest.client.open;
+                let id = guest.client.session;
                 let (roll, machines) = (&guests.roll, &self.machines);
                 let lives = |session| roll.lives(session, machines);
                 let heard = guest.client.hear(&bytes, false, now, lives, &mut guests.tally);
                 if guest.client.open && !was_open {
                     guests.roll.opened(guest.client.session, guest.greeted);
+                }
+                if guest.client.session != id || guest.client.open != was_open {
+                    let (open, now) = (guest.client.open, guest.client.session);
+                    self.say(|| format!("  guest {at}: session {id:x}, now {now:x}, open {open}"));
                 }
                 if guest.client.is_off() {
                     self.leave(guest);
@@ -262,6 +269,7 @@ impl World {
                 }
             }
             NetNews::Ended { conn, .. } if guest.place == Place::In(conn) => {
+                self.say(|| format!("  guest {at} is cut off"));
                 guest.place = Place::Out;
                 (guest.sending, guest.outbox) = (false, Vec::new());
                 guest.client.disconnected();
