@@ -10,6 +10,11 @@ use crate::pipeline::peer::PeerIn;
 use crate::replica::{Effect, Msg, Role};
 
 impl Order {
+    /// The log takes nothing but a snapshot.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
     pub fn latencies(&self) -> [(&'static str, Published); 3] {
         let StageSpans { commit, disk, apply } = &self.spans;
         [("commit", commit), ("disk", disk), ("apply", apply)].map(|(name, spans)| (name, spans.published()))

@@ -11,8 +11,6 @@ use crate::sim::oracles::Oracles;
 
 /// How late a session may end in peace: a round of touches, the leader's turn, the log.
 const LATE: Nanos = Nanos(1_000_000_000);
-/// A log that filled up while there was no room takes nothing before the next snapshot is tried.
-const SNAPSHOT_REST: Nanos = Nanos(6_000_000_000);
 /// What a decision takes to be seen, where nothing is wrong.
 const SOON: Nanos = Nanos(300_000_000);
 /// A node that has just woken up answers what lies there before it looks around.
@@ -46,8 +44,8 @@ pub struct Roll {
     timeout: Nanos,
     /// The least that a timeout may last by anybody's clock.
     least: Nanos,
-    /// How late a session may end in peace.
-    late: Nanos,
+    /// When a leader's log last took nothing, for want of room.
+    full_at: Nanos,
     /// How long a touch may take on its way.
     delay: Nanos,
     patience: Nanos,
@@ -71,7 +69,7 @@ impl Roll {
         let least = if drifts { timeout.0 / 10 * 9 } else { timeout.0 };
         Roll {
             timeout,
-            late: if has(Fault::FullDisk) { LATE.plus(SNAPSHOT_REST) } else { LATE },
+            full_at: Nanos(0),
             least: Nanos(least - 3_000_000),
             delay: Nanos::from_millis(if loses { 1_300 } else { 100 }),
             patience: Nanos::from_millis(swarm.patience_ms),
@@ -152,6 +150,9 @@ impl Roll {
         let (replica, apply) = (process.core.order.replica(), &process.core.apply);
         if replica.is_leader() {
             self.reigns.entry(replica.promised()).or_insert((machine.id, now));
+            if process.core.order.is_full() {
+                self.full_at = now;
+            }
         }
         let tree = apply.machine().tree();
         if tree.zxid() > self.zxid {
@@ -217,8 +218,8 @@ impl Roll {
     /// 24: nor much later, once there is peace.
     fn judge_overdue(&self, epoch: Epoch, calm: Nanos, now: Nanos) -> Result<(), String> {
         let Some(&(leader, since)) = self.reigns.get(&epoch) else { return Ok(()) };
-        let floor = since.max(calm);
-        let overdue = |entry: &Entry| now > entry.heard.max(floor).plus(self.timeout).plus(self.late);
+        let floor = since.max(calm).max(self.full_at);
+        let overdue = |entry: &Entry| now > entry.heard.max(floor).plus(self.timeout).plus(LATE);
         match self.sessions.iter().find(|(_, entry)| entry.confirmed && overdue(entry)) {
             None => Ok(()),
             Some((id, entry)) => Err(format!(
