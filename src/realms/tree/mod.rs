@@ -148,6 +148,11 @@ impl Tree {
         self.sessions.find(id).is_some()
     }
 
+    /// For the simulator's oracles: cluster time of a session's last handshake.
+    pub fn handshake_of(&self, id: u64) -> Option<Nanos> {
+        self.sessions.find(id).map(|session| session.since)
+    }
+
     /// For the simulator's oracles: which command wrote a node's data last.
     pub fn mzxid(&self, path: &[u8]) -> Option<i64> {
         self.store.node(path).map(|node| node.head().mzxid as i64)

@@ -161,6 +161,8 @@ impl World {
         let timeout = guests.timeout;
         let known = guests.list.iter().map(|guest| guest.client.changed).max().unwrap_or(0);
         let guest = &mut guests.list[at];
+        // Some only say that they live: who has a write under way hears nothing from a server that is cut off, pings included.
+        let eager = if calm || at.is_multiple_of(3) { 0.0 } else { 0.4 };
         let idle = calm && guest.client.open && !guest.client.waits();
         let rng = &mut guest.client.rng;
         let pause = Nanos(rng.between(1_000_000, 20_000_000));
@@ -187,11 +189,7 @@ impl World {
             }
             Place::In(_) if guest.client.open => {
                 let left = guest.client.leaves();
-                let out = if left {
-                    Vec::new()
-                } else {
-                    guest.client.talk(now, if calm { 0.0 } else { 0.4 }, known)
-                };
+                let out = if left { Vec::new() } else { guest.client.talk(now, eager, known) };
                 if guest.client.leaves() && !left {
                     self.say(|| format!("  guest {at} says goodbye"));
                     guests.roll.leaves(guest.client.session);

@@ -38,6 +38,8 @@ struct Entry {
     /// When any server last took bytes of it.
     heard: Nanos,
     signs: Vec<Sign>,
+    /// Cluster time of its last handshake in the log. It may have waited on a server that was cut off. (Seed 70.)
+    shaken: Option<Nanos>,
 }
 
 pub struct Roll {
@@ -172,7 +174,15 @@ impl Roll {
             self.sessions.values_mut().for_each(|entry| entry.confirmed = true);
         }
         match calm {
-            Some(calm) if replica.leads().is_some() => self.judge_overdue(replica.promised(), calm, now),
+            Some(calm) if replica.leads().is_some() => {
+                for (&id, entry) in &mut self.sessions {
+                    let shaken = tree.handshake_of(id);
+                    if std::mem::replace(&mut entry.shaken, shaken) != shaken {
+                        entry.heard = now;
+                    }
+                }
+                self.judge_overdue(replica.promised(), calm, now)
+            }
             _ => Ok(()),
         }
     }
