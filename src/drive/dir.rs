@@ -22,7 +22,7 @@ const FILL: usize = 256 << 10;
 /// What a file that goes is cut by at a time, and the pause after it. Freed at once, a snapshot of a gigabyte held up
 /// every log write on its disk for 20 to 60 ms where the file system trims what it frees (ext4 with `discard`).
 const CUT: u64 = 16 << 20;
-const CUT_PAUSE: Duration = Duration::from_millis(10);
+const CUT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]

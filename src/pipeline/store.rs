@@ -199,10 +199,11 @@ impl Store {
             self.start_repairs(disk);
         }
         let quiet = self.mark_when_dry(now, disk);
+        let check = self.snapshots.turn(now, &mut self.ops, disk);
         self.flush();
         // Once that time has come it is tried when a segment is wanted, not before.
         let retry = self.spare.blocked.as_ref().map(|(at, _)| *at).filter(|at| *at > now);
-        let deadline = retry.unwrap_or(Nanos::MAX).min(quiet);
+        let deadline = retry.unwrap_or(Nanos::MAX).min(quiet).min(check);
         // A full lane is looked at again when its receiver has made room: it rings, or shares this loop.
         Turn { again: !self.out.is_empty() && self.tx.room() > 0, deadline }
     }

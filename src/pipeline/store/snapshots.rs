@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ops::{Op, Ops};
 use crate::base::planted::{self, Bug};
-use crate::base::{Block, BlockMut, ClusterId, Index, PAGE, sum};
+use crate::base::{Block, BlockMut, ClusterId, Index, Nanos, PAGE, sum};
 use crate::journal::snapshot::{Trailer, whole};
 use crate::pipeline::parcel::{StoreIn, StoreOut};
 use crate::pipeline::ports::{Disk, DiskFault, File};
@@ -18,8 +18,9 @@ const WRITES_MAX: usize = 4;
 /// Chunks of one file that wait for their writes.
 const CHUNKS_MAX: usize = 64;
 
-/// Read back in pieces of this.
-const PIECE: usize = 1 << 20;
+/// Read back in pieces of this, and so many bytes a second: at full speed it took the disk from the log.
+const PIECE: usize = 256 << 10;
+const CHECK_RATE: u64 = 512 << 20;
 
 /// What an operation on a snapshot file was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Snapshots {
     /// Files that are being removed: nothing is written under their names until they are gone.
     leaving: BTreeSet<Index>,
     lives: u32,
+    /// As of the last turn.
+    now: Nanos,
 }
 
 #[derive(Debug, Default)]
@@ -70,10 +73,18 @@ struct Writing {
 #[derive(Debug)]
 struct Sealing {
     seal: Block,
-    /// What has been read back so far.
+    /// What has been read back so far, and since when.
     checked: u64,
+    begun: Nanos,
     found: sum::Hasher,
     tail: Option<Block>,
+}
+
+impl Sealing {
+    /// When the next piece may be read back.
+    fn due(&self) -> Nanos {
+        self.begun.plus(Nanos(self.checked * 1_000_000_000 / CHECK_RATE))
+    }
 }
 
 impl Snapshots {
@@ -84,6 +95,7 @@ impl Snapshots {
             writing: BTreeMap::new(),
             leaving: BTreeSet::new(),
             lives: 0,
+            now: Nanos(0),
         }
     }
 
@@ -94,6 +106,21 @@ impl Snapshots {
             format!("{index}: {} bytes, {left} chunks to write, sealing {sealing:?}", file.length)
         });
         format!("snapshot files {:?}, leaving {:?}", writing.collect::<Vec<_>>(), self.leaving)
+    }
+
+    /// Reads on what has rested; returns when the next piece is due.
+    pub fn turn(&mut self, now: Nanos, ops: &mut Ops, disk: &mut impl Disk) -> Nanos {
+        self.now = now;
+        let resting =
+            |file: &Writing| file.sealing.as_ref().filter(|_| file.under_way == 0).map(Sealing::due);
+        let due = |(&index, file): (&Index, &Writing)| Some((resting(file)?, index));
+        while let Some((at, index)) = self.writing.iter().filter_map(due).min() {
+            if at > now {
+                return at;
+            }
+            self.step(index, ops, disk);
+        }
+        Nanos::MAX
     }
 
     /// Takes a parcel for snapshot files, or gives it back because it must wait.
@@ -116,10 +143,10 @@ impl Snapshots {
             StoreIn::SnapshotSeal { index, length, seal } => {
                 let file = self.writing.get_mut(&index)?; // Lost meanwhile.
                 assert_eq!(file.length, length, "snapshot {index} is sealed at another length than it has");
-                let found = sum::Hasher::default();
+                let (begun, found) = (self.now, sum::Hasher::default());
                 file.sealing = Some(match planted::is(Bug::SkipReadBack) {
-                    false => Sealing { seal, checked: 0, found, tail: None },
-                    true => Sealing { seal, checked: length, found: file.given.clone(), tail: None },
+                    false => Sealing { seal, checked: 0, begun, found, tail: None },
+                    true => Sealing { seal, checked: length, begun, found: file.given.clone(), tail: None },
                 });
                 self.step(index, ops, disk);
             }
@@ -176,7 +203,7 @@ impl Snapshots {
 
     /// Does whatever can be done next for one file.
     fn step(&mut self, index: Index, ops: &mut Ops, disk: &mut impl Disk) {
-        let (cluster, name) = (self.cluster, File::Snapshot(index));
+        let (cluster, name, now) = (self.cluster, File::Snapshot(index), self.now);
         let Some(file) = self.writing.get_mut(&index) else { return };
         let life = file.life;
         if file.leaving && file.under_way == 0 {
@@ -194,6 +221,9 @@ impl Snapshots {
         }
         let length = file.length;
         let Some(sealing) = file.sealing.as_mut().filter(|_| file.under_way == 0) else { return };
+        if sealing.checked < length && sealing.due() > now {
+            return; // `turn` goes on.
+        }
         file.under_way = 1;
         if sealing.checked < length {
             let count = (whole(length) - sealing.checked).min(PIECE as u64) as usize;
