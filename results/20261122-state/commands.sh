@@ -1,0 +1,2 @@
+#!/bin/sh
+scripts/bench-state --bin target/release
