@@ -403,6 +403,33 @@ fn a_snapshot_is_read_back_before_it_is_sealed() {
     assert!(!rig.disk.files.contains_key(&File::Snapshot(Index(7))));
 }
 
+#[test]
+fn a_snapshot_is_read_back_at_a_pace() {
+    let params = Params::tiny();
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    let length = write_snapshot(&mut rig, Index(7), &vec![vec![1; 256 << 10]; 4]);
+    rig.settle();
+    let seal = crate::base::Block::copy_of(b"closing words");
+    rig.to.send(StoreIn::SnapshotSeal { index: Index(7), length, seal });
+    let begun = rig.now;
+    for piece in 1..4 {
+        // While the clock stands it rests.
+        let deadline = loop {
+            let turn = rig.store.turn(rig.now, &mut rig.disk);
+            if rig.disk.asked.is_empty() {
+                break turn.deadline;
+            }
+            let event = rig.disk.complete(0);
+            rig.store.on_disk(rig.now, event, &mut rig.disk);
+        };
+        assert_eq!(deadline.since(begun), Nanos(piece * 1_000_000_000 / 2048), "piece {piece}");
+        rig.now = deadline;
+    }
+    assert_eq!(sealed(&rig), None);
+    rig.settle();
+    assert_eq!(sealed(&rig), Some(true));
+}
+
 /// Found by seed 267: a node stopped for want of room for a snapshot.
 #[test]
 fn a_snapshot_that_finds_no_room_is_lost_and_the_log_goes_on() {
