@@ -225,4 +225,29 @@ mod tests {
         assert!((115..=125).contains(&span(0)), "{} ms", span(0));
         assert!((40..=45).contains(&span(256 << 10)), "{} ms", span(256 << 10));
     }
+
+    #[test]
+    fn what_cannot_be_read_is_said_once_no_read_is_under_way() {
+        let base = Base { index: Index(7), ..Base::default() };
+        let mut loading = Loading::new(base, 10 << 20);
+        let piece = || Block::copy_of(&[0; READ]);
+        for again in [true, false] {
+            let mut asked = Vec::new();
+            while let Some(StoreIn::SnapshotRead { offset, .. }) = loading.read() {
+                asked.push(offset);
+            }
+            assert_eq!(asked, [0, READ as u64, 2 * READ as u64]);
+            // They end in any order, and one answers an earlier loading.
+            assert!(matches!(loading.take(asked[1], piece()), Ok(None)));
+            assert!(matches!(loading.take(asked[1], piece()), Ok(None)));
+            assert!(matches!(loading.take(asked[0], Block::copy_of(&[])), Ok(None)));
+            assert!(loading.read().is_none());
+            assert!(loading.take(asked[2], piece()).is_err_and(|why| why.contains("cannot be read")));
+            match loading.again() {
+                Some(second) => loading = second,
+                None => return assert!(!again),
+            }
+        }
+        panic!("it is read for a third time");
+    }
 }
