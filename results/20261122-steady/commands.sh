@@ -1,0 +1,2 @@
+#!/bin/sh
+scripts/bench-steady --bin target/release
