@@ -122,6 +122,11 @@ impl Nanos {
         self.0 / 1_000_000
     }
 
+    /// How long so many bytes take at so many a second. A state of many gigabytes counts right, too.
+    pub fn for_bytes(bytes: u64, per_second: u64) -> Nanos {
+        Nanos((u128::from(bytes) * 1_000_000_000 / u128::from(per_second)) as u64)
+    }
+
     /// `self + span`, stopping at the end of time.
     pub fn plus(self, span: Nanos) -> Nanos {
         Nanos(self.0.saturating_add(span.0))
@@ -164,5 +169,10 @@ mod tests {
     fn origin_keeps_its_parts() {
         let origin = Origin::new(NodeId(3), 9, Life(77));
         assert_eq!((origin.node(), origin.lane(), origin.life()), (NodeId(3), 9, Life(77)));
+    }
+
+    #[test]
+    fn a_span_for_bytes_does_not_overflow_with_a_large_state() {
+        assert_eq!(Nanos::for_bytes(1 << 40, 256 << 20), Nanos::from_millis(4_096_000));
     }
 }

@@ -58,7 +58,7 @@ impl Saving {
     /// When it wants its next turn; never, while it waits for the disk.
     pub fn due(&self) -> Nanos {
         let owed = self.offset.saturating_sub(self.log * PER_LOG_BYTE);
-        let due = self.begun.map_or(Nanos(0), |begun| begun.plus(Nanos(owed * 1_000_000_000 / RATE)));
+        let due = self.begun.map_or(Nanos(0), |begun| begun.plus(Nanos::for_bytes(owed, RATE)));
         match self.stage {
             Stage::Writing if self.in_flight < IN_FLIGHT => due,
             Stage::Written if self.in_flight == 0 => Nanos(0),

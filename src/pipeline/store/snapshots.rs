@@ -83,7 +83,7 @@ struct Sealing {
 impl Sealing {
     /// When the next piece may be read back.
     fn due(&self) -> Nanos {
-        self.begun.plus(Nanos(self.checked * 1_000_000_000 / CHECK_RATE))
+        self.begun.plus(Nanos::for_bytes(self.checked, CHECK_RATE))
     }
 }
 
