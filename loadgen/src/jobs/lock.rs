@@ -5,7 +5,7 @@ use serde_json::Map;
 
 use super::{Ended, Meter, Party, SESSION_MS};
 use crate::clock::SECOND;
-use crate::crowd::{Ask, Crowd, HELD, Heard, Said, Talk};
+use crate::crowd::{Ask, HELD, Heard, Said, Talk};
 use crate::output::round;
 use crate::plan::Plan;
 use crate::record::{histogram, record};
@@ -68,41 +68,92 @@ impl Count {
     }
 }
 
-/// Contenders that have come to the front leave, and come back at the end.
-struct Chain {
-    root: String,
-    first: usize,
-    /// Each member's number in the queue, and since when it waits.
-    ticket: Vec<(u64, u64)>,
+/// The queue of a chain: whose turn it is, by what the servers have told. Who has come to the front leaves at once, and
+/// comes back at the end.
+struct Queue {
+    members: Vec<Member>,
     next: u64,
-    /// The last number that has left, and when.
+    /// The last number that was told to leave, whose it was, and when.
     left: u64,
+    leaver: usize,
     left_at: u64,
+    /// That its key is gone has been answered.
+    gone: bool,
+    /// Who comes next has looked since, maybe so late that its watch found nothing to wait for.
+    looked_late: Option<usize>,
 }
 
-impl Chain {
-    fn key(&self, ticket: u64) -> String {
-        format!("{}/chain-{ticket:010}", self.root)
-    }
+#[derive(Clone, Copy)]
+struct Member {
+    ticket: u64,
+    waits_since: u64,
+    watches: bool,
+}
 
-    fn enter<T: Talk>(&mut self, crowd: &mut Crowd<T>, member: usize) {
-        self.ticket[member - self.first] = (self.next, crowd.clock.now());
-        self.next += 1;
-        let (mine, _) = self.ticket[member - self.first];
-        crowd.ask(member, Ask::Make { key: &self.key(mine), ephemeral: true }, ENTER);
-    }
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    /// The lock is this contender's.
+    Holds(usize),
+    /// It sets a watch on the key before its own.
+    Looks,
+    Waits,
+}
 
-    /// It holds the lock, and gives it up at once.
-    fn hold<T: Talk>(&mut self, crowd: &mut Crowd<T>, member: usize, now: u64, count: &mut Count) {
-        let (mine, since) = self.ticket[member - self.first];
-        if mine != self.left + 1 {
-            return; // Told twice: it was this member's turn already.
+impl Queue {
+    /// Tickets begin at `next`.
+    fn new(contenders: usize, next: u64, now: u64) -> Queue {
+        let member = Member { ticket: 0, waits_since: now, watches: false };
+        let members = vec![member; contenders];
+        Queue {
+            members,
+            next,
+            left: next - 1,
+            leaver: usize::MAX,
+            left_at: now,
+            gone: true,
+            looked_late: None,
         }
-        count.on_handover(now, self.left_at, since);
-        (self.left, self.left_at) = (mine, crowd.clock.now());
-        crowd.ask(member, Ask::Drop(&self.key(mine)), LEAVE);
-        self.enter(crowd, member);
-        count.asked += 3;
+    }
+
+    fn enter(&mut self, who: usize, now: u64) -> u64 {
+        self.members[who] = Member { ticket: self.next, waits_since: now, watches: false };
+        self.next += 1;
+        self.members[who].ticket
+    }
+
+    fn leave(&mut self, who: usize, now: u64) -> u64 {
+        (self.left, self.leaver, self.left_at) = (self.members[who].ticket, who, now);
+        (self.gone, self.looked_late) = (false, None);
+        self.left
+    }
+
+    fn on(&mut self, who: usize, said: Said, now: u64) -> Turn {
+        let member = &mut self.members[who];
+        let first = member.ticket == self.left + 1;
+        match said {
+            Said::Done { tag: ENTER | LOOK, .. } if first && self.gone => Turn::Holds(who),
+            Said::Done { tag: ENTER, .. } => Turn::Looks,
+            Said::Done { tag: LOOK, .. } => {
+                member.watches = true;
+                if first {
+                    self.looked_late = Some(who);
+                }
+                Turn::Waits
+            }
+            Said::Done { tag: LEAVE, .. } if who == self.leaver => {
+                self.gone = true;
+                self.looked_late.take().map_or(Turn::Waits, Turn::Holds)
+            }
+            // Of a watch that an earlier turn did not wait for.
+            Said::Fired if !member.watches => Turn::Waits,
+            Said::Fired if first && now >= self.left_at => Turn::Holds(who),
+            // A server that lags has told of the key's beginning, not of its end.
+            Said::Fired => {
+                member.watches = false;
+                Turn::Looks
+            }
+            _ => Turn::Waits,
+        }
     }
 }
 
@@ -125,14 +176,14 @@ fn window(party: &Party<'_, impl Talk>) -> (u64, u64, Count) {
 pub fn chain<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
     let (mut party, first, root) = gather::<T>(plan)?;
     let clock = party.clock;
+    let key = |ticket: u64| format!("{root}/chain-{ticket:010}");
     // Numbers that no earlier run's keys have.
     let begin =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
-    let next = begin * 1_000_000;
-    let ticket = vec![(0, 0); plan.conns];
-    let mut chain = Chain { root, first, ticket, next, left: next - 1, left_at: clock.now() };
-    for member in first..first + plan.conns {
-        chain.enter(&mut party.crowd, member);
+    let mut queue = Queue::new(plan.conns, begin * 1_000_000, clock.now());
+    for who in 0..plan.conns {
+        let mine = queue.enter(who, clock.now());
+        party.crowd.ask(first + who, Ask::Make { key: &key(mine), ephemeral: true }, ENTER);
     }
     let (from, until, mut count) = window(&party);
     let mut meter = None;
@@ -143,28 +194,30 @@ pub fn chain<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
         }
         let Heard { member, said, now } = heard;
         match said {
-            Said::Done { tag: ENTER, code: 0, .. } => {
-                let (mine, _) = chain.ticket[member - first];
-                if mine == chain.left + 1 {
-                    chain.hold(crowd, member, now, &mut count);
-                } else {
-                    crowd.ask(member, Ask::WatchOnce(&chain.key(mine - 1)), LOOK);
-                }
+            // Of a key that is not there yet, or no more, too.
+            Said::Done { tag: LOOK, .. } => {}
+            Said::Done { code, .. } if code != 0 => {
+                count.errors += 1;
+                return Ok(false);
             }
-            // The one before it may have left before the watch stood.
-            Said::Done { tag: LOOK, .. } | Said::Fired => {
-                let (mine, _) = chain.ticket[member - first];
-                if mine == chain.left + 1 {
-                    chain.hold(crowd, member, now, &mut count);
-                } else if said == Said::Fired {
-                    // A server that lags has told of the key's beginning, not of its end.
-                    crowd.ask(member, Ask::WatchOnce(&chain.key(mine - 1)), LOOK);
-                    count.asked += 1;
-                }
-            }
-            Said::Done { code, .. } => count.errors += u64::from(code != 0),
             Said::Lost => return Err(()),
             _ => {}
+        }
+        match queue.on(member - first, said, now) {
+            Turn::Holds(who) => {
+                let Member { waits_since, .. } = queue.members[who];
+                count.on_handover(now, queue.left_at, waits_since);
+                crowd.ask(first + who, Ask::Drop(&key(queue.leave(who, clock.now()))), LEAVE);
+                let next = key(queue.enter(who, clock.now()));
+                crowd.ask(first + who, Ask::Make { key: &next, ephemeral: true }, ENTER);
+                count.asked += 3;
+            }
+            Turn::Looks => {
+                let before = queue.members[member - first].ticket - 1;
+                crowd.ask(member, Ask::WatchOnce(&key(before)), LOOK);
+                count.asked += u64::from(said == Said::Fired);
+            }
+            Turn::Waits => {}
         }
         Ok(false)
     });
@@ -227,4 +280,62 @@ pub fn herd<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
         Ok(false)
     });
     Ok(count.end(plan, meter, &party, ended))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn done(tag: u32) -> Said {
+        Said::Done { tag, code: 0, value: 0 }
+    }
+
+    /// Three contenders with tickets 5, 6, 7; the first holds at 10 and is at the end again with 8.
+    fn three() -> Queue {
+        let mut queue = Queue::new(3, 5, 0);
+        (0..3).for_each(|who| assert_eq!(queue.enter(who, 0), 5 + who as u64));
+        assert_eq!(queue.on(0, done(ENTER), 10), Turn::Holds(0));
+        assert_eq!((queue.leave(0, 11), queue.enter(0, 11)), (5, 8));
+        queue
+    }
+
+    #[test]
+    fn a_lock_is_taken_by_who_was_told_that_it_is_free() {
+        let mut queue = three();
+        // In the turn in which the first was told: its key is still there.
+        assert_eq!(queue.on(1, done(ENTER), 10), Turn::Looks);
+        assert_eq!(queue.on(1, done(LOOK), 10), Turn::Waits);
+        assert_eq!(queue.on(2, done(ENTER), 10), Turn::Looks);
+        assert_eq!(queue.on(2, done(LOOK), 10), Turn::Waits);
+        assert_eq!(queue.on(1, Said::Fired, 20), Turn::Holds(1));
+        queue.leave(1, 21);
+        queue.enter(1, 21);
+        assert_eq!(queue.on(0, done(LEAVE), 22), Turn::Waits, "the one after it has been told already");
+        assert_eq!(queue.on(0, done(ENTER), 22), Turn::Looks);
+        assert_eq!(queue.on(2, Said::Fired, 30), Turn::Holds(2));
+    }
+
+    /// A handover that was heard of before the lock was given up made the difference of their times negative.
+    #[test]
+    fn what_was_heard_before_the_lock_was_given_up_does_not_tell_of_its_end() {
+        let mut queue = three();
+        assert_eq!(queue.on(1, done(ENTER), 9), Turn::Looks);
+        assert_eq!(queue.on(1, done(LOOK), 9), Turn::Waits);
+        assert_eq!(queue.on(1, Said::Fired, 10), Turn::Looks, "of its beginning");
+        assert_eq!(queue.on(1, Said::Fired, 12), Turn::Waits, "no watch stands");
+        assert_eq!(queue.on(1, done(LOOK), 12), Turn::Waits);
+        assert_eq!(queue.on(1, Said::Fired, 13), Turn::Holds(1));
+    }
+
+    #[test]
+    fn a_watch_that_came_too_late_is_not_waited_for() {
+        let mut queue = three();
+        assert_eq!(queue.on(1, done(ENTER), 12), Turn::Looks);
+        assert_eq!(queue.on(1, done(LOOK), 13), Turn::Waits);
+        assert_eq!(queue.on(0, done(LEAVE), 14), Turn::Holds(1));
+        queue.leave(1, 15);
+        queue.enter(1, 15);
+        assert_eq!(queue.on(1, done(LEAVE), 16), Turn::Waits);
+        assert_eq!(queue.on(2, done(ENTER), 17), Turn::Holds(2), "answered after the key before it was gone");
+    }
 }
