@@ -5,9 +5,10 @@
 //! where the atlas permits, so that a good copy of everything stays on enough nodes and every loss is our bug.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use crate::base::{Block, BlockMut, Nanos, PAGE, Rng};
-use crate::journal::BatchHead;
+use crate::base::{Block, BlockMut, Index, Nanos, PAGE, Rng};
+use crate::journal::{Batch, BatchHead};
 use crate::pipeline::ports::{Disk, DiskEvent, DiskFault, File, Media};
 use crate::sim::atlas::Atlas;
 use crate::sim::notes::Notes;
@@ -181,6 +182,24 @@ impl VirtualDisk {
 
     pub fn platter_mut(&mut self) -> &mut BTreeMap<File, Vec<u8>> {
         &mut self.platter
+    }
+
+    /// Whether a whole batch of this index lies anywhere on it, on pages that can be read.
+    pub fn tells(&self, index: Index) -> bool {
+        self.platter.iter().any(|(file, image)| {
+            image.chunks(PAGE).enumerate().any(|(page, bytes)| {
+                let Ok(head) = BatchHead::decode(bytes) else { return false };
+                let length = head.length as usize;
+                let is_whole = |body: &[u8]| Batch::check(body).is_ok_and(|head| head.index == index);
+                head.index == index
+                    && image.get(page * PAGE..page * PAGE + length).is_some_and(is_whole)
+                    && !self.is_bad(*file, page..page + length.div_ceil(PAGE))
+            })
+        })
+    }
+
+    fn is_bad(&self, file: File, pages: Range<usize>) -> bool {
+        self.bad.range((file, pages.start)..(file, pages.end)).next().is_some()
     }
 
     /// Requests that it has failed.
@@ -396,7 +415,7 @@ impl VirtualDisk {
             .ok_or_else(|| fault("beyond the end of the file"))?;
         into.copy_from_slice(from);
         let pages = offset as usize / PAGE..(offset as usize + into.len()) / PAGE;
-        let bad = self.bad.range((file, pages.start)..(file, pages.end)).next().is_some();
+        let bad = self.is_bad(file, pages);
         let error = self.rng.chance(self.habits.read_error) && self.may_damage(file, offset, into.len());
         if self.habits.dead || bad || error {
             self.misdeeds.errors += 1;

@@ -1,8 +1,8 @@
 //! Two losses that no rule makes good, each after all else has been proved: a whole disk put back to what it was,
 //! and every copy of one batch damaged. Both must be noticed and told; neither may be guessed away.
 
-use crate::base::{Index, Nanos, NodeId, PAGE, Voice};
-use crate::journal::{self, Batch, BatchHead, Expect, flag};
+use crate::base::{Index, Nanos, NodeId, Voice};
+use crate::journal::{self, BatchHead, Expect, flag};
 use crate::pipeline::ports::File;
 use crate::replica::Role;
 use crate::sim::disk::Copy;
@@ -181,24 +181,14 @@ impl World {
         }
     }
 
-    /// The batch that this node lacks was never decided, and no disk of the world has it whole: one held it alone, or
-    /// with others whose writes power loss has torn, and lost it to damage.
+    /// The batch that this node lacks was never decided, and no disk of the world tells one of its index whole: one held
+    /// it alone, or with others whose writes power loss has torn, and lost it to damage.
     pub(super) fn is_dead_end(&self, node: NodeId) -> bool {
         let process = self.machines[usize::from(node.0) - 1].process.as_ref();
         let Some(lost) = process.and_then(|process| process.core.order.replica().log().first_unknown())
         else {
             return false;
         };
-        let whole = |bytes: &[u8]| Batch::check(bytes).is_ok_and(|head| head.index == lost);
-        let holds = |image: &[u8]| {
-            image.chunks(PAGE).enumerate().any(|(nth, page)| match BatchHead::decode(page) {
-                Ok(head) if head.index == lost => {
-                    image.get(nth * PAGE..nth * PAGE + head.length as usize).is_some_and(whole)
-                }
-                _ => false,
-            })
-        };
-        let mut images = self.machines.iter().flat_map(|machine| machine.disk.platter().values());
-        lost > self.oracles.decided() && !images.any(|image| holds(image))
+        lost > self.oracles.decided() && !self.machines.iter().any(|machine| machine.disk.tells(lost))
     }
 }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::base::{Chain, ClusterId, Epoch};
+use crate::journal::Builder;
 
 fn disk(seed: u64) -> VirtualDisk {
     let mut disk = VirtualDisk::new(Rng::new(seed), Atlas::none());
@@ -89,4 +91,20 @@ fn a_write_into_a_place_that_another_is_still_on_its_way_to_is_noticed() {
     assert_eq!(disk.clash, None);
     Disk::write(&mut disk, 3, File::Segment(0), PAGE as u64, page(2));
     assert!(disk.clash.is_some());
+}
+
+#[test]
+fn a_batch_on_a_page_that_cannot_be_read_is_told_by_nobody() {
+    let mut disk = disk(7);
+    let mut builder = Builder::default();
+    builder.push(&[7; PAGE], 1);
+    let batch = builder.seal(ClusterId(1), Epoch(1), Index(1), Chain::default(), 0, 1, Nanos(2));
+    Media::write(&mut disk, File::Segment(0), 3 * PAGE as u64, batch.block()).unwrap();
+    assert!(disk.tells(Index(1)) && !disk.tells(Index(2)));
+    disk.spoil(File::Segment(0), 4); // Its second page.
+    assert!(!disk.tells(Index(1)));
+    Media::write(&mut disk, File::Segment(0), 3 * PAGE as u64, batch.block()).unwrap();
+    assert!(disk.tells(Index(1)));
+    disk.flip(File::Segment(0), 4 * PAGE as u64, 1);
+    assert!(!disk.tells(Index(1)));
 }
