@@ -31,7 +31,7 @@ fn run(command: &str, dir: &Path, more: &[&str]) -> (bool, String) {
         if let Some(ended) = child.try_wait().unwrap() {
             break ended;
         }
-        if begin.elapsed() > Duration::from_secs(60) {
+        if begin.elapsed() > Duration::from_secs(120) {
             let _ = child.kill();
             let _ = child.wait();
             panic!("`quorate {command}` runs in a directory that it must refuse ({more:?})");

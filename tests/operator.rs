@@ -8,16 +8,17 @@ mod support;
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use quorate::client::{Client, Config};
 use support::cluster::{Cluster, QUORATE, get};
+use support::ports::free_port;
 use support::within;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn quorate<S: AsRef<OsStr>>(args: &[S]) -> Output {
     Command::new(QUORATE).args(args).stdin(Stdio::null()).output().unwrap()
@@ -49,10 +50,6 @@ fn naming(file: &Path) -> impl Fn(&[&str]) -> Vec<String> {
     move |args| [args, &["--cluster", text(file)]].concat().into_iter().map(str::to_owned).collect()
 }
 
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// A node of its own, ended with the test.
 struct Server(Child);
 
@@ -81,8 +78,13 @@ fn an_operator_runs_a_cluster_by_commands() {
 
     cluster.doing("asking for the status");
     let leader = cluster.leader();
-    let shown = done(&with(&["status"]));
-    assert_eq!((shown.matches("leader").count(), shown.matches("follower").count()), (1, 2), "{shown}");
+    let mut shown = String::new();
+    let settled = within(PATIENCE, || {
+        shown = done(&with(&["status"]));
+        let roles = (shown.matches("leader").count(), shown.matches("follower").count());
+        (roles == (1, 2)).then_some(())
+    });
+    settled.unwrap_or_else(|| panic!("{shown}"));
     let json: serde_json::Value = serde_json::from_str(&done(&with(&["status", "--json"]))).unwrap();
     assert_eq!((json["leader"].as_u64(), json["nodes"].as_array().unwrap().len()), (Some(leader), 3));
     for key in ["node", "leader", "epoch", "commit", "applied", "lag"] {
@@ -105,7 +107,8 @@ fn an_operator_runs_a_cluster_by_commands() {
     cluster.doing("saving a snapshot");
     let mut client = Client::connect(Config::new([leader.native.clone()])).unwrap();
     for n in 0..500 {
-        client.put(format!("key-{n}").as_bytes(), format!("value-{n}").as_bytes()).unwrap();
+        let (key, value) = (format!("key-{n}"), format!("value-{n}"));
+        within(PATIENCE, || client.put(key.as_bytes(), value.as_bytes()).ok()).expect("a majority");
     }
     let saved = cluster.dir.join("saved");
     done(&with(&["snapshot", "save", text(&saved)]));
@@ -166,7 +169,7 @@ fn an_operator_runs_a_cluster_by_commands() {
     let gone: Vec<u64> = (1..=3).filter(|id| *id != other.id).collect();
     cluster.kill(&gone);
     let leaderless = || {
-        let told = refused(&with(&["status"]));
+        let told = String::from_utf8_lossy(&quorate(&with(&["status"])).stderr).into_owned();
         told.contains("no leader").then_some(told)
     };
     let told = within(PATIENCE, leaderless).expect("the survivor notices");

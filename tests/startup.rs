@@ -2,20 +2,24 @@
 
 #![cfg(feature = "drive")]
 
+#[allow(dead_code, reason = "each binary of tests uses its part")]
+mod support;
+
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
+use support::cluster::QUORATE;
+use support::ports::free_port;
+use support::within;
+
+/// For what a slow machine may take its time with.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap()
-}
-
-fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 fn serve(program: &[&str], data: &Path, more: &[&str]) -> Command {
@@ -23,7 +27,7 @@ fn serve(program: &[&str], data: &Path, more: &[&str]) -> Command {
     command.args(&program[1..]).args([
         "serve",
         "--native",
-        &free_port(),
+        &free_port().to_string(),
         "--zk",
         "off",
         "--cores",
@@ -32,7 +36,7 @@ fn serve(program: &[&str], data: &Path, more: &[&str]) -> Command {
     ]);
     command.arg(data).args(more);
     if !more.contains(&"--admin") {
-        command.args(["--admin", &free_port()]);
+        command.args(["--admin", &free_port().to_string()]);
     }
     command.stdin(Stdio::null());
     command
@@ -41,14 +45,10 @@ fn serve(program: &[&str], data: &Path, more: &[&str]) -> Command {
 /// What it says before it gives up; it must, soon and with exit status 1.
 fn refusal(command: &mut Command) -> String {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let begin = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begin.elapsed() > Duration::from_secs(20) {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("{command:?} has not given up");
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    if within(PATIENCE, || child.try_wait().unwrap()).is_none() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("{command:?} has not given up");
     }
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -81,14 +81,11 @@ fn a_port_or_directory_that_somebody_has_is_named() {
 
     let made = Command::new(QUORATE).args(["format", "--data"]).arg(&data).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let admin = free_port();
+    let admin = free_port().to_string();
     let first = &mut serve(&[QUORATE], &data, &["--admin", &admin]);
     let running = Running(first.stderr(Stdio::null()).spawn().unwrap());
-    let begin = Instant::now();
     // It listens when it has the directory.
-    while std::net::TcpStream::connect(&admin).is_err() && begin.elapsed() < Duration::from_secs(20) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    within(PATIENCE, || std::net::TcpStream::connect(&admin).ok()).expect("a door that listens");
     let said = refusal(&mut serve(&[QUORATE], &data, &[]));
     let pid = running.0.id().to_string();
     assert_says(&said, &["in use by process", &pid, "--data"]);

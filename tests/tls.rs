@@ -6,7 +6,7 @@
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -17,9 +17,11 @@ use quorate::replica::{Hello, Standing};
 use quorate::tls::{self, Socket};
 use support::cluster::QUORATE;
 use support::pki::{Authority, Papers};
+use support::ports::free_port;
 use support::within;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// For what a slow machine may take its time with.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Server {
     child: Child,
@@ -52,10 +54,6 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap()
 }
@@ -76,11 +74,17 @@ fn quorate(args: &[String]) -> Output {
     Command::new(QUORATE).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
-fn connect(native: SocketAddr, ca: &Path, own: Option<&Papers>) -> Result<Client, String> {
+/// Each attempt is waited out; there is another one until `timeout` is over.
+fn connect(
+    native: SocketAddr,
+    ca: &Path,
+    own: Option<&Papers>,
+    timeout: Duration,
+) -> Result<Client, String> {
     let own = own.map(|papers| (&*papers.cert, &*papers.key));
     let tls = Tls::load(ca, own).map_err(|e| e.to_string())?;
-    let mut config = Config::new([native.to_string()]).tls(tls).timeout(Duration::from_secs(2));
-    config.connect_timeout = Duration::from_secs(1);
+    let mut config = Config::new([native.to_string()]).tls(tls).timeout(timeout);
+    config.connect_timeout = PATIENCE;
     let mut client = Client::connect(config).map_err(|e| e.to_string())?;
     // In TLS 1.3 a client is refused after it believes to be connected.
     client.get(b"anything").map_err(|e| e.to_string())?;
@@ -105,7 +109,7 @@ fn who_am_i() -> Vec<u8> {
 /// A ZooKeeper session of whom these papers name.
 fn session(zk: SocketAddr, ca: &Path, papers: &Papers) -> Socket {
     let stream = TcpStream::connect(zk).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let own = Some((&*papers.cert, &*papers.key));
     let mut socket = Socket::new(stream, "127.0.0.1", Some(&tls::client(ca, own).unwrap())).unwrap();
     let connect = who_am_i();
@@ -180,8 +184,7 @@ fn doors_in_tls(runtime: &str) {
     let node = Server::start(dir, &args);
 
     // Somebody who may come in, with small requests, many at once, and long ones.
-    let mut client =
-        within(PATIENCE, || connect(native, &ours.ca, Some(&ann)).ok()).expect("a good certificate");
+    let mut client = connect(native, &ours.ca, Some(&ann), PATIENCE).expect("a good certificate");
     let long = vec![b'v'; 900_000];
     client.put(b"long", &long).unwrap();
     assert_eq!(client.get(b"long").unwrap().unwrap().value, long);
@@ -199,11 +202,12 @@ fn doors_in_tls(runtime: &str) {
 
     // Those who may not.
     let told = |refused: Result<Client, String>| refused.err().expect("it was let in");
-    assert!(told(connect(native, &theirs.ca, Some(&ann))).contains("another authority"));
+    let refused = |ca: &Path, papers| told(connect(native, ca, papers, Duration::from_millis(500)));
+    assert!(refused(&theirs.ca, Some(&ann)).contains("another authority"));
     for (whose, papers) in
         [("none", None), ("a stranger's", Some(&stranger)), ("an expired one", Some(&late))]
     {
-        let why = told(connect(native, &ours.ca, papers));
+        let why = refused(&ours.ca, papers);
         assert!(!why.is_empty(), "{whose}: {why}");
     }
     let mut config = Config::new([native.to_string()]).timeout(Duration::from_secs(1));
@@ -247,7 +251,7 @@ fn doors_in_tls(runtime: &str) {
     asking.wait().unwrap();
     assert!(answer.contains("Mode: standalone"), "{answer:?}");
     let stream = TcpStream::connect(zk).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut socket = Socket::new(stream, "127.0.0.1", Some(&tls::client(&ours.ca, own).unwrap())).unwrap();
     socket.write_all(&who_am_i()).unwrap();
     let mut heard = Vec::new();
@@ -264,7 +268,7 @@ fn doors_in_tls(runtime: &str) {
 
     // Who says nothing is not waited for.
     let mut silent = TcpStream::connect(native).unwrap();
-    silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
     match silent.read(&mut [0; 64]) {
         Ok(_) => {} // An alert, or the end.
         Err(e) => assert_eq!(e.kind(), ErrorKind::ConnectionReset, "it is still waited for"),
@@ -361,22 +365,22 @@ fn peers_prove_who_they_are() {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
     let mut nodes: Vec<Option<Server>> = all.iter().map(|args| Some(Server::start(dir, args))).collect();
-    let at = |nth: usize| {
-        within(PATIENCE, || connect(natives[nth], &ours.ca, Some(&ann)).ok()).expect("it serves")
+    let at = |nth: usize| connect(natives[nth], &ours.ca, Some(&ann), PATIENCE).expect("it serves");
+    // An election, which a slow machine has more often, ends requests.
+    let put = |client: &mut Client, key: &str| {
+        within(PATIENCE, || client.put(key.as_bytes(), &[b'v'; 2_000]).ok()).expect("a majority");
     };
     let mut client = at(0);
-    for n in 0..200 {
-        client.put(format!("key-{n}").as_bytes(), &[b'v'; 2_000]).unwrap();
-    }
+    (0..200).for_each(|n| put(&mut client, &format!("key-{n}")));
     nodes[2] = None;
     let mut client = at(1);
-    (0..200).for_each(|n| {
-        let key = format!("later-{n}");
-        within(PATIENCE, || client.put(key.as_bytes(), &[b'v'; 2_000]).ok()).expect("two of three");
-    });
+    (0..200).for_each(|n| put(&mut client, &format!("later-{n}")));
     nodes[2] = Some(Server::start(dir, &all[2]));
     let mut client = at(2);
-    assert!(client.get(b"key-7").unwrap().is_some() && client.get(b"later-199").unwrap().is_some());
+    for key in ["key-7", "later-199"] {
+        let found = within(PATIENCE, || client.get(key.as_bytes()).ok()).expect("a majority");
+        assert!(found.is_some(), "{key} is gone");
+    }
 
     // A client of the same authority calls as node 2.
     let hello = |from: u8| {
@@ -389,7 +393,7 @@ fn peers_prove_who_they_are() {
     };
     let call = |own: Option<&Papers>, bytes: &[u8]| {
         let stream = TcpStream::connect(peers[0]).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let own = own.map(|papers| (&*papers.cert, &*papers.key));
         let mut socket =
             Socket::new(stream, "127.0.0.1", Some(&tls::client(&ours.ca, own).unwrap())).unwrap();
@@ -407,10 +411,10 @@ fn peers_prove_who_they_are() {
     refused.unwrap_or_else(|| panic!("nobody noticed: {}", log()));
     assert!(log().contains("no certificate was shown"), "{}", log());
     let mut plain = TcpStream::connect(peers[0]).unwrap();
-    plain.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    plain.set_read_timeout(Some(PATIENCE)).unwrap();
     plain.write_all(&hello(2)).unwrap();
     let _ = plain.read(&mut [0; 64]);
     within(PATIENCE, || log().contains("what came is not TLS").then_some(()))
         .expect("bytes in the clear are refused");
-    client.put(b"still", b"there").unwrap();
+    put(&mut client, "still");
 }

@@ -27,8 +27,8 @@ static void expect(const char *what, int got, int wanted) {
 
 static zhandle_t *open_client(const char *hosts, const clientid_t *id) {
     connected = 0;
-    zhandle_t *zh = zookeeper_init(hosts, watcher, 10000, id, NULL, 0);
-    for (int n = 0; zh && !connected && n < 2000; n++) usleep(10000);
+    zhandle_t *zh = zookeeper_init(hosts, watcher, 30000, id, NULL, 0);
+    for (int n = 0; zh && !connected && n < 6000; n++) usleep(10000);
     if (!zh || !connected) { printf("c: FAILED, no connection\n"); exit(1); }
     return zh;
 }
@@ -76,7 +76,7 @@ static clientid_t first(const char *hosts, const char *root) {
     zoo_delete_op_init(&ops[2], path, 0);
     expect("multi", zoo_multi(zh, 3, ops, results), ZOK);
 
-    for (int n = 0; n < 500 && events < 1; n++) usleep(10000);
+    for (int n = 0; n < 6000 && events < 1; n++) usleep(10000);
     expect("the watch's event", events, 1);
     return *zoo_client_id(zh);
 }

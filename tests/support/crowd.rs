@@ -19,6 +19,9 @@ use super::within;
 /// For one request; a writer then goes to another server.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// For everything to be read back.
+const READS: Duration = Duration::from_secs(120);
+
 /// What one writer knows.
 #[derive(Default)]
 pub struct Book {
@@ -150,7 +153,7 @@ impl Writer {
     ) -> Result<(), String> {
         if client.is_none() {
             let mut config = Config::new(self.servers.clone()).timeout(PATIENCE);
-            config.connect_timeout = Duration::from_millis(300);
+            config.connect_timeout = PATIENCE / 2;
             if exact {
                 config = config.exactly_once(Session { window: 4, ttl: Duration::from_secs(60) });
             }
@@ -252,11 +255,13 @@ pub fn audit(nodes: &[Node], books: &[Book]) {
     await_agreement(nodes);
     let mut first: Option<Vec<Kv>> = None;
     for node in nodes {
-        let mut client = Client::connect(Config::new([node.native.clone()])).expect("a node that is ready");
+        let mut client = within(READS, || Client::connect(Config::new([node.native.clone()])).ok())
+            .expect("a node that is ready");
         let all = Range { key: b"\0".to_vec(), end: b"\0".to_vec(), ..Range::default() };
-        let linearizable = client.range(all.clone()).expect("a quorum");
+        // A machine that stands still for seconds brings elections about, and those end reads.
+        let linearizable = within(READS, || client.range(all.clone()).ok()).expect("a quorum");
         client.local_reads(true);
-        let own = client.range(all).expect("its own state");
+        let own = within(READS, || client.range(all.clone()).ok()).expect("its own state");
         assert!(linearizable.kvs == own.kvs, "node {}'s own state is not what the cluster says", node.id);
         audit_one(&own.kvs, books);
         assert!(*first.get_or_insert(own.kvs.clone()) == own.kvs, "node {} holds another state", node.id);

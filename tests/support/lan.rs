@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::cluster::{Node, QUORATE};
 use super::within;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const NODES: u8 = 3;
 
 pub struct Lan {

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod crowd;
 pub mod lan;
 pub mod pki;
+pub mod ports;
 pub mod small_disk;
 
 use std::time::{Duration, Instant};

@@ -38,6 +38,9 @@ public class Interop {
         void run(String root) throws Exception;
     }
 
+    /** Seconds for what a slow machine may take its time with. */
+    static final int PATIENCE = 60;
+
     static String hosts;
     static List<String> names;
     static int failed = 0;
@@ -84,22 +87,22 @@ public class Interop {
     }
 
     static void eventually(String what, BooleanSupplier check) throws Exception {
-        for (long until = System.nanoTime() + 10_000_000_000L; System.nanoTime() < until; Thread.sleep(10)) {
+        for (long until = System.nanoTime() + PATIENCE * 1_000_000_000L; System.nanoTime() < until; Thread.sleep(10)) {
             if (check.getAsBoolean()) {
                 return;
             }
         }
-        throw new AssertionError(what + " did not come about in 10 s");
+        throw new AssertionError(what + " did not come about in " + PATIENCE + " s");
     }
 
     static ZooKeeper connect() throws Exception {
         CountDownLatch up = new CountDownLatch(1);
-        ZooKeeper zk = new ZooKeeper(hosts, 10_000, event -> {
+        ZooKeeper zk = new ZooKeeper(hosts, 30_000, event -> {
             if (event.getState() == Watcher.Event.KeeperState.SyncConnected) {
                 up.countDown();
             }
         });
-        check(up.await(20, TimeUnit.SECONDS), "no connection");
+        check(up.await(PATIENCE, TimeUnit.SECONDS), "no connection");
         return zk;
     }
 
@@ -203,10 +206,10 @@ public class Interop {
     }
 
     static CuratorFramework curator() throws Exception {
-        CuratorFramework curator = CuratorFrameworkFactory.builder().connectString(hosts).sessionTimeoutMs(10_000)
+        CuratorFramework curator = CuratorFrameworkFactory.builder().connectString(hosts).sessionTimeoutMs(30_000)
             .retryPolicy(new ExponentialBackoffRetry(100, 5)).build();
         curator.start();
-        check(curator.blockUntilConnected(20, TimeUnit.SECONDS), "no connection");
+        check(curator.blockUntilConnected(PATIENCE, TimeUnit.SECONDS), "no connection");
         return curator;
     }
 
@@ -262,7 +265,7 @@ public class Interop {
                 InterProcessMutex mutex = new InterProcessMutex(client, root);
                 try {
                     for (int i = 0; i < 10; i++) {
-                        check(mutex.acquire(20, TimeUnit.SECONDS), "the lock");
+                        check(mutex.acquire(PATIENCE, TimeUnit.SECONDS), "the lock");
                         check(inside.incrementAndGet() == 1, "two inside");
                         total.incrementAndGet();
                         inside.decrementAndGet();
@@ -275,7 +278,7 @@ public class Interop {
             }));
         }
         for (CompletableFuture<Void> one : all) {
-            one.get(60, TimeUnit.SECONDS);
+            one.get(2 * PATIENCE, TimeUnit.SECONDS);
         }
         check(total.get() == 40, "all turns");
     }
@@ -284,11 +287,11 @@ public class Interop {
         try (CuratorFramework a = curator(); CuratorFramework b = curator()) {
             InterProcessReadWriteLock one = new InterProcessReadWriteLock(a, root);
             InterProcessReadWriteLock two = new InterProcessReadWriteLock(b, root);
-            check(one.readLock().acquire(5, TimeUnit.SECONDS) && two.readLock().acquire(5, TimeUnit.SECONDS), "readers");
+            check(one.readLock().acquire(PATIENCE, TimeUnit.SECONDS) && two.readLock().acquire(PATIENCE, TimeUnit.SECONDS), "readers");
             check(!two.writeLock().acquire(100, TimeUnit.MILLISECONDS), "no writer beside readers");
             one.readLock().release();
             two.readLock().release();
-            check(two.writeLock().acquire(5, TimeUnit.SECONDS), "a writer");
+            check(two.writeLock().acquire(PATIENCE, TimeUnit.SECONDS), "a writer");
             check(!one.readLock().acquire(100, TimeUnit.MILLISECONDS), "no reader beside a writer");
             two.writeLock().release();
         }
@@ -299,10 +302,10 @@ public class Interop {
             InterProcessSemaphoreV2 one = new InterProcessSemaphoreV2(a, root, 2);
             InterProcessSemaphoreV2 two = new InterProcessSemaphoreV2(b, root, 2);
             Lease first = one.acquire();
-            Lease second = two.acquire(5, TimeUnit.SECONDS);
+            Lease second = two.acquire(PATIENCE, TimeUnit.SECONDS);
             check(second != null && one.acquire(200, TimeUnit.MILLISECONDS) == null, "two leases and no third");
             two.returnLease(second);
-            Lease third = one.acquire(5, TimeUnit.SECONDS);
+            Lease third = one.acquire(PATIENCE, TimeUnit.SECONDS);
             check(third != null, "the lease that came back");
             one.returnLease(first);
             one.returnLease(third);
@@ -332,7 +335,7 @@ public class Interop {
         try (CuratorFramework a = curator(); CuratorFramework b = curator()) {
             PersistentNode node = new PersistentNode(a, CreateMode.EPHEMERAL, false, root, bytes("here"));
             node.start();
-            check(node.waitForInitialCreate(10, TimeUnit.SECONDS), "the node");
+            check(node.waitForInitialCreate(PATIENCE, TimeUnit.SECONDS), "the node");
             b.delete().forPath(root);
             eventually("the node again", () -> {
                 try {
