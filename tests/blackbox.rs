@@ -72,8 +72,7 @@ fn a_frozen_leader_is_replaced_and_comes_back_as_a_follower() {
         let frozen = cluster.node(cluster.leader());
         let others: Vec<u64> = (1..=3).filter(|id| *id != frozen.id).collect();
         let alone = Config::new([frozen.native.clone()]);
-        let mut patient =
-            within(RESUMES, || Pipe::connect(alone.clone()).ok()).expect("a healthy cluster");
+        let mut patient = within(RESUMES, || Pipe::connect(alone.clone()).ok()).expect("a healthy cluster");
         // Its list begins with the frozen node: it must find another by itself.
         let mut servers = vec![frozen.native.clone()];
         servers.extend(others.iter().map(|id| cluster.node(*id).native));
@@ -173,7 +172,8 @@ fn a_full_disk_stops_one_node_only() {
         ballast.load();
         // The crowd alone would fill a segment sometime, on a slow disk too late.
         let servers = Config::new(cluster.servers());
-        let mut filler = within(RESUMES, || Client::connect(servers.clone()).ok()).expect("a healthy cluster");
+        let mut filler =
+            within(RESUMES, || Client::connect(servers.clone()).ok()).expect("a healthy cluster");
         let full = within(RESUMES, || {
             let _ = filler.put(b"mark/filler", &[7; 200_000]);
             (full_times(&cluster, small) > told).then_some(())

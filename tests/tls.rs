@@ -75,12 +75,7 @@ fn quorate(args: &[String]) -> Output {
 }
 
 /// Each attempt is waited out; there is another one until `timeout` is over.
-fn connect(
-    native: SocketAddr,
-    ca: &Path,
-    own: Option<&Papers>,
-    timeout: Duration,
-) -> Result<Client, String> {
+fn connect(native: SocketAddr, ca: &Path, own: Option<&Papers>, timeout: Duration) -> Result<Client, String> {
     let own = own.map(|papers| (&*papers.cert, &*papers.key));
     let tls = Tls::load(ca, own).map_err(|e| e.to_string())?;
     let mut config = Config::new([native.to_string()]).tls(tls).timeout(timeout);

@@ -209,7 +209,8 @@ pub fn free_offset() -> u16 {
     for _ in 0..160 {
         let nth = std::process::id().wrapping_mul(7).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let offset = 8_000 + 100 * (nth % 160) as u16;
-        if ports::hold([2181, 7400, 7411, 7470].into_iter().flat_map(|base| base + offset..base + offset + 3)) {
+        if ports::hold([2181, 7400, 7411, 7470].into_iter().flat_map(|base| base + offset..base + offset + 3))
+        {
             return offset;
         }
     }
