@@ -19,8 +19,10 @@ use crate::realms::{Effects, Stamp};
 use crate::state::table::KEYS_AHEAD;
 use crate::state::{Command, Envelope};
 
-/// Commands applied in one turn. A turn of this many small writes takes about a millisecond.
-const COMMANDS_PER_TURN: usize = 2048;
+/// Commands applied in one turn: half a millisecond of small writes.
+pub const COMMANDS_PER_TURN: usize = 1024;
+/// A page that is copied for a command, since a snapshot holds it, weighs as much as so many more.
+pub const COMMANDS_PER_COPY: usize = 2;
 /// A batch of this many bytes takes some twenty microseconds to apply.
 const LONG_BYTES: usize = 8 << 10;
 /// Bytes of changes that weigh as much as one more command: ending a session with many ephemerals is long work.
@@ -48,6 +50,8 @@ pub struct Apply {
     queue: VecDeque<Batch>,
     /// How far the first batch of the queue is applied.
     at: Cursor,
+    /// Pages copied so far, of which turns know.
+    copied: u64,
     applied: Index,
     /// By lane: local reads behind writes that are not applied yet.
     behind: Vec<Behind>,
@@ -111,6 +115,7 @@ impl Apply {
             lanes,
             queue: VecDeque::new(),
             at: Cursor::default(),
+            copied: 0,
             applied: base.index,
             behind,
             parted: false,
@@ -336,6 +341,7 @@ impl Apply {
             let mut rest = &body[self.at.offset..];
             if self.at.offset >= self.at.foreseen {
                 self.at.foreseen = self.at.offset + self.machine.foresee(rest).max(1);
+                *budget = budget.saturating_sub(self.fresh_copies() * COMMANDS_PER_COPY);
             }
             let command = Command::take(&mut rest).ok_or_else(|| broken(batch))?;
             if !self.apply_command(&stamp, &command)? {
@@ -350,6 +356,15 @@ impl Apply {
             self.at = Cursor { offset: body.len() - rest.len(), again: false, ..self.at };
         }
         Ok(true)
+    }
+
+    /// Pages copied since it was last asked. Only of what a snapshot holds are there copies.
+    fn fresh_copies(&mut self) -> usize {
+        if self.saving.is_none() {
+            return 0;
+        }
+        let copied = self.machine.copied();
+        copied.saturating_sub(std::mem::replace(&mut self.copied, copied)) as usize
     }
 
     /// False: it wants another turn.

@@ -9,7 +9,7 @@ use crate::base::planted::{self, Bug};
 use crate::base::sum::hash128;
 use crate::base::{Index, Nanos};
 use crate::state::snapshot::{Loaded, Part, TRAIL, View};
-use crate::state::table::KEYS_AHEAD;
+use crate::state::table::{KEYS_AHEAD, Table};
 use crate::state::{Command, Envelope, RealmId};
 
 /// The newest feature level whose commands this build can apply.
@@ -244,6 +244,11 @@ impl Machine {
             }
         }
         View::new(index, parts)
+    }
+
+    /// Pages that commands have copied because a frozen view held them, over all realms.
+    pub fn copied(&self) -> u64 {
+        self.all().iter().flat_map(|(_, realm)| realm.tables()).map(Table::copied).sum()
     }
 
     /// Records and their bytes, over all realms.

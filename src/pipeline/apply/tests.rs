@@ -5,6 +5,7 @@ use crate::base::{Chain, ClusterId, Epoch};
 use crate::journal::Builder;
 use crate::pipeline::lane::lane;
 use crate::pipeline::parcel::ReadItem;
+use crate::realms::kv::ops::{Op, Put, WRITE, Write};
 use crate::realms::tree::acl::{self, OwnIds};
 use crate::realms::tree::jute::Write as _;
 use crate::realms::tree::ops::{kind, op};
@@ -51,6 +52,21 @@ impl World {
         let mut builder = Builder::default();
         builder.push(&bytes, commands.len() as u32);
         self.seal(1, builder, 0, ticks);
+    }
+
+    /// One batch that writes these keys of the other realm.
+    fn put(&mut self, keys: impl Iterator<Item = u64>) {
+        let mut builder = Builder::default();
+        for key in keys {
+            let put = Put { key: key.to_be_bytes().to_vec(), value: vec![7; 100], ..Put::default() };
+            let (realm, kind, sequence) = (RealmId::Kv as u8, WRITE, self.next);
+            let envelope = Envelope { realm, kind, origin: origin(), sequence, ..Envelope::default() };
+            let mut bytes = Vec::new();
+            envelope.write(&Write { ops: vec![Op::Put(put)] }.encode(), &mut bytes);
+            builder.push(&bytes, 1);
+            self.next += 1;
+        }
+        self.seal(1, builder, 0, Nanos(0));
     }
 
     /// Its reign begins.
@@ -278,4 +294,27 @@ fn news_that_order_acts_upon_ask_for_a_turn() {
     assert!(world.apply.turn(Nanos(0)).again, "it wants the first piece");
     assert!(matches!(world.order.1.take(), Some(ApplyOut::Store(_))));
     assert!(!world.apply.turn(Nanos(0)).again);
+}
+
+/// The first writes after a snapshot began copied thousands of pages in one turn of several milliseconds.
+#[test]
+fn a_turn_that_copies_what_a_snapshot_holds_applies_fewer_commands() {
+    let mut world = World::new();
+    let in_one_turn = |world: &mut World| {
+        world.apply.turn(Nanos(0));
+        while world.order.1.take().is_some() {}
+        world.told().len()
+    };
+    for thousand in 0..30 {
+        world.put((0..1000).map(|key| thousand * 1000 + key));
+        while in_one_turn(&mut world) > 0 {}
+    }
+    let everywhere = |world: &mut World| world.put((0..2000).map(|key| key * 15));
+    everywhere(&mut world);
+    assert_eq!(in_one_turn(&mut world), COMMANDS_PER_TURN);
+    while in_one_turn(&mut world) > 0 {}
+    world.seal(1, Builder::default(), flag::SNAPSHOT, Nanos(0));
+    everywhere(&mut world);
+    let first = in_one_turn(&mut world);
+    assert!((100..COMMANDS_PER_TURN / 2).contains(&first), "{first} commands");
 }

@@ -12,6 +12,8 @@ use super::tray::Tray;
 
 /// Children of one node at most. The first write after a freeze copies the node and counts its children up.
 pub(super) const FANOUT: usize = 128;
+/// Children that are counted up while a page is copied.
+const COUNTS_PER_PAGE: usize = 16;
 /// Merged nodes must not split at once.
 const MERGED: usize = FANOUT * 3 / 4;
 const LOW: usize = FANOUT / 4;
@@ -209,9 +211,17 @@ impl Inner {
         self.separators.find(key)
     }
 
+    /// The node, to be changed: a copy, where a frozen view holds it. Its children's counts lie in as many cache lines.
+    fn own<'a>(self: &'a mut Arc<Self>, tray: &mut Tray) -> &'a mut Inner {
+        if Arc::strong_count(self) > 1 {
+            tray.copied += (self.children.len() / COUNTS_PER_PAGE) as u64;
+        }
+        Arc::make_mut(self)
+    }
+
     /// Writes a record into the leaf that `way` leads to.
     pub fn put(self: &mut Arc<Self>, mut way: Way, put: &mut Put<'_>) -> Vec<(Vec<u8>, Arc<Inner>)> {
-        let inner = Arc::make_mut(self);
+        let inner = self.own(put.tray);
         let at = way.step();
         match &mut inner.children {
             Children::Leaves(pages) => {
@@ -255,7 +265,7 @@ impl Inner {
 
     /// Takes out a record that is known to be there.
     pub fn remove(self: &mut Arc<Self>, key: &[u8], tray: &mut Tray) {
-        let inner = Arc::make_mut(self);
+        let inner = self.own(tray);
         let at = inner.find(key);
         match &mut inner.children {
             Children::Leaves(pages) => {

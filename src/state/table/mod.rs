@@ -99,6 +99,11 @@ impl Table {
         self.bytes
     }
 
+    /// Pages that writes have copied because a frozen view held them.
+    pub fn copied(&self) -> u64 {
+        self.tray.copied
+    }
+
     /// Equal for equal content.
     pub fn digest(&self) -> u128 {
         self.digest

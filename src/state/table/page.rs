@@ -301,12 +301,12 @@ pub(super) fn put(page: &mut Page, place: Result<usize, usize>, put: &mut Put<'_
             put.replaced = Some((content(put.key_sum, &page[from..to]), old));
             let filled = view.count() == 1 && old >= usize::from(REST);
             if old == put.value.len() {
-                Arc::make_mut(page)[from..to].copy_from_slice(put.value);
+                put.tray.own(page)[from..to].copy_from_slice(put.value);
                 return Split::new();
             }
             let tail = view.key(at).tail.len();
             if !filled && put.value.len() < old {
-                let bytes = Arc::make_mut(page);
+                let bytes = put.tray.own(page);
                 bytes[from..from + put.value.len()].copy_from_slice(put.value);
                 set_u16(bytes, from - tail - RECORD, put.value.len());
                 let dead = u32_at(bytes, 8) + old - put.value.len();
@@ -318,7 +318,7 @@ pub(super) fn put(page: &mut Page, place: Result<usize, usize>, put: &mut Put<'_
                 && RECORD + tail + put.value.len() <= view.gap()
                 && view.live() + put.value.len() <= PAGE_MAX
             {
-                let bytes = Arc::make_mut(page);
+                let bytes = put.tray.own(page);
                 let key_at = from - tail;
                 let offset = append(bytes, key_at..from, put.value);
                 let slot = slot_at(bytes, at);
@@ -339,7 +339,7 @@ pub(super) fn put(page: &mut Page, place: Result<usize, usize>, put: &mut Put<'_
                         grow(page, need, put.tray);
                     }
                     if need <= View(page).gap() {
-                        insert(Arc::make_mut(page), at, tail, put.value);
+                        insert(put.tray.own(page), at, tail, put.value);
                         return Split::new();
                     }
                 }
@@ -359,7 +359,7 @@ pub(super) fn remove(page: &mut Page, at: usize, tray: &mut Tray) {
     }
     let (from, to) = view.value_span(at);
     let size = RECORD + view.key(at).tail.len() + (to - from);
-    let bytes = Arc::make_mut(page);
+    let bytes = tray.own(page);
     let (slot, end) = (slot_at(bytes, at), slot_at(bytes, count));
     bytes.copy_within(slot + SLOT..end, slot);
     set_u16(bytes, 0, count - 1);

@@ -17,6 +17,9 @@ pub(super) struct Tray {
     /// A page under way.
     pub bytes: Vec<u8>,
     spares: [Vec<Page>; SIZES],
+    /// What writes have cost beside themselves because a frozen view holds what they change: pages, and nodes by the
+    /// pages that copying one takes as long as.
+    pub copied: u64,
 }
 
 impl Tray {
@@ -33,6 +36,12 @@ impl Tray {
         Arc::get_mut(&mut page).expect("nobody else holds it").copy_from_slice(&bytes);
         self.bytes = bytes;
         page
+    }
+
+    /// The page's bytes, to be changed: those of a copy, where a frozen view holds it.
+    pub fn own<'a>(&mut self, page: &'a mut Page) -> &'a mut [u8] {
+        self.copied += u64::from(Arc::strong_count(page) > 1);
+        Arc::make_mut(page)
     }
 
     /// Takes what a table no longer needs, unless a frozen view does.
