@@ -129,6 +129,11 @@ impl Book {
         }
     }
 
+    /// A server said "later"; the operation goes on.
+    pub fn on_refusal(&mut self, intended: u64) {
+        self.tally.refused += u64::from(self.counts(intended));
+    }
+
     /// It was due within the window and never found a free slot.
     pub fn on_unsent(&mut self, op: &Op, intended: u64, now: u64) {
         if self.counts(intended) {

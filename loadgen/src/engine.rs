@@ -21,8 +21,13 @@ use crate::source::{Next, Source};
 const SLOTS_MIN: usize = 64;
 /// Sent later than this after it could have been: the client is too slow.
 const LATE: u64 = MILLI;
+/// Connections that an open loop writes to in one turn. Each costs a system call: what is due of a higher rate goes out
+/// as several operations on each of these, and the next turn is the next ones'. More would be late by the turn alone.
+const ROW: usize = 64;
 const BEAT_AFTER: u64 = 8 * SECOND;
 const BACKOFF_MAX: u64 = 100 * MILLI;
+/// After a refusal that says "later".
+const REFUSED_PAUSE: u64 = 10 * MILLI;
 /// How long a run that is to end waits for what is under way.
 const STOP_PATIENCE: u64 = SECOND;
 
@@ -31,10 +36,13 @@ struct Slot {
     op: Op,
     intended: u64,
     sent: u64,
+    /// When it was asked last: it may have been refused before.
+    asked: u64,
     busy: bool,
 }
 
-const FREE: Slot = Slot { op: Op { kind: Kind::Read, key: 0, stamp: 0 }, intended: 0, sent: 0, busy: false };
+const FREE: Slot =
+    Slot { op: Op { kind: Kind::Read, key: 0, stamp: 0 }, intended: 0, sent: 0, asked: 0, busy: false };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -61,9 +69,21 @@ struct Link<D> {
     wants_write: bool,
     backoff: u64,
     last_send: u64,
+    /// Nothing that is outstanding was asked before this.
+    oldest: u64,
 }
 
 impl<D> Link<D> {
+    /// Looks at the slots only when one of them may have waited for too long.
+    fn is_overdue(&mut self, now: u64, timeout: u64) -> bool {
+        if self.busy == 0 || now.saturating_sub(self.oldest) <= timeout {
+            return false;
+        }
+        let asked = self.slots.iter().filter(|slot| slot.busy).map(|slot| slot.asked);
+        self.oldest = asked.min().unwrap_or(now);
+        now.saturating_sub(self.oldest) > timeout
+    }
+
     fn is_first_greeting(&self) -> bool {
         matches!(self.state, State::Greeting { .. }) && self.generation == 1
     }
@@ -100,6 +120,8 @@ pub struct Engine<D> {
     outstanding: usize,
     /// Since when a slot has been free, after all were taken.
     unblocked_at: u64,
+    /// What was refused, and when it is asked again: a link, its generation, a slot.
+    refused: VecDeque<(u64, usize, u32, u32)>,
     next_scan: u64,
     next_retry: u64,
     ready: Vec<Ready>,
@@ -130,6 +152,7 @@ impl<D: Driver> Engine<D> {
                 wants_write: false,
                 backoff: 0,
                 last_send: 0,
+                oldest: 0,
             })
             .collect();
         Ok(Engine {
@@ -142,6 +165,7 @@ impl<D: Driver> Engine<D> {
             dirty: Vec::new(),
             outstanding: 0,
             unblocked_at: 0,
+            refused: VecDeque::new(),
             next_scan: 0,
             next_retry: 0,
             ready: Vec::new(),
@@ -242,7 +266,8 @@ impl<D: Driver> Engine<D> {
     }
 
     fn wait(&mut self, until: u64) -> io::Result<()> {
-        let until = until.min(self.next_scan).min(self.next_retry).min(self.book.next_tick());
+        let again = self.refused.front().map_or(u64::MAX, |(at, ..)| *at);
+        let until = until.min(self.next_scan).min(self.next_retry).min(self.book.next_tick()).min(again);
         let timeout = until.saturating_sub(self.clock.now());
         self.poll.wait(Some(timeout), &mut self.ready)
     }
@@ -250,18 +275,22 @@ impl<D: Driver> Engine<D> {
     /// Fills free slots. `Op`: every slot is taken.
     fn issue<S: Source>(&mut self, source: &mut S, now: u64) -> Next {
         let mut last = Next::Op(FREE.op, 0);
-        while let Some(&at) = self.idle.front() {
+        let (mut nth, mut reached) = (0, 0);
+        while let Some(&at) = self.idle.get(nth) {
             let link = &mut self.links[at];
             if link.state != State::Ready || link.busy >= self.depth {
                 link.in_idle = false;
-                self.idle.pop_front();
+                self.idle.remove(nth);
+                nth = if nth < self.idle.len() { nth } else { 0 };
                 continue;
             }
             match source.next(now) {
                 Next::Op(op, intended) => {
                     self.send(at, op, intended, now, S::OPEN);
                     if S::OPEN {
-                        self.idle.rotate_left(1);
+                        nth += 1;
+                        reached = reached.max(nth);
+                        nth = if nth < self.idle.len().min(ROW) { nth } else { 0 };
                     }
                 }
                 other => {
@@ -270,6 +299,7 @@ impl<D: Driver> Engine<D> {
                 }
             }
         }
+        self.idle.rotate_left(reached.min(self.idle.len()));
         while let Some(at) = self.dirty.pop() {
             self.links[at].in_dirty = false;
             self.flush(at, now);
@@ -281,7 +311,10 @@ impl<D: Driver> Engine<D> {
         let link = &mut self.links[at];
         let pipe = link.pipe.as_mut().expect("a ready link has a pipe");
         let tag = link.free.pop().expect("fewer busy than slots");
-        link.slots[tag as usize] = Slot { op, intended, sent: now, busy: true };
+        link.slots[tag as usize] = Slot { op, intended, sent: now, asked: now, busy: true };
+        if link.busy == 0 {
+            link.oldest = now;
+        }
         link.busy += 1;
         link.last_send = now;
         self.outstanding += 1;
@@ -403,6 +436,13 @@ impl<D: Driver> Engine<D> {
         if !slot.busy {
             return;
         }
+        if let Verdict::Later(code) = end.verdict {
+            self.book.on_refusal(slot.intended);
+            self.refused.push_back((now + REFUSED_PAUSE, at, link.generation, end.tag));
+            let server = self.settings.servers[link.server];
+            self.trouble.get_or_insert_with(|| Refused { server, why: format!("it refuses with {code}") });
+            return;
+        }
         slot.busy = false;
         self.ended += 1;
         link.busy -= 1;
@@ -470,9 +510,28 @@ impl<D: Driver> Engine<D> {
         if now >= self.next_retry {
             self.retry(now);
         }
+        self.ask_again(now);
         if now >= self.next_scan {
             self.next_scan = now + (self.settings.timeout / 50).clamp(MILLI, 50 * MILLI);
             self.scan(now);
+        }
+    }
+
+    /// What was refused is asked again on the same connection, if that is still there.
+    fn ask_again(&mut self, now: u64) {
+        while let Some(&(due, at, generation, tag)) = self.refused.front()
+            && due <= now
+        {
+            self.refused.pop_front();
+            let link = &mut self.links[at];
+            let slot = &mut link.slots[tag as usize];
+            if link.generation != generation || link.state != State::Ready || !slot.busy {
+                continue;
+            }
+            let Some(pipe) = link.pipe.as_mut() else { continue };
+            (slot.asked, link.last_send) = (now, now);
+            link.driver.encode(&slot.op, tag, &mut pipe.out);
+            self.flush(at, now);
         }
     }
 
@@ -508,10 +567,7 @@ impl<D: Driver> Engine<D> {
             let overdue = match link.state {
                 State::Down { .. } => false,
                 State::Connecting { since } | State::Greeting { since } => now - since > timeout,
-                State::Ready => {
-                    link.busy > 0
-                        && link.slots.iter().any(|slot| slot.busy && now.saturating_sub(slot.sent) > timeout)
-                }
+                State::Ready => link.is_overdue(now, timeout),
             };
             if overdue {
                 self.complain(at, now, CODE_TIMEOUT, format!("no answer within {} ms", timeout / MILLI));
@@ -544,3 +600,6 @@ impl fmt::Display for Refused {
 fn token(at: usize, generation: u32) -> usize {
     at | (generation as usize) << 32
 }
+
+#[cfg(test)]
+mod tests;

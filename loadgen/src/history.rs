@@ -77,7 +77,7 @@ impl Scribe {
             end_ns: ended.now,
             outcome: match ended.verdict {
                 Verdict::Ok => Outcome::Ok,
-                Verdict::Failed(_) => Outcome::Fail,
+                Verdict::Failed(_) | Verdict::Later(_) => Outcome::Fail,
                 Verdict::Unknown(_) => Outcome::Unknown,
             },
             revision: ended.revision,

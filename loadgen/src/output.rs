@@ -119,6 +119,7 @@ pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value 
     object.insert("unsent".into(), total.unsent.into());
     object.insert("reconnects".into(), total.reconnects.into());
     object.insert("retries".into(), total.retries.into());
+    object.insert("refused".into(), total.refused.into());
     object.insert("wire_bytes_in".into(), total.bytes_in.into());
     object.insert("wire_bytes_out".into(), total.bytes_out.into());
     object.insert("client_cores".into(), round(measured.client_cpu_us as f64 / (measured.secs * 1e6)));
@@ -361,6 +362,9 @@ pub fn table(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Strin
     {
         let list: Vec<String> = codes.iter().map(|(name, count)| format!("{name} {count}")).collect();
         let _ = writeln!(text, "errors: {}", list.join(", "));
+    }
+    if measured.total.refused > 0 {
+        let _ = writeln!(text, "refused while nobody led, and asked again: {}", measured.total.refused);
     }
     if let (Some(ceiling), Some(bound)) = (measured.ceiling, is_client_bound(plan, measured)) {
         let _ = writeln!(

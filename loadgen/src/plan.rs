@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use quorate::base::Rng;
 use serde::{Deserialize, Serialize};
@@ -207,7 +208,12 @@ impl Plan {
             servers.retain(|&address| (address == leader) == (spread == Spread::Leader));
         }
         let data = place.cluster.as_ref().and_then(|file| file.parent().filter(|dir| dir.is_dir()));
-        let prefix = args.prefix.clone().unwrap_or_else(|| target.prefix().into());
+        let mut prefix = args.prefix.clone().unwrap_or_else(|| target.prefix().into());
+        if makes_all(writes, args.reads) {
+            // Keys that no earlier run has made.
+            let secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+            prefix.push_str(&format!("{secs}-"));
+        }
         let digits_least = args.keys.saturating_sub(1).max(1).ilog10() as usize + 1;
         let key_size = args.key_size.unwrap_or(prefix.len() + DIGITS.max(digits_least));
         let plan = Plan {
@@ -310,6 +316,11 @@ impl Plan {
         self.rate > 0.0 || !self.phases.is_empty()
     }
 
+    /// Whether each key is made by the one operation that uses it, so that none can be there before.
+    pub fn makes_all_keys(&self) -> bool {
+        makes_all(self.writes, self.reads)
+    }
+
     /// Threads of all processes.
     pub fn parts(&self) -> usize {
         self.threads * self.procs
@@ -364,6 +375,10 @@ impl Plan {
     }
 }
 
+fn makes_all(writes: Writes, reads: f64) -> bool {
+    writes == Writes::Insert && reads == 0.0
+}
+
 pub fn resolve(name: &str) -> Result<SocketAddr, String> {
     let mut found =
         name.to_socket_addrs().map_err(|error| format!("{name} is not an address (host:port): {error}"))?;
@@ -413,6 +428,14 @@ pub mod tests {
         let plan = plan("").expect("valid");
         assert_eq!((plan.conns, plan.depth, plan.key_size), (32, 32, "/loadgen/k".len() + 8));
         assert!(!plan.is_open());
+    }
+
+    #[test]
+    fn a_run_that_makes_its_keys_has_a_prefix_of_its_own() {
+        let made = plan("--workload dbt-write-1 --prefix /a/k").expect("valid");
+        assert!(made.makes_all_keys() && made.prefix.len() > "/a/k".len() + 9, "{}", made.prefix);
+        let latest = plan("--workload ycsb-d --prefix /a/k").expect("valid");
+        assert!(!latest.makes_all_keys() && latest.prefix == "/a/k", "its reads are of keys that were there");
     }
 
     #[test]

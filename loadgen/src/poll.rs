@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-const EVENTS: usize = 256;
+/// So many that the first of them are not old when the last has been attended to.
+const EVENTS: usize = 64;
 
 /// What a socket waits for, and the number its owner knows it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

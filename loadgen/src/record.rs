@@ -62,6 +62,8 @@ pub struct Tally {
     pub reconnects: u64,
     /// Times that a key was read again because somebody else had written it meanwhile.
     pub retries: u64,
+    /// Times that a server said "later", because nobody led: no ends of operations, so no errors.
+    pub refused: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// How often each protocol error came; the codes below `LOCAL` are ours.
@@ -98,6 +100,7 @@ impl Tally {
         self.unsent += other.unsent;
         self.reconnects += other.reconnects;
         self.retries += other.retries;
+        self.refused += other.refused;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         for (&code, &count) in &other.codes {
@@ -127,7 +130,7 @@ pub struct Stored {
     histograms: [String; 4],
     ok: [u64; 2],
     errors: [u64; 2],
-    counts: [u64; 8],
+    counts: [u64; 9],
     codes: Vec<(i32, u64)>,
 }
 
@@ -152,6 +155,7 @@ impl Stored {
                 tally.unsent,
                 tally.reconnects,
                 tally.retries,
+                tally.refused,
                 tally.bytes_in,
                 tally.bytes_out,
             ],
@@ -160,7 +164,8 @@ impl Stored {
     }
 
     pub fn open(&self) -> Tally {
-        let [late_sends, queued, sends, unsent, reconnects, retries, bytes_in, bytes_out] = self.counts;
+        let [late_sends, queued, sends, unsent, reconnects, retries, refused, bytes_in, bytes_out] =
+            self.counts;
         let histogram = |nth: usize| {
             let mut whole = histogram();
             let digit = |at: usize| u8::from_str_radix(self.histograms[nth].get(at..at + 2)?, 16).ok();
@@ -185,6 +190,7 @@ impl Stored {
             unsent,
             reconnects,
             retries,
+            refused,
             bytes_in,
             bytes_out,
             codes: self.codes.iter().copied().collect(),
@@ -258,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_tally_survives_the_way_to_another_process() {
-        let mut tally = Tally { sends: 9, bytes_out: 77, ..Tally::default() };
+        let mut tally = Tally { sends: 9, refused: 5, bytes_out: 77, ..Tally::default() };
         (1..5000).for_each(|nth| record(&mut tally.write.latency, nth * 3_000));
         record(&mut tally.read.service, 12_345);
         (tally.write.ok, tally.read.errors) = (4999, 1);
@@ -266,7 +272,8 @@ mod tests {
         let line = serde_json::to_string(&Stored::of(&tally)).expect("JSON");
         let back = serde_json::from_str::<Stored>(&line).expect("JSON").open();
         assert_eq!((back.write.latency.clone(), back.read.service.len()), (tally.write.latency.clone(), 1));
-        assert_eq!((back.ok(), back.errors(), back.sends, back.bytes_out), (4999, 1, 9, 77));
+        assert_eq!((back.ok(), back.errors(), back.sends), (4999, 1, 9));
+        assert_eq!((back.refused, back.bytes_out), (5, 77));
         assert_eq!(back.codes, tally.codes);
     }
 

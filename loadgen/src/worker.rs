@@ -96,7 +96,7 @@ impl<D: Driver> Worker<'_, D> {
     /// Creates this thread's share of the keys. With a history each is also written, so that whatever a read
     /// finds was written within that history.
     fn prepare_keys(&mut self) -> Result<(), Trouble> {
-        if !self.plan.preload {
+        if !self.plan.preload || self.plan.makes_all_keys() {
             return Ok(());
         }
         let mine = (self.thread as u64..self.plan.keys).step_by(self.plan.parts());

@@ -273,32 +273,32 @@ pub const ALL: &[Workload] = &[
     ),
     entry(
         "dbt-write-sweep",
-        "distinct keys, 1 KB, by --clients 1 to 1,000",
+        "creates (zk) or puts of new keys, each key once, 1 KB, by --clients 1 to 1,000",
         DBT,
         "2017Q2, read off a chart, at 10/100/1,000: etcd 1.8k/10.7k/36.1k, ZooKeeper 2.9k/17.8k/12.5k, \
          Consul 1.7k/7.7k/5.8k",
-        load(1000, 1, 1_000_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+        load(1000, 1, 1_000_000, 1024).reads(0.0).writes(Writes::Insert).how(),
     ),
     entry(
         "dbt-write-best",
-        "distinct keys, 1 KB, by as many clients as were best for etcd; 700 for ZooKeeper, 500 for Consul: --clients",
+        "each key created once, 1 KB, by as many clients as were best for etcd; 700 for ZooKeeper, 500 for Consul: --clients",
         DBT,
         "2018Q1: etcd 3.3.0 35,258/s, ZooKeeper 3.5.3-beta 16,842/s, Consul 1.0.2 5,588/s",
-        load(1000, 1, 1_000_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+        load(1000, 1, 1_000_000, 1024).reads(0.0).writes(Writes::Insert).how(),
     ),
     entry(
         "dbt-write-qps",
-        "100 clients, distinct keys, 1 KB, at 1,000/s",
+        "100 clients, each key created once, 1 KB, at 1,000/s",
         DBT,
         "2017Q2, mean: etcd 4.6 ms, ZooKeeper 2.8 ms, Consul 49.6 ms",
-        load(100, 1, 1_000_000, 1024).reads(0.0).dist(Dist::Sequential).rate(1000.0).how(),
+        load(100, 1, 1_000_000, 1024).reads(0.0).writes(Writes::Insert).rate(1000.0).how(),
     ),
     entry(
         "dbt-write-3m",
-        "1,000 clients (ZooKeeper, Consul: --clients 500), three million keys, 1 KB",
+        "1,000 clients (ZooKeeper, Consul: --clients 500), each key created once, 1 KB; three million in all: choose --secs",
         DBT,
         "2017Q1: etcd 3.1 21,738/s, ZooKeeper 3.4.9 906/s, Consul 0.7.4 1,270/s",
-        load(1000, 1, 3_000_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+        load(1000, 1, 3_000_000, 1024).reads(0.0).writes(Writes::Insert).how(),
     ),
     entry(
         "dbt-read-best",
@@ -309,17 +309,17 @@ pub const ALL: &[Workload] = &[
     ),
     entry(
         "dbt-write-1k",
-        "1,000 clients, distinct keys, 1 KB",
+        "1,000 clients, each key created once, 1 KB",
         DBT,
         "etcd 3.1 27,390/s, ZooKeeper 3.4.9 16,854/s, Consul 0.7.4 8,588/s",
-        load(1000, 1, 1_000_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+        load(1000, 1, 1_000_000, 1024).reads(0.0).writes(Writes::Insert).how(),
     ),
     entry(
         "dbt-write-1",
-        "one client, distinct keys, 1 KB",
+        "one client, each key created once, 1 KB",
         DBT,
         "etcd 3.3.0 571/s, ZooKeeper 3.5.3-beta 517/s",
-        load(1, 1, 100_000, 1024).reads(0.0).dist(Dist::Sequential).how(),
+        load(1, 1, 100_000, 1024).reads(0.0).writes(Writes::Insert).how(),
     ),
     entry(
         "dbt-read-1k",
@@ -550,6 +550,14 @@ pub fn list() -> String {
         };
         let _ = match workload.how {
             How::Job(_, clients) => writeln!(text, "    {clients} clients unless --clients says otherwise"),
+            How::Load(load) if load.writes == Writes::Insert && load.reads == Some(0.0) => {
+                let all = load.scaled(Scale::Small);
+                let (small, full, depth) = (all.conns, load.conns, load.depth);
+                writeln!(
+                    text,
+                    "    small: {small} connections x {depth}; full: {full}; keys as they come, new in every run"
+                )
+            }
             How::Load(load) if load.fixed => {
                 writeln!(text, "    {}; full: the same", size(Scale::Small, load))
             }

@@ -9,6 +9,9 @@ use crate::access::Access;
 
 const HEAD_MAX: usize = 64 << 10;
 const BODY_MAX: usize = 16 << 20;
+/// What an agent says that found no leader to hand a request to: none is known, it cannot be reached, it leads no more.
+const NO_LEADER: [&[u8]; 4] =
+    [b"No cluster leader", b"leader not found", b"failed to get conn", b"is not the leader"];
 
 pub struct Consul {
     shape: Arc<Shape>,
@@ -91,8 +94,9 @@ impl Driver for Consul {
             let length = match head.body {
                 Body::Sized(length) if body.len() < length => break,
                 Body::Sized(length) => {
-                    if self.shape.checked || matches!(self.asked.front(), Some((_, Kind::Rmw))) {
-                        self.body.clear();
+                    self.body.clear();
+                    let is_rmw = matches!(self.asked.front(), Some((_, Kind::Rmw)));
+                    if self.shape.checked || is_rmw || head.status >= 500 {
                         self.body.extend_from_slice(&body[..length]);
                     }
                     length
@@ -166,6 +170,9 @@ impl Consul {
         let verdict = match status {
             200 => Verdict::Ok,
             404 if kind.is_read() => Verdict::Ok, // Nothing there: an answer.
+            500..=599 if NO_LEADER.iter().any(|words| find(&self.body, words).is_some()) => {
+                Verdict::Later(code)
+            }
             500..=599 => Verdict::Unknown(code),
             _ => Verdict::Failed(code),
         };
@@ -356,6 +363,25 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_for_want_of_a_leader_is_no_failure_and_another_500_may_have_happened() {
+        for (words, wanted) in [
+            ("No cluster leader", Verdict::Later(500)),
+            ("rpc error getting client: failed to get conn: dial tcp 127.0.0.1:1", Verdict::Later(500)),
+            ("leadership lost while committing log", Verdict::Unknown(500)),
+            ("rpc error making call: stream closed", Verdict::Unknown(500)),
+        ] {
+            let (mut consul, mut done) = (driver(), Vec::new());
+            consul.shape = Arc::new(Shape { checked: false, ..(*consul.shape).clone() });
+            consul.encode(&Op { kind: Kind::Write, key: 7, stamp: 1 }, 0, &mut Vec::new());
+            let length = words.len();
+            let answer =
+                format!("HTTP/1.1 500 Internal Server Error\r\nContent-Length: {length}\r\n\r\n{words}");
+            consul.decode(answer.as_bytes(), &mut Vec::new(), &mut done).expect("an answer");
+            assert_eq!(done[0].verdict, wanted, "{words}");
+        }
+    }
+
+    #[test]
     fn requests_are_what_the_api_wants() {
         let mut consul = driver();
         let mut out = Vec::new();
@@ -395,7 +421,7 @@ mod tests {
             (3, Verdict::Ok, 0, 0),
             (1, Verdict::Ok, 31, 0x4d),
             (2, Verdict::Ok, 0, 0),
-            (0, Verdict::Unknown(500), 0, 0),
+            (0, Verdict::Later(500), 0, 0),
         ];
         assert_eq!(ends, want);
     }

@@ -118,6 +118,8 @@ pub enum Verdict {
     Failed(i32),
     /// It may have happened.
     Unknown(i32),
+    /// Nobody could do it just now, and it surely did not happen: it is asked again, and has not ended.
+    Later(i32),
 }
 
 /// One operation has ended.

@@ -108,7 +108,9 @@ impl Driver for Native {
         frame[8..16].copy_from_slice(&u64::from(tag).to_le_bytes());
         for (nth, &at) in template.keys.iter().enumerate() {
             self.key.clear();
-            self.shape.push_key((op.key + nth as u64) % self.shape.keys, &mut self.key);
+            // Neighbours of the last key are the first ones; a new key lies behind them all.
+            let key = if nth == 0 { op.key } else { (op.key + nth as u64) % self.shape.keys };
+            self.shape.push_key(key, &mut self.key);
             frame[at..at + self.key.len()].copy_from_slice(&self.key);
         }
         if self.shape.value.len() >= STAMPED {
@@ -281,6 +283,11 @@ mod tests {
                 assert_eq!(stamp_of(&put.value), if value >= 8 { 0x55 } else { 0 });
             }
         }
+        let mut out = Vec::new();
+        driver(1, 100).encode(&Op { kind: Kind::Create, key: 1005, stamp: 1 }, 1, &mut out);
+        let write = Write::open(body(&out).1).expect("an archive");
+        let ArchivedOp::Put(put) = &write.ops[0] else { panic!("not a put") };
+        assert_eq!(put.key.as_slice(), b"loadgen/k1005", "a new key is new, not one of the first again");
         let mut out = Vec::new();
         driver(1, 100).encode(&Op { kind: Kind::Audit, key: 7, stamp: 0 }, 1, &mut out);
         let (head, body) = body(&out);
