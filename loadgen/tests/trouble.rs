@@ -204,3 +204,11 @@ fn a_corrupt_result_is_named_and_the_others_are_reported() {
     expect(&output, 4, &["runs/w/a/2/result.json is corrupt", "measure that row again"]);
     assert!(fs::read_to_string(dir.join("README.md")).expect("made").contains("77,123"));
 }
+
+#[test]
+fn a_folder_of_one_run_is_told_from_one_that_makes_a_report() {
+    let folder = tempfile::tempdir().expect("scratch");
+    fs::write(folder.path().join("result.json"), "{}").expect("written");
+    let output = Command::new(LOADGEN).arg("report").arg(folder.path()).output().expect("loadgen runs");
+    expect(&output, 2, &["is one run's", "scripts/publish"]);
+}

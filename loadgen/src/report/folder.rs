@@ -88,6 +88,12 @@ pub struct Folder {
 
 impl Folder {
     pub fn read(path: &Path) -> Result<Folder, String> {
+        if path.join("result.json").exists() && !path.join("series.json").exists() {
+            return Err(format!(
+                "{} is one run's; a report is of a folder with a series.json and runs/, as scripts/publish makes them",
+                path.display()
+            ));
+        }
         let series = json(&path.join("series.json"))?;
         let series: Series = serde_json::from_value(series)
             .map_err(|error| format!("{}: {error}", path.join("series.json").display()))?;
