@@ -200,7 +200,7 @@ pub struct Counts {
     /// Own snapshots, verified.
     pub snapshots: u64,
     pub installs: u64,
-    /// Snapshots whose copy here was damaged.
+    /// Damaged snapshots in whose place a peer's came.
     pub refetches: u64,
     pub configs: u64,
     pub reads_refused: u64,

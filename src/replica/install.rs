@@ -354,7 +354,7 @@ impl Replica {
             // What is durable above it was acknowledged: it stays.
             self.install = None;
             self.counts.installs += 1;
-            self.stateless = false;
+            self.regain_state();
             self.snapshots.retain(|own| own.index != base.index);
             self.snapshots.push(base);
             self.snapshots.sort_by_key(|own| own.index);
@@ -389,16 +389,20 @@ impl Replica {
             self.stateless = true;
             self.stand_back(now);
         }
-        self.counts.refetches += 1;
         self.point_out();
         self.tidy(now);
+    }
+
+    /// A peer's snapshot is in the place of the own one, which was damaged, if it was.
+    fn regain_state(&mut self) {
+        self.counts.refetches += u64::from(std::mem::take(&mut self.stateless));
     }
 
     pub fn on_restarted(&mut self, now: Nanos) {
         let Some(install) = self.install.take() else { return };
         let base = install.base;
         self.counts.installs += 1;
-        self.stateless = false;
+        self.regain_state();
         let old = self.older_snapshots(base.index);
         self.out.extend(old.into_iter().map(Effect::Drop));
         self.log = super::log::Log::new(base, install.config_at, install.config);

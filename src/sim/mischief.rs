@@ -139,6 +139,7 @@ impl World {
             Fault::Wipe => self.replace_disk(),
             Fault::RotTail => self.rot_tail(node),
             Fault::RotBoth => self.rot_both(node),
+            Fault::RotSnapshot => self.rot_snapshot(),
             Fault::AtMoment => self.at_moment(),
             Fault::ShortReigns => self.short_reigns(),
             Fault::LongTail => self.long_tail(leader),
@@ -338,14 +339,7 @@ impl World {
         if !self.agenda.is_empty() || self.machines[usize::from(node.0) - 1].process.is_none() {
             return; // One at a time.
         }
-        let others = self.machines.iter().filter(|machine| machine.wanted && machine.id != node);
-        // Founders that have not met are needed all together; one that is lost before is founded again, not replaced.
-        let met = |replica: &Replica| !replica.config().is_open();
-        let sound = |replica: &Replica| {
-            let settled = replica.log().config_at() <= replica.commit();
-            met(replica) && settled && replica.log().first_missing().is_none() && !replica.is_stateless()
-        };
-        if !others.clone().all(|m| m.process.as_ref().is_some_and(|p| sound(p.core.order.replica()))) {
+        if !self.others_are_sound(node) {
             return; // What another one has lost may stand on this disk alone.
         }
         self.tally.crashes += 1;
@@ -362,6 +356,18 @@ impl World {
             let soon = Nanos(after.0 + self.dice.below(50_000_000));
             self.schedule(soon, Event::StrikeLeader(Blow::Power));
         }
+    }
+
+    /// All other members run, and have lost nothing.
+    pub(super) fn others_are_sound(&self, node: NodeId) -> bool {
+        let mut others = self.machines.iter().filter(|machine| machine.wanted && machine.id != node);
+        // Founders that have not met are needed all together; one that is lost before is founded again, not replaced.
+        let met = |replica: &Replica| !replica.config().is_open();
+        let sound = |replica: &Replica| {
+            let settled = replica.log().config_at() <= replica.commit();
+            met(replica) && settled && replica.log().first_missing().is_none() && !replica.is_stateless()
+        };
+        others.all(|machine| machine.replica().is_some_and(sound))
     }
 
     // Members.

@@ -108,6 +108,8 @@ struct End {
     open: bool,
     /// Closed after all that was sent: the other end learns of it behind the bytes.
     closing: bool,
+    /// What was under way is lost, and whatever is sent from here on; the news of it is on the way.
+    broken: bool,
     /// An `Arrive` for this end is in the heap.
     arriving: bool,
 }
@@ -322,9 +324,11 @@ impl VirtualNet {
     fn break_pair(&mut self, pair: u64) {
         self.mishaps.resets += 1;
         for side in 0..2 {
-            let node = self.end_mut(pair, side).node;
+            let end = self.end_mut(pair, side);
+            end.inbound.clear();
+            end.broken = true;
+            let node = end.node;
             self.shake(node);
-            self.end_mut(pair, side).inbound.clear();
             let delay = self.delay();
             self.tell_over(pair, side, Ended::Broken, delay);
         }
@@ -514,6 +518,7 @@ impl VirtualNet {
             paused: false,
             open: true,
             closing: false,
+            broken: false,
             arriving: false,
         });
         for (side, end) in ends.iter().enumerate() {
@@ -547,7 +552,7 @@ impl Net for NodeNet<'_> {
         let bytes = buffer.clone();
         mine.sending = Some(buffer);
         let other = &mut ends[1 - side];
-        if !other.open {
+        if !other.open || other.broken {
             return; // The news of its end is on the way.
         }
         let floor = other.inbound.back().map_or(now, |(due, _)| *due);

@@ -1,6 +1,6 @@
 //! Faults aimed at a moment: they do harm only there, and chance alone would hardly ever bring them there.
 
-use crate::base::{Epoch, Index, Nanos, NodeId};
+use crate::base::{Epoch, Index, Nanos, NodeId, PAGE};
 use crate::pipeline::parcel::Ask;
 use crate::pipeline::ports::File;
 use crate::replica::Replica;
@@ -321,6 +321,26 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// Of a node that may lose it, while all others have lost nothing.
+    pub(super) fn rot_snapshot(&mut self) {
+        let newest = |node: NodeId| self.replica_of(node)?.snapshots().last().map(|base| base.index);
+        let fits = |&(node, index): &(NodeId, Index)| {
+            let disk = &self.machines[usize::from(node.0) - 1].disk;
+            disk.may_damage(File::Snapshot(index), 0, PAGE) && self.others_are_sound(node)
+        };
+        let all = (1..=self.swarm.voters).map(NodeId);
+        let fit: Vec<(NodeId, Index)> =
+            all.filter_map(|node| Some((node, newest(node)?))).filter(fits).collect();
+        if fit.is_empty() {
+            return;
+        }
+        let (node, index) = *self.dice.pick(&fit);
+        let at = self.dice.below(64);
+        self.machine(node).disk.flip(File::Snapshot(index), at, 3);
+        self.say(|| format!("  snapshot {index} of node {node}"));
+        self.crash(node, true, false);
     }
 
     fn replica_of(&self, node: NodeId) -> Option<&Replica> {

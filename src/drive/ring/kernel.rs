@@ -211,3 +211,38 @@ fn check(result: io::Result<usize>) {
     let harmless = [libc::EINTR, libc::ETIME, libc::EBUSY, libc::EAGAIN];
     assert!(e.raw_os_error().is_some_and(|code| harmless.contains(&code)), "io_uring_enter failed: {e}");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_send_without_room_at_its_receiver_hardly_delays_what_comes_next() {
+        let mut kernel = Kernel::new(Arc::default()).unwrap();
+        let (mut full, _unread) = UnixStream::pair().unwrap();
+        full.set_nonblocking(true).unwrap();
+        while full.write(&[0; 4096]).is_ok() {}
+        full.set_nonblocking(false).unwrap();
+        let byte = [1];
+        let send = opcode::Send::new(types::Fd(full.as_raw_fd()), byte.as_ptr(), 1).build();
+        let event = opcode::Nop::new().build();
+        // SAFETY: the byte outlives `drain`; the other points to nothing.
+        unsafe {
+            kernel.push_prompt(send.user_data(tag(Kind::Send, 0)));
+            kernel.push(event.user_data(tag(Kind::Bell, 0)));
+        }
+        let started = Instant::now();
+        kernel.park_past_prompt(Nanos::from_millis(3_000));
+        let waited = started.elapsed();
+        let mut done = Vec::new();
+        kernel.reap(&mut done);
+        kernel.drain();
+        assert_eq!(done.iter().map(|done| done.kind).collect::<Vec<_>>(), [Kind::Bell]);
+        assert!(waited < Duration::from_secs(1), "{waited:?}");
+    }
+}

@@ -249,3 +249,6 @@ impl From<Result<(), crate::replica::Refusal>> for Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,3 +117,19 @@ fn a_paused_end_gets_nothing_until_it_resumes() {
     net.of(NodeId(2)).pause(b, false);
     assert_eq!(bytes_of(&run(&mut net, Nanos::MAX)), [7]);
 }
+
+/// Found by sessions: a server that had not heard of a reset yet sent on, and its client took the second reply for the
+/// first.
+#[test]
+fn nothing_comes_behind_a_loss() {
+    for seed in 0..50 {
+        let (mut net, a, _) = two(seed);
+        net.of(NodeId(1)).send(a, vec![1]);
+        let soon = net.now.plus(Nanos(2_001));
+        let mut news = run(&mut net, soon); // The buffer is back.
+        net.reset(NodeId(1), NodeId(2));
+        net.of(NodeId(1)).send(a, vec![2]);
+        news.extend(run(&mut net, Nanos::MAX));
+        assert!(!bytes_of(&news).contains(&2), "seed {seed}");
+    }
+}

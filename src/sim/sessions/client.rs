@@ -14,7 +14,7 @@ use crate::realms::tree::ops::{code, op};
 const PATHS: u64 = 4;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Ask {
+pub(super) enum Ask {
     Create(String, bool),
     Set(String),
     Get(String, bool),
@@ -63,7 +63,8 @@ pub struct Client {
     is_off: bool,
     pub open: bool,
     inbox: Vec<u8>,
-    pending: VecDeque<(i32, Ask)>,
+    /// Requests without an answer, by their numbers.
+    pub(super) pending: VecDeque<(i32, Ask)>,
     xid: i32,
     /// Watches that have not fired, by path: the zxid of what was seen when they were set.
     watches: BTreeMap<String, i64>,

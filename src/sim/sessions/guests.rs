@@ -195,6 +195,7 @@ impl World {
                     guests.roll.leaves(guest.client.session);
                 }
                 if !out.is_empty() {
+                    self.say(|| format!("  guest {at} waits for {:?}", guest.client.pending));
                     guest.client.spoke = now;
                     guest.outbox.extend_from_slice(&out);
                     self.push(guest);

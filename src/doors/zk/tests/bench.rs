@@ -44,8 +44,9 @@ struct Room<'a> {
 }
 
 impl Room<'_> {
+    /// As in an edge, nothing more is told to a session that is hanging up.
     fn with<R>(&mut self, seat: Seat, f: impl FnOnce(&mut Session, &mut Cx<'_>) -> R) -> Option<R> {
-        let peer = self.floor.peers.get_mut(&seat)?;
+        let peer = self.floor.peers.get_mut(&seat).filter(|peer| peer.link.closing.is_none())?;
         let mut cx = Cx::new(self.floor.now, seat, self.floor.serving, &mut peer.link, self.desk);
         Some(f(&mut peer.session, &mut cx))
     }
@@ -113,7 +114,7 @@ impl Bench {
         let Some(peer) = self.floor.peers.get_mut(&seat) else { return };
         let rest = std::mem::take(&mut peer.rest);
         let (door, mut room) = (&mut self.door, Room { floor: &mut self.floor, desk: &mut self.desk });
-        let taken = room.with(seat, |session, cx| door.on_bytes(session, cx, &rest)).expect("it is there");
+        let Some(taken) = room.with(seat, |session, cx| door.on_bytes(session, cx, &rest)) else { return };
         self.floor.peers.get_mut(&seat).expect("it is there").rest = rest[taken.bytes..].to_vec();
     }
 

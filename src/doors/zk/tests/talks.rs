@@ -379,6 +379,32 @@ fn goodbye_is_answered_and_expiry_is_not() {
     assert_eq!(bench.take(two.seat), (vec![], true));
 }
 
+/// Found by sessions in clusters: whoever had run out with a read and its goodbye under way was told that its ephemeral
+/// was not there.
+#[test]
+fn a_read_in_front_of_a_goodbye_is_answered_before_it_or_never() {
+    for runs_out in [false, true] {
+        let mut bench = bench();
+        let mut client = Client::new(&mut bench);
+        let mut own = create("/own");
+        own.truncate(own.len() - 4);
+        own.put_i32(1);
+        client.call(&mut bench, op::CREATE, &own);
+        client.send(&mut bench, op::EXISTS, &read("/own", false));
+        client.send(&mut bench, op::CLOSE_SESSION, &[]);
+        if runs_out {
+            bench.set_now(Nanos::from_millis(20_000));
+            let envelope = Envelope { realm: 2, kind: kind::EXPIRE_SESSION, ..Envelope::default() };
+            bench.command(&Command { envelope, payload: &client.session.to_be_bytes() });
+        }
+        bench.settle();
+        let (out, closing) = bench.take(client.seat);
+        let heard: Vec<(i32, i32)> = frames(&out).iter().map(|frame| (frame.xid, frame.err)).collect();
+        let expected = if runs_out { vec![] } else { vec![(2, code::OK), (3, code::OK)] };
+        assert_eq!((heard, closing), (expected, true));
+    }
+}
+
 #[test]
 fn a_client_catches_up_with_its_watches() {
     let mut bench = bench();
