@@ -82,8 +82,11 @@ kinds! {
     Snapshot,
     /// The newest batch on a disk rots, and its machine loses power before anybody reads it.
     RotTail,
-    /// The snapshot that a log stands on rots, and its machine loses power: nobody else has lost anything then.
+    /// A snapshot rots and its machine loses power, as soon as nobody else has lost anything.
     RotSnapshot,
+    /// The leader is cut off with its clients, its disk slow: what nobody else has is torn by a loss of power, or still on
+    /// its way when it comes back.
+    LoneTail,
     /// Body and frame of a batch rot, of which the superblock says that it was durable.
     RotBoth,
     /// The next node that does this or that (cuts its log, promises, leads, ...) is struck at that moment.
@@ -135,10 +138,10 @@ impl Swarm {
     pub fn draw(rng: &mut Rng) -> Swarm {
         let voters = *rng.pick(&[1, 3, 3, 3, 5, 5]);
         let share = 0.15 + 0.5 * rng.unit();
-        // It asks for more calm than the others do: in fewer worlds, by a chance of its own.
+        // For what chance alone would hardly ever bring; by a chance of their own, so that other worlds stay what they are.
         let mut apart = rng.clone();
         let has = |&kind: &Fault| match kind {
-            Fault::RotSnapshot => apart.chance(0.2),
+            Fault::RotSnapshot | Fault::LoneTail => apart.chance(0.2),
             _ => rng.chance(share),
         };
         let mut kinds: Vec<Fault> = Fault::ALL.iter().copied().filter(has).collect();
@@ -151,7 +154,15 @@ impl Swarm {
         kinds.retain(|&kind| cursed.is_some() || kind != Fault::Wipe);
         if voters == 1 {
             kinds.retain(|kind| {
-                !matches!(kind, Fault::Members | Fault::TwoReigns | Fault::LateWords | Fault::Forgetful)
+                !matches!(
+                    kind,
+                    Fault::Members
+                        | Fault::TwoReigns
+                        | Fault::LateWords
+                        | Fault::Forgetful
+                        | Fault::RotSnapshot
+                        | Fault::LoneTail
+                )
             });
         }
         let mut lies = |chance: f64| if rng.chance(0.3) { chance } else { 0.0 };

@@ -25,6 +25,8 @@ pub enum Undo {
     /// Cut and restored in turn, so many times more.
     Flap(NodeId, NodeId, u32),
     Storm(u32),
+    /// A snapshot rots as soon as one may; after so many looks it is given up.
+    RotSnapshot(u32),
     /// Whoever leads is asked to hand over to this node.
     HandBack(NodeId),
     /// The second part of `Forgetful`, and the third: this leader, and who has not heard it.
@@ -139,7 +141,8 @@ impl World {
             Fault::Wipe => self.replace_disk(),
             Fault::RotTail => self.rot_tail(node),
             Fault::RotBoth => self.rot_both(node),
-            Fault::RotSnapshot => self.rot_snapshot(),
+            Fault::RotSnapshot => self.undo(Undo::RotSnapshot(50)),
+            Fault::LoneTail => self.lone_tail(leader),
             Fault::AtMoment => self.at_moment(),
             Fault::ShortReigns => self.short_reigns(),
             Fault::LongTail => self.long_tail(leader),
@@ -204,6 +207,12 @@ impl World {
                     self.break_links(&all);
                     let after = Nanos::from_millis(self.dice.between(1, 60));
                     self.schedule(after, Event::Undo(Undo::Storm(left - 1)));
+                }
+            }
+            Undo::RotSnapshot(left) => {
+                if self.is_stormy() && left > 0 && !self.rot_snapshot() {
+                    let soon = Nanos::from_millis(20);
+                    self.schedule(soon, Event::Undo(Undo::RotSnapshot(left - 1)));
                 }
             }
             Undo::HandBack(node) if self.is_stormy() => self.hand_back(node),

@@ -226,6 +226,24 @@ impl World {
         }
     }
 
+    pub(super) fn lone_tail(&mut self, leader: NodeId) {
+        let patience = self.swarm.patience_ms;
+        let long = Nanos::from_millis(self.dice.between(patience * 3 / 2, patience * 3));
+        let tears = self.dice.chance(0.5);
+        let habits = &mut self.machine(leader).disk.habits;
+        if tears {
+            (habits.slowness, habits.tear) = (30, 1.0);
+        } else {
+            habits.stall = 1.0;
+        }
+        self.cut_off(&[leader], long);
+        self.schedule(long.plus(Nanos::from_millis(20)), Event::Undo(Undo::Disk(leader)));
+        if tears {
+            let (life, soon) = (self.machine(leader).life, Nanos(1_000 * self.dice.between(500, 8_000)));
+            self.schedule(soon, Event::Strike { node: leader, life, blow: Blow::Power });
+        }
+    }
+
     pub(super) fn two_reigns(&mut self, leader: NodeId) {
         self.set_trap(Moment::Stands, Blow::CutOffFormer, 1);
         let heirs = (1..=self.swarm.voters).map(NodeId).filter(|&id| id != leader);
@@ -323,24 +341,25 @@ impl World {
         }
     }
 
-    /// Of a node that may lose it, while all others have lost nothing.
-    pub(super) fn rot_snapshot(&mut self) {
-        let newest = |node: NodeId| self.replica_of(node)?.snapshots().last().map(|base| base.index);
+    /// The one that a log stands on, of a node that may lose it, while all others have lost nothing. False: there is none.
+    pub(super) fn rot_snapshot(&mut self) -> bool {
+        let base = |node: NodeId| Some(self.replica_of(node)?.log().base().index).filter(|index| index.0 > 0);
         let fits = |&(node, index): &(NodeId, Index)| {
             let disk = &self.machines[usize::from(node.0) - 1].disk;
             disk.may_damage(File::Snapshot(index), 0, PAGE) && self.others_are_sound(node)
         };
         let all = (1..=self.swarm.voters).map(NodeId);
         let fit: Vec<(NodeId, Index)> =
-            all.filter_map(|node| Some((node, newest(node)?))).filter(fits).collect();
+            all.filter_map(|node| Some((node, base(node)?))).filter(fits).collect();
         if fit.is_empty() {
-            return;
+            return false;
         }
         let (node, index) = *self.dice.pick(&fit);
         let at = self.dice.below(64);
         self.machine(node).disk.flip(File::Snapshot(index), at, 3);
         self.say(|| format!("  snapshot {index} of node {node}"));
         self.crash(node, true, false);
+        true
     }
 
     fn replica_of(&self, node: NodeId) -> Option<&Replica> {
