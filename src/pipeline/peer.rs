@@ -9,7 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -118,6 +118,11 @@ fn speaks_for(by: Option<&Identity>, id: NodeId) -> bool {
     by.is_none_or(|by| by.nodes.contains(&id))
 }
 
+/// A connection that this node dialled stands.
+fn calls(inlets: &BTreeMap<Conn, Inlet>, id: NodeId) -> bool {
+    inlets.values().any(|inlet| inlet.from.is_some_and(|from| from.id == id))
+}
+
 #[derive(Debug)]
 pub struct Peers {
     me: Voice,
@@ -133,7 +138,7 @@ pub struct Peers {
     /// Connections made in this life.
     calls: u64,
     /// Who said that it leaves on purpose.
-    leaving: Vec<NodeId>,
+    leaving: BTreeSet<NodeId>,
     tokens: u64,
     rx: Rx<PeerIn>,
     tx: Tx<PeerOut>,
@@ -174,7 +179,7 @@ impl Peers {
             inlets: BTreeMap::new(),
             heard: BTreeMap::new(),
             calls: 0,
-            leaving: Vec::new(),
+            leaving: BTreeSet::new(),
             tokens: 0,
             rx,
             tx,
@@ -291,7 +296,7 @@ impl Peers {
         buffer.clear();
         hello.encode(&mut buffer);
         net.send(conn, buffer);
-        self.leaving.retain(|&gone| gone != id);
+        self.leaving.remove(&id);
         self.tell(PeerOut::Up(id));
     }
 
@@ -344,7 +349,7 @@ impl Peers {
         };
         while let Some(msg) = Msg::take(input)? {
             if matches!(msg, Msg::Leaving) {
-                self.leaving.push(from.id);
+                self.leaving.insert(from.id);
             } else {
                 self.tell(PeerOut::Message { from, msg });
             }
@@ -394,7 +399,7 @@ impl Peers {
 
     fn on_inlet_lost(&mut self, inlet: &Inlet, net: &mut impl Net) {
         let Some(id) = inlet.from.map(|from| from.id) else { return };
-        if self.calls(id) || !self.links.get(&id).is_some_and(|link| link.guest) {
+        if calls(&self.inlets, id) || !self.links.get(&id).is_some_and(|link| link.guest) {
             return;
         }
         let link = self.links.remove(&id).expect("just seen");
@@ -402,11 +407,6 @@ impl Peers {
             net.close(conn);
             self.tell(PeerOut::Down { id, refused: false });
         }
-    }
-
-    /// A connection that this node dialled stands.
-    fn calls(&self, id: NodeId) -> bool {
-        self.inlets.values().any(|inlet| inlet.from.is_some_and(|from| from.id == id))
     }
 
     fn tell(&mut self, news: PeerOut) {
@@ -468,9 +468,7 @@ impl Peers {
                 Some(address) if address == link.address => link.guest = false,
                 None if link.guest => {}
                 // One that the log names no more may be ahead of it, and goes on calling.
-                None if self.inlets.values().any(|inlet| inlet.from.is_some_and(|from| from.id == *id)) => {
-                    link.guest = true
-                }
+                None if calls(&self.inlets, *id) => link.guest = true,
                 _ => gone.push(*id),
             }
         }

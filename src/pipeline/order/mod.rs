@@ -126,7 +126,6 @@ pub struct Order {
     fetching: bool,
     /// Verified snapshots' file lengths, for offers.
     lengths: BTreeMap<Index, u64>,
-    /// Log bytes on this disk since the last snapshot, and the one under way.
     /// What the log has taken in this life, and how much of it when each of the last snapshots was due.
     log_bytes: u64,
     snapshots: VecDeque<(Index, u64)>,

@@ -99,3 +99,15 @@ fn a_connection_that_comes_while_all_are_paused_is_paused_too() {
     }
     assert_eq!(wires.paused[2..], [(conn(1), false), (conn(2), false)]);
 }
+
+/// Found by reading: each word of leaving was remembered by itself, for as long as the peer was not dialled again.
+#[test]
+fn who_leaves_is_remembered_once() {
+    let (mut peers, _, mut wires) = stage(64);
+    peers.accept(&mut wires, conn(1));
+    peers.hear(&mut wires, conn(1), &hello(2, 1));
+    let mut leaves = Vec::new();
+    Msg::Leaving.encode(&mut leaves);
+    (0..9).for_each(|_| peers.hear(&mut wires, conn(1), &leaves));
+    assert_eq!(peers.leaving.len(), 1);
+}
