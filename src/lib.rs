@@ -13,7 +13,6 @@ pub mod realms;
 pub mod replica;
 pub mod sim;
 pub mod state;
-pub mod wire;
 
 pub mod client;
 #[cfg(feature = "drive")]
