@@ -1,6 +1,8 @@
 //! The event loop of one thread: connections, slots, time-outs. It asks a source what to send and hands what
 //! ended to the book. Nothing here allocates per operation.
 
+mod link;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -11,11 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::access::Tls;
 use crate::book::{Book, Ended};
 use crate::clock::{Clock, MILLI, SECOND};
-use crate::driver::{Done, Driver, Kind, Op, Shape, Verdict};
+use crate::driver::{Done, Driver, Op, Shape, Verdict};
 use crate::pipe::{Filled, Pipe};
 use crate::poll::{Poll, Ready};
 use crate::record::{CODE_HANG_UP, CODE_MALFORMED, CODE_TIMEOUT, CODE_UNANSWERED};
 use crate::source::{Next, Source};
+use link::{FREE, Link, Slot, State};
 
 /// Slots each connection has at least, so that preparing a lone client's keys does not take one round trip each.
 const SLOTS_MIN: usize = 64;
@@ -30,64 +33,6 @@ const BACKOFF_MAX: u64 = 100 * MILLI;
 const REFUSED_PAUSE: u64 = 10 * MILLI;
 /// How long a run that is to end waits for what is under way.
 const STOP_PATIENCE: u64 = SECOND;
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    op: Op,
-    intended: u64,
-    sent: u64,
-    /// When it was asked last: it may have been refused before.
-    asked: u64,
-    busy: bool,
-}
-
-const FREE: Slot =
-    Slot { op: Op { kind: Kind::Read, key: 0, stamp: 0 }, intended: 0, sent: 0, asked: 0, busy: false };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Down { retry_at: u64 },
-    Connecting { since: u64 },
-    Greeting { since: u64 },
-    Ready,
-}
-
-/// One connection, across all its reconnects.
-struct Link<D> {
-    id: u32,
-    driver: D,
-    pipe: Option<Pipe>,
-    state: State,
-    server: usize,
-    /// Counts reconnects, so that an event of the old socket is not taken for one of the new.
-    generation: u32,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    busy: usize,
-    in_idle: bool,
-    in_dirty: bool,
-    wants_write: bool,
-    backoff: u64,
-    last_send: u64,
-    /// Nothing that is outstanding was asked before this.
-    oldest: u64,
-}
-
-impl<D> Link<D> {
-    /// Looks at the slots only when one of them may have waited for too long.
-    fn is_overdue(&mut self, now: u64, timeout: u64) -> bool {
-        if self.busy == 0 || now.saturating_sub(self.oldest) <= timeout {
-            return false;
-        }
-        let asked = self.slots.iter().filter(|slot| slot.busy).map(|slot| slot.asked);
-        self.oldest = asked.min().unwrap_or(now);
-        now.saturating_sub(self.oldest) > timeout
-    }
-
-    fn is_first_greeting(&self) -> bool {
-        matches!(self.state, State::Greeting { .. }) && self.generation == 1
-    }
-}
 
 pub struct Settings {
     pub servers: Vec<SocketAddr>,

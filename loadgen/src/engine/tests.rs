@@ -8,7 +8,7 @@ use std::thread;
 use super::*;
 use crate::driver::consul::Consul;
 use crate::driver::native::Native;
-use crate::driver::{Protocol, ReadMode};
+use crate::driver::{Kind, Protocol, ReadMode};
 use crate::null;
 use crate::source::List;
 

@@ -283,6 +283,7 @@ impl Door for Zk {
         self.board.go(session.conn().from.ip().to_canonical());
         self.lane().leave(seat);
         self.lane().connections.sub(1);
+        self.lane().outstanding.sub(session.unanswered());
         self.count_watches();
     }
 

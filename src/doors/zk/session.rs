@@ -488,6 +488,11 @@ impl Session {
         }
     }
 
+    /// Requests that are not answered yet, and never will be once the connection is gone.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.queue.len() as u64
+    }
+
     fn count_reply(&self, door: &Zk, item: &Item, now: Nanos) {
         let lane = door.lane();
         let us = now.since(item.since).0 / 1000;

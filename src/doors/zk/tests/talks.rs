@@ -405,6 +405,20 @@ fn a_read_in_front_of_a_goodbye_is_answered_before_it_or_never() {
     }
 }
 
+/// Found by reading: what a connection took with it into its end was outstanding for ever.
+#[test]
+fn requests_of_a_connection_that_ended_are_outstanding_no_more() {
+    let mut bench = bench();
+    let mut client = Client::new(&mut bench);
+    for _ in 0..3 {
+        client.send(&mut bench, op::CREATE, &create("/left"));
+    }
+    let outstanding = |bench: &Bench| bench.door.lane().outstanding.get();
+    assert_eq!(outstanding(&bench), 3);
+    bench.end(client.seat);
+    assert_eq!(outstanding(&bench), 0);
+}
+
 #[test]
 fn a_client_catches_up_with_its_watches() {
     let mut bench = bench();
