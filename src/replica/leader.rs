@@ -222,8 +222,9 @@ impl Replica {
                 peer.mode = Mode::Streaming;
                 peer.go_on_from(received.next());
             }
-            // It answers heartbeats and gets no further, though all was sent: something was lost on the way.
-            Mode::Streaming
+            // It answers heartbeats and gets no further, though all was sent: something was lost on the way. (While it
+            // fetches a snapshot it says only that it lives.)
+            Mode::Streaming | Mode::Snapshot(_)
                 if peer.matched < last
                     && now.since(peer.moved_at) > patience
                     && !planted::is(Bug::NeverResend) =>
@@ -473,6 +474,7 @@ impl Replica {
                 && !matches!(self.peers[place].mode, Mode::Snapshot(_))
             {
                 self.offer_snapshot(place);
+                self.peers[place].moved_at = now;
             }
             let State::Leader(reign) = &self.state else { return };
             let probe = reign.probe;

@@ -36,6 +36,26 @@ fn what_the_disk_has_read_for_a_laggard_outlives_a_full_memory() {
     assert!(world.fetches <= 2, "{} reads for 40 batches", world.fetches);
 }
 
+/// Seed 4296: the word that it wanted the snapshot was lost with the follower's connection, the leader's own one stood,
+/// and the leader waited for it for ever.
+#[test]
+fn who_does_not_fetch_what_it_was_offered_is_asked_anew() {
+    let (mut world, leader, away, other) = one_was_away();
+    let now = world.now;
+    for id in [leader, other] {
+        let base = Base::of(world.node(id).log().head(Index(20)).expect("it is there"));
+        world.node(id).on_snapshot(now, base);
+    }
+    world.run(300);
+    let place = world.node(leader).peers.iter().position(|peer| peer.id == away).expect("a member");
+    world.node(leader).peers[place].probe_from(Index(1)); // It said once that it had nothing.
+    world.node(leader).offer_snapshot(place);
+    world.run(10); // It does not get there.
+    world.cut.clear();
+    world.run(10_000);
+    assert_eq!(world.node(away).last(), Index(41));
+}
+
 #[test]
 fn the_log_that_a_member_lacks_is_kept_as_far_as_there_is_room() {
     let (mut world, leader, _, other) = one_was_away();
