@@ -50,7 +50,7 @@ pub struct Apply {
     queue: VecDeque<Batch>,
     /// How far the first batch of the queue is applied.
     at: Cursor,
-    /// Pages copied so far, of which turns know.
+    /// Pages copied that a turn's budget has paid for.
     copied: u64,
     applied: Index,
     /// By lane: local reads behind writes that are not applied yet.

@@ -118,7 +118,7 @@ fn speaks_for(by: Option<&Identity>, id: NodeId) -> bool {
     by.is_none_or(|by| by.nodes.contains(&id))
 }
 
-/// A connection that this node dialled stands.
+/// A connection that `id` dialled stands.
 fn calls(inlets: &BTreeMap<Conn, Inlet>, id: NodeId) -> bool {
     inlets.values().any(|inlet| inlet.from.is_some_and(|from| from.id == id))
 }
