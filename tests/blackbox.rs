@@ -161,11 +161,7 @@ fn a_full_disk_stops_one_node_only() {
         cluster.doing(format!("filling the disk of node {small}, the {role} (QUORATE_SEED={seed})"));
         if leads {
             // Refused while it lags: it has just come back.
-            let handed = within(RESUMES, || {
-                cluster.transfer_to(small);
-                pause(200);
-                (cluster.leader() == small).then_some(())
-            });
+            let handed = within(RESUMES, || made_leader(&cluster, small).then_some(()));
             handed.expect("leadership is handed over");
         }
         let told = full_times(&cluster, small);
@@ -176,13 +172,20 @@ fn a_full_disk_stops_one_node_only() {
             within(RESUMES, || Client::connect(servers.clone()).ok()).expect("a healthy cluster");
         let full = within(5 * RESUMES, || {
             let _ = filler.put(b"mark/filler", &[7; 200_000]);
-            (full_times(&cluster, small) > told).then_some(())
+            if !leads {
+                return (full_times(&cluster, small) > told).then_some(());
+            }
+            // A snapshot may be what meets the full disk first: the log takes its last segments then, and a leader
+            // makes way behind those. On a slow machine another may have been elected meanwhile.
+            let made_way = cluster.log_of(small).contains("leadership goes to node");
+            if !made_way {
+                made_leader(&cluster, small);
+            }
+            made_way.then_some(())
         });
-        full.expect("a log that outgrows its disk");
+        full.unwrap_or_else(|| panic!("the {role}: its log outgrows its disk, and a leader makes way then"));
         crowd.time_to_ack(RESUMES);
         println!("the {role}'s disk is full, writes go on");
-        let handed = cluster.log_of(small).contains("leadership goes to node");
-        assert!(handed || !leads, "a leader whose disk is full did not make way, it died");
         cluster.kill(&[small]);
         ballast.drop_off();
         cluster.restart(small);
@@ -238,6 +241,16 @@ fn a_replaced_disk_votes_again_once_the_log_names_it() {
     cluster.restart(gone);
     cluster.await_ready(&[1, 2, 3]);
     audit(&cluster.nodes(), &crowd.finish());
+}
+
+/// Whether a node leads; it is handed leadership where it does not.
+fn made_leader(cluster: &Cluster, id: u64) -> bool {
+    let leads = cluster.leader() == id;
+    if !leads {
+        cluster.transfer_to(id);
+        pause(200);
+    }
+    leads
 }
 
 /// As a follower it fails when it can append no more. As the leader it drops the snapshot that would make room, makes

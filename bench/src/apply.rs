@@ -3,14 +3,13 @@
 
 use quorate::base::{Index, Nanos, Origin, Rng};
 use quorate::pipeline::apply::{COMMANDS_PER_COPY, COMMANDS_PER_TURN};
+use quorate::pipeline::snapshots::VISITS;
 use quorate::realms::kv::ops::{Op, Put, Write};
 use quorate::realms::machine::{Applied, Machine};
 use quorate::realms::{Effects, Stamp, kv};
 use quorate::state::snapshot::{Slice, View};
+use quorate::state::table::KEYS_AHEAD;
 use quorate::state::{Command, Envelope, RealmId};
-
-/// Records of a snapshot visited in one turn, as the server does.
-const VISITS: usize = 1000;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -119,10 +118,15 @@ impl Stage<'_> {
         self.index += 1;
         let stamp = Stamp { index: Index(self.index), wall_ms: 0, ticks: Nanos(self.index) };
         let (mut rest, mut foreseen, mut done) = (body, body.len(), 0);
-        let copied = self.machine.copied();
-        while !rest.is_empty() {
+        let before = self.machine.copied();
+        let mut copied = 0;
+        while !rest.is_empty() && done + copied * COMMANDS_PER_COPY < COMMANDS_PER_TURN {
             if self.args.foresee && rest.len() <= foreseen {
                 foreseen = rest.len() - self.machine.foresee(rest);
+            }
+            // As often as the server counts them, and only where there can be any.
+            if self.saving.is_some() && done.is_multiple_of(KEYS_AHEAD) {
+                copied = (self.machine.copied() - before) as usize;
             }
             let command = Command::take(&mut rest).ok_or("no command")?;
             self.effects.reply.clear();
@@ -131,10 +135,6 @@ impl Stage<'_> {
                 == Applied::Again
             {}
             done += 1;
-            let weight = (self.machine.copied() - copied) as usize * COMMANDS_PER_COPY;
-            if done + weight >= COMMANDS_PER_TURN {
-                break;
-            }
         }
         self.machine.end_batch();
         if self.args.snapshots {

@@ -9,7 +9,7 @@ use crate::realms::machine::Machine;
 use crate::state::snapshot::{Loader, Slice, View};
 
 /// Records visited in one turn.
-const VISITS: usize = 1000;
+pub const VISITS: usize = 1000;
 /// Writes under way.
 const IN_FLIGHT: usize = 4;
 /// Bytes a second that a snapshot takes of the disk, and bytes beside that for each byte that the log grows meanwhile, so

@@ -468,8 +468,9 @@ impl Store {
         let (_, free) = self.log.space();
         let files = self.log.next_file();
         let may_try = self.spare.blocked.as_ref().is_none_or(|(at, _)| now >= *at);
-        // While one could not be made the last is kept back, and the next try must not wait for its use.
-        let few = free <= usize::from(self.spare.blocked.is_some());
+        // One is made while there still is another: should it fail the last is kept back, be the current one nearly
+        // full by then, and the next try does not wait for its use.
+        let few = free <= 1;
         // What has come so far without a place must go in: the limit bounds what is asked for, and short reigns, each
         // with a batch of its own, may use up the last segment before any of them has lived to see a snapshot.
         let within = files < self.log.params().segments_max || free == 0;

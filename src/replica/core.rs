@@ -154,6 +154,8 @@ pub struct Replica {
     /// Leader: a follower waits for a snapshot that is not made yet.
     pub(super) snapshot_wanted: bool,
     pub(super) install: Option<Install>,
+    /// One could not be written or was damaged: none is fetched before this. On a full disk each try ends at once.
+    pub(super) install_rest: Nanos,
     /// An own snapshot is being written.
     pub(super) saving: Option<Index>,
     /// No state until a peer's snapshot is loaded: this node votes and acknowledges, and does not lead.
@@ -258,6 +260,7 @@ impl Replica {
             refusing: None,
             snapshot_wanted: false,
             install: None,
+            install_rest: Nanos(0),
             saving: None,
             peers: Vec::new(),
             met: None,

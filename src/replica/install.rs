@@ -258,8 +258,8 @@ impl Replica {
         if !useful || offer.base.index < self.log.base().index {
             return self.point_out(); // It is not needed after all.
         }
-        if self.saving == Some(base) {
-            return; // This node's own of the same place is coming.
+        if self.saving == Some(base) || now < self.install_rest {
+            return; // This node's own of the same place is coming; or the offer is made again when it has rested.
         }
         match &mut self.install {
             // The same snapshot, perhaps from a new leader: identical bytes, so go on where we were.
@@ -337,6 +337,7 @@ impl Replica {
             self.out.push(Effect::Load { base, length });
         } else {
             self.abandon_install(); // Damaged on the way or on the disk: from the start.
+            self.install_rest = now.plus(self.options.timing.patience);
             self.point_out();
         }
         self.tidy(now);

@@ -2,11 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use super::within;
 
 /// Room for all that a node keeps between two snapshots, and for both of them, or it would be full without the ballast
 /// as well once the test has taken its time. The image has holes: it takes what is written to it.
 const MEGABYTES: u64 = 3_000;
 const LEFT_MEGABYTES: u64 = 8;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct SmallDisk {
     at: PathBuf,
@@ -40,14 +45,20 @@ impl SmallDisk {
 pub struct Ballast(PathBuf);
 
 impl Ballast {
-    /// Takes nearly all of what is free.
+    /// Takes nearly all of what is free. The node may take some of it at the same time: the next try finds less.
     pub fn load(&self) {
+        within(PATIENCE, || {
+            let bytes = (self.free_kilobytes().saturating_sub(LEFT_MEGABYTES << 10).max(1) << 10).to_string();
+            run("fallocate", &["-l", &bytes, path(&self.0)]).then_some(())
+        })
+        .expect("ballast that fits");
+    }
+
+    fn free_kilobytes(&self) -> u64 {
         let dir = self.0.parent().expect("a file in the disk's root");
         let output = Command::new("df").args(["-k", "--output=avail", path(dir)]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let free: u64 = text.lines().last().and_then(|line| line.trim().parse().ok()).expect("df's number");
-        let bytes = (free.saturating_sub(LEFT_MEGABYTES << 10).max(1) << 10).to_string();
-        assert!(run("fallocate", &["-l", &bytes, path(&self.0)]), "{bytes} bytes of ballast");
+        text.lines().last().and_then(|line| line.trim().parse().ok()).expect("df's number")
     }
 
     pub fn drop_off(&self) {

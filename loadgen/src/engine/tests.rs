@@ -67,19 +67,19 @@ fn what_is_due_goes_out_on_a_row_of_connections_and_the_next_turn_is_the_next_on
     let busy = |engine: &Engine<Native>| engine.links.iter().map(|link| link.busy).collect::<Vec<_>>();
     let count = |all: &[usize], wanted: usize| all.iter().filter(|busy| **busy == wanted).count();
     let now = engine.clock.now();
-    engine.issue(&mut Due(10 * ROW as u64), now);
+    engine.issue(&mut Due(10 * 64), now);
     let first = busy(&engine);
-    assert_eq!((count(&first, 10), count(&first, 0)), (ROW, 200 - ROW), "{first:?}");
+    assert_eq!((count(&first, 10), count(&first, 0)), (64, 200 - 64), "{first:?}");
     // Few are due: each goes to a connection of its own, and those come first that have waited longest.
     engine.issue(&mut Due(5), now);
     let second = busy(&engine);
-    assert_eq!((count(&second, 10), count(&second, 1)), (ROW, 5), "{second:?}");
+    assert_eq!((count(&second, 10), count(&second, 1)), (64, 5), "{second:?}");
     // More than a row takes goes to others as well.
-    engine.issue(&mut Due(70 * ROW as u64), now);
-    assert_eq!(engine.outstanding, 10 * ROW + 5 + 70 * ROW);
+    engine.issue(&mut Due(70 * 64), now);
+    assert_eq!(engine.outstanding, 80 * 64 + 5);
     assert!(busy(&engine).iter().all(|busy| *busy <= 64));
     engine.drive(&mut Due(0), 0, engine.clock.now() + 60 * SECOND).expect("driven");
-    assert_eq!((engine.outstanding, engine.ended()), (0, 80 * ROW as u64 + 5));
+    assert_eq!((engine.outstanding, engine.ended()), (0, 80 * 64 + 5));
 }
 
 /// Consul without a leader answered at once, and a closed loop made 79,000 errors of that in seconds.

@@ -95,3 +95,24 @@ fn what_a_fetched_snapshot_stands_for_has_arrived() {
     let arrived = |effect: &Effect| matches!(effect, Effect::Send { msg: Msg::Appended { received, .. }, .. } if *received == base.index);
     assert!(append_from_leader(&mut node, &batches[3..4]).iter().any(arrived));
 }
+
+/// Found with a full disk, on a slow machine: a snapshot that could not be written was fetched again at once, 130 times
+/// a second.
+#[test]
+fn a_snapshot_that_cannot_be_written_is_not_fetched_again_at_once() {
+    let (mut node, batches) = damaged(&[6], &[]);
+    let base = Base::of(batches[5].head());
+    let fetched = |node: &mut Replica, now: Nanos| {
+        let config = Config::of_voters(3);
+        let offer = Msg::Offer { epoch: Epoch(1), leads: true, base, length: 8, config, config_at: Index(0) };
+        node.on_message(now, FIRST, offer);
+        let wanted = |effect| matches!(effect, Effect::Send { msg: Msg::Want { .. }, .. });
+        node.poll_effects().any(wanted)
+    };
+    append_from_leader(&mut node, &batches[7..]);
+    assert!(fetched(&mut node, Nanos(2)));
+    assert!(node.on_fetched_snapshot(Nanos(3), base.index, false));
+    assert!(!fetched(&mut node, Nanos(4)));
+    let rested = Nanos(3).plus(node.options.timing.patience);
+    assert!(fetched(&mut node, rested));
+}
