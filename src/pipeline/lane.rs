@@ -1,7 +1,7 @@
 //! A lane: a bounded queue of parcels from one stage to another.
 //!
 //! A parcel is one turn's work, so the cost of the hand-over is paid per turn, not per command. The sender rings
-//! the receiver's bell only when the lane was empty; inside one loop the bell is silent.
+//! the receiver's bell only when its parcel is the lane's only one; inside one loop the bell is silent.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -79,9 +79,10 @@ impl<T> Tx<T> {
 
     /// Sends a parcel; the caller has checked `room`. A full lane here is our own bug.
     pub fn send(&mut self, parcel: T) {
-        let was_empty = self.queue.is_empty();
         assert!(self.queue.push(parcel).is_ok(), "a lane was overfilled: its sender did not check its room");
-        if was_empty {
+        // Asked before the push, it could be emptied in between, by a receiver that then falls asleep for good. Whoever
+        // still has an earlier parcel to take comes to this one by itself.
+        if self.queue.len() == 1 {
             self.bell.ring();
         }
     }
@@ -126,6 +127,8 @@ impl<T> Rx<T> {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread::Thread;
+    use std::time::{Duration, Instant};
 
     struct Count(AtomicU32);
 
@@ -154,8 +157,66 @@ mod tests {
         assert_eq!(rest, [2, 3, 4, 5, 6]);
     }
 
+    /// A receiver that sleeps as a loop does: only if nobody rang since it began to look.
+    struct Sleeper(AtomicU32, Thread);
+
+    const AWAKE: u32 = 0;
+    const ASLEEP: u32 = 1;
+    const RUNG: u32 = 2;
+
+    impl Bell for Sleeper {
+        fn ring(&self) {
+            if self.0.swap(RUNG, Ordering::SeqCst) == ASLEEP {
+                self.1.unpark();
+            }
+        }
+    }
+
+    /// The lane ran dry, and its receiver fell asleep, between the sender's look and its parcel: nobody rang, then or
+    /// later, since the lane was never empty again. A machine with much else to do took seconds for what it had to
+    /// pass between two loops, or for ever.
     #[test]
-    fn the_bell_rings_only_when_the_lane_was_empty() {
+    fn no_parcel_comes_while_its_receiver_sleeps() {
+        const COUNT: u32 = 300_000;
+        let (ends, theirs) = std::sync::mpsc::channel();
+        let receiver = std::thread::spawn(move || {
+            let (bell, mut rx): (Arc<Sleeper>, Rx<u32>) = theirs.recv().unwrap();
+            let mut taken = 0;
+            while taken < COUNT {
+                bell.0.store(AWAKE, Ordering::SeqCst);
+                while let Some(n) = rx.take() {
+                    assert_eq!(n, taken);
+                    taken += 1;
+                }
+                if bell.0.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+                    continue;
+                }
+                let begin = Instant::now();
+                while taken < COUNT && bell.0.load(Ordering::SeqCst) == ASLEEP {
+                    std::thread::park_timeout(Duration::from_secs(1));
+                    // A sender that has not come to ring yet is slow; one that never will has filled the lane since.
+                    let lost = rx.len() > 1 || begin.elapsed() > Duration::from_secs(60);
+                    assert!(!lost || bell.0.load(Ordering::SeqCst) != ASLEEP, "parcel {taken} rang no bell");
+                }
+            }
+        });
+        let bell = Arc::new(Sleeper(AtomicU32::new(AWAKE), receiver.thread().clone()));
+        let (mut tx, rx) = lane_with_bell(64, bell.clone());
+        ends.send((bell, rx)).unwrap();
+        for n in 0..COUNT {
+            while tx.room() == 0 && !receiver.is_finished() {
+                std::thread::yield_now();
+            }
+            if receiver.is_finished() {
+                break;
+            }
+            tx.send(n);
+        }
+        receiver.join().unwrap();
+    }
+
+    #[test]
+    fn the_bell_rings_only_for_the_first_parcel() {
         let bell = Arc::new(Count(AtomicU32::new(0)));
         let (mut tx, mut rx) = lane_with_bell(4, bell.clone());
         (0..3).for_each(|n| tx.send(n));
