@@ -19,6 +19,8 @@ counters!(
         cut_input: Total,
         /// Connections cut because nothing of a send went out for too long.
         cut_stalled: Total,
+        /// Times that this node had a leader that a quorum follows no more; ZooKeeper's clients are sent away then.
+        leaderless: Total,
         /// Times that a connection waited for a permit.
         parked: Total,
         /// Writes that were applied.

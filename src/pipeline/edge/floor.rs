@@ -451,6 +451,7 @@ impl Floor {
         if serving != self.serving {
             self.serving = serving;
             self.telling = Some(0);
+            self.counters.leaderless.add(u64::from(!serving));
         }
     }
 

@@ -116,6 +116,16 @@ fn payloads(intake: &Intake) -> Vec<Vec<u8>> {
 }
 
 #[test]
+fn each_loss_of_the_leader_is_counted_once() {
+    let mut world = World::new(Bounds::default(), Limits::default());
+    for serving in [false, true, true, false, false, true, false] {
+        world.from_order.send(EdgeOut::Serving(serving));
+        world.turn();
+    }
+    assert_eq!(world.edge.counters().leaderless.read(), 2);
+}
+
+#[test]
 fn a_turns_writes_are_one_parcel_and_its_replies_one_send() {
     let mut w = World::new(Bounds::default(), Limits::default());
     w.client(0);
