@@ -314,6 +314,8 @@ pub struct Status {
     pub life: Life,
     /// Slots of the log that wait for an intact copy.
     pub unknown: u64,
+    /// Why nobody can lead, as far as this node has learned.
+    pub impasse: Option<String>,
     pub halted: Option<String>,
     pub counts: crate::replica::Counts,
 }

@@ -8,7 +8,8 @@ use crate::base::{ClusterId, Epoch, Incarnation, Index, Life, Nanos, NodeId, Rng
 use crate::journal::{Batch, BatchHead, Builder, SlotState};
 use crate::pipeline::parcel::{Base, Marks, StoreIn};
 use crate::replica::Msg;
-use crate::replica::election::{Ballot, Word};
+use crate::replica::election::Ballot;
+use crate::replica::impasse::{Impasse, Word};
 use crate::replica::install::Install;
 use crate::replica::leader::Reign;
 use crate::replica::lease::Heard;
@@ -85,7 +86,9 @@ pub enum Effect {
     Drop(Index),
     /// For the operator's log.
     Tell(String),
-    /// Something that no operator may overlook. The node stops.
+    /// Something that no operator may overlook. The node goes on trying.
+    Alarm(String),
+    /// The same, and the node stops.
     Halt(String),
 }
 
@@ -182,6 +185,8 @@ pub struct Replica {
     /// The leader's process is gone: its port refused us. Lifts our own patience, and our refusal of others. What
     /// it sent before it died may come afterwards, and must not bring it back to life.
     pub(super) hinted: Option<NodeId>,
+    /// Nobody can lead.
+    pub(super) impasse: Option<Impasse>,
     /// Damaged batches that peers have asked for and that are being read.
     pub(super) wanted: Vec<(NodeId, Index)>,
     /// Reads sent to a leader and not answered, and when.
@@ -212,6 +217,8 @@ pub struct Counts {
     pub leased: u64,
     /// Answers of incarnations that no configuration names.
     pub strangers: u64,
+    /// How often this node has said that nobody can lead.
+    pub alarms: u64,
 }
 
 impl Replica {
@@ -269,6 +276,7 @@ impl Replica {
             patience: Nanos(0),
             listened: Heard::at_start(if options.timing.lease { now } else { Nanos(0) }),
             hinted: None,
+            impasse: None,
             wanted: Vec::new(),
             asked: VecDeque::new(),
             out: Vec::new(),
@@ -547,6 +555,9 @@ impl Replica {
     /// Whatever came in, leave tidy: commit, confirm reads, write what must be kept.
     pub(super) fn tidy(&mut self, now: Nanos) {
         self.meet_peers(now);
+        if self.leader().is_some() {
+            self.impasse = None;
+        }
         if matches!(self.state, State::Leader(_)) {
             self.try_commit(now);
             self.renew_lease(now);

@@ -7,22 +7,16 @@
 use crate::base::planted::{self, Bug};
 use crate::base::{Epoch, Index, Nanos, NodeId, Voice};
 use crate::replica::core::{Effect, Replica, State};
+use crate::replica::impasse::Word;
 use crate::replica::{Claim, Member, Msg};
-
-/// What a voter says of its log.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Word {
-    pub claim: Claim,
-    pub unsure: Option<Index>,
-    pub torn: bool,
-    pub stateless: bool,
-}
 
 /// An election from the side of who asks.
 #[derive(Clone, Debug)]
 pub(super) struct Ballot {
     pub epoch: Epoch,
     pub granted: Vec<Voice>,
+    /// What voters that have promised this epoch say of their logs.
+    pub words: Vec<(Voice, Word)>,
     /// Voters that have promised this epoch and certainly lack our first unknown slot.
     pub absent: Vec<Voice>,
     /// Voters that have promised this epoch and lost the content of this very slot, too: to power, perhaps, or for
@@ -45,6 +39,7 @@ impl Ballot {
         Ballot {
             epoch,
             granted: Vec::new(),
+            words: Vec::new(),
             absent: Vec::new(),
             torn: Vec::new(),
             spoilt: Vec::new(),
@@ -89,6 +84,7 @@ impl Replica {
     /// No leader for too long: look for one, perhaps here.
     pub(super) fn lose_patience(&mut self, now: Nanos) {
         self.be_patient(now);
+        self.judge_words(now);
         if let Some(until) = self.bound_until(now) {
             self.patience = until; // A leader that may still answer by its clock is waited out, gone or not.
             return;
@@ -259,8 +255,8 @@ impl Replica {
 
     /// What this node has promised, and says of its log.
     fn word(&self, granted: bool) -> Msg {
-        let (claim, unsure, torn) = (self.claim(), self.log.first_unknown(), self.log.is_first_torn());
-        Msg::Voted { epoch: self.promised, granted, claim, unsure, torn, stateless: self.stateless }
+        let Word { claim, unsure, torn, stateless } = self.own_word();
+        Msg::Voted { epoch: self.promised, granted, claim, unsure, torn, stateless }
     }
 
     pub(super) fn on_voted(&mut self, now: Nanos, from: Voice, epoch: Epoch, granted: bool, word: Word) {
@@ -272,10 +268,12 @@ impl Replica {
         let lost = self.log.first_unknown();
         // Its log does not reach up to where this one begins, so it cannot make that state again either.
         let helpless = self.stateless && (word.stateless || word.claim.last < self.log.base().index);
-        let State::Candidate(ballot) = &mut self.state else { return };
+        let State::Candidate(ballot) = &self.state else { return };
         if epoch != ballot.epoch || !voter {
             return;
         }
+        self.keep_word(now, from, word);
+        let State::Candidate(ballot) = &mut self.state else { return };
         if helpless && ballot.resolve && !ballot.helpless.contains(&from) {
             ballot.helpless.push(from);
             self.judge_lost_state();

@@ -13,6 +13,7 @@ mod durable;
 mod election;
 mod follower;
 mod hello;
+mod impasse;
 mod install;
 mod invariants;
 mod leader;

@@ -92,7 +92,7 @@ impl Small {
                         let voice = node.voice();
                         self.nodes[to.0 as usize - 1].on_message(self.now, voice, msg);
                     }
-                    Effect::Tell(what) => self.told.push(what),
+                    Effect::Tell(what) | Effect::Alarm(what) => self.told.push(what),
                     Effect::Store(StoreIn::Append { .. }) if self.stuck == Some(me) => {}
                     Effect::Store(StoreIn::Append { batch, .. }) => node.on_durable(self.now, batch.index()),
                     Effect::Store(StoreIn::Mark(marks)) => node.on_marked(self.now, &marks),

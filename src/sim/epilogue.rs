@@ -1,10 +1,12 @@
 //! Two losses that no rule makes good, each after all else has been proved: a whole disk put back to what it was,
 //! and every copy of one batch damaged. Both must be noticed and told; neither may be guessed away.
 
+use std::collections::BTreeSet;
+
 use crate::base::{Index, Nanos, NodeId, Voice};
 use crate::journal::{self, BatchHead, Expect, flag};
 use crate::pipeline::ports::File;
-use crate::replica::Role;
+use crate::replica::{Replica, Role};
 use crate::sim::disk::Copy;
 use crate::sim::machine::CLUSTER;
 use crate::sim::phases::Phase;
@@ -179,6 +181,45 @@ impl World {
         if too_long {
             self.fail(format!("19: every copy of {name} is damaged, and nobody says so"));
         }
+    }
+
+    /// Nobody leads, and all disks together do not have what was decided: a batch is lost on one, the snapshot over it
+    /// on another, and no third came so far. The world may end so, but only in words: whoever waits must have said why.
+    pub(super) fn ends_unled(&mut self) -> bool {
+        if self.leader().is_some() || self.is_all_somewhere() {
+            return false;
+        }
+        let replicas = self.machines.iter().filter_map(|machine| machine.replica());
+        if replicas.filter_map(Replica::impasse).next().is_some() {
+            self.tally.impasses += 1;
+            self.enter(Phase::Over);
+        } else {
+            let why = self.unrest();
+            self.fail(format!("19: what was decided is lost, so nobody can lead, and nobody says so: {why}"));
+        }
+        true
+    }
+
+    /// A whole snapshot, or the beginning of all, and every decided batch behind it lie on one disk or another, where
+    /// their journals find them.
+    fn is_all_somewhere(&mut self) -> bool {
+        let params = self.swarm.params;
+        let (mut from, mut whole) = (Index(0), BTreeSet::new());
+        for machine in &mut self.machines {
+            let expect = Expect { cluster: Some(CLUSTER), node: Some(machine.id) };
+            let Ok(found) = journal::examine(&mut machine.disk, &params, expect) else { continue };
+            let base = found.sup.marks.base.index; // What lies below it yet belongs to no log any more.
+            let present = found.log.slots().filter(|slot| slot.is_present() && slot.index > base);
+            whole.extend(present.map(|slot| slot.index));
+            let files: Vec<File> = machine.disk.platter().keys().copied().collect();
+            for file in files {
+                let File::Snapshot(index) = file else { continue };
+                if index > from && journal::snapshot::check(&mut machine.disk, CLUSTER, index, |_| {}).is_ok() {
+                    from = index;
+                }
+            }
+        }
+        (from.0 + 1..=self.oracles.decided().0).all(|index| whole.contains(&Index(index)))
     }
 
     /// The batch that this node lacks was never decided, and no disk of the world tells one of its index whole: one held

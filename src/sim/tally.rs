@@ -74,6 +74,10 @@ tally! {
     sessions_expired,
     /// Worlds that ended, as they should, with a batch of which damage and power loss had left no copy.
     dead_ends,
+    /// Worlds that ended with something decided of which damage to several disks had left nothing, and with word of it.
+    impasses,
+    /// Nodes that said that nobody can lead.
+    alarms,
 }
 
 impl Tally {
@@ -88,6 +92,7 @@ impl Tally {
     pub fn ended(&mut self, core: &Core) {
         let counts = core.order.replica().counts;
         self.elections += counts.elections;
+        self.alarms += counts.alarms;
         self.truncations += counts.cuts;
         self.repaired_bodies += counts.repairs;
         self.proven_absent += counts.absences;
@@ -160,6 +165,8 @@ impl fmt::Display for Tally {
             ("batches sent again", self.resends),
             ("requests sent again by clients", self.resent),
             ("worlds that ended without a copy of an undecided batch", self.dead_ends),
+            ("worlds that nobody could lead any more", self.impasses),
+            ("nodes that said so, then or for a while", self.alarms),
             ("searches given up", self.searches_given_up),
             ("events", self.events),
         ];

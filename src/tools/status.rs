@@ -43,7 +43,10 @@ fn agreed(said: &[Said]) -> Result<u64, String> {
     leaders.dedup();
     match leaders[..] {
         [leader] => Ok(leader),
-        [] => Err("there is no leader; a majority of the voters must run and reach each other".into()),
+        [] => match said.iter().find_map(|said| said.status.as_ref().ok()?["impasse"].as_str()) {
+            Some(why) => Err(why.to_owned()),
+            None => Err("there is no leader; a majority of the voters must run and reach each other".into()),
+        },
         _ => Err("the nodes named follow different leaders: do they belong to one cluster?".into()),
     }
 }
@@ -120,6 +123,9 @@ mod tests {
         assert_eq!(agreed(&[said(1, Some(1), 3), said(2, Some(2), 4)]), Ok(2));
         assert!(agreed(&[said(1, Some(1), 4), said(2, Some(2), 4)]).unwrap_err().contains("different"));
         assert!(agreed(&[said(1, None, 4)]).unwrap_err().contains("no leader"));
+        let mut stuck = said(2, None, 4);
+        stuck.status.as_mut().unwrap()["impasse"] = "nobody can lead: why".into();
+        assert_eq!(agreed(&[said(1, None, 4), stuck]).unwrap_err(), "nobody can lead: why");
         let dead = Said { door: Door::plain("127.0.0.1:1".parse().unwrap()), status: Err("refused".into()) };
         assert!(agreed(std::slice::from_ref(&dead)).unwrap_err().contains("no node answers"));
         let text = table(&[said(1, Some(2), 4), said(2, Some(2), 4), dead], 9);

@@ -170,7 +170,7 @@ pub fn readyz(status: Result<Status, String>) -> Reply {
     let lag = status.decided.max(status.commit).0.saturating_sub(status.applied.0);
     match (&status.halted, status.leader) {
         (Some(why), _) => Reply::text(503, format!("halted: {why}\n")),
-        (None, None) => Reply::text(503, "no leader\n"),
+        (None, None) => Reply::text(503, status.impasse.unwrap_or("no leader".into()) + "\n"),
         (None, Some(_)) if lag > READY_LAG => Reply::text(503, format!("catching up, {lag} batches to go\n")),
         (None, Some(leader)) => Reply::text(200, format!("ready, node {leader} leads\n")),
     }
@@ -199,6 +199,7 @@ pub fn status(status: Result<Status, String>) -> Reply {
         "incarnation": s.incarnation.to_string(),
         "life": s.life.0,
         "unknown": s.unknown,
+        "impasse": s.impasse,
         "halted": s.halted,
         "members": members,
         "plan": plan,
@@ -327,6 +328,9 @@ mod tests {
         assert_eq!(readyz(Ok(Status { applied: Index(5), ..led.clone() })).code, 503);
         assert_eq!(readyz(Ok(Status { decided: Index(99_999), ..led.clone() })).code, 503);
         assert_eq!(readyz(Ok(Status { leader: None, ..led.clone() })).code, 503);
+        let stuck = Status { leader: None, impasse: Some("nobody can lead: why".into()), ..led.clone() };
+        assert!(readyz(Ok(stuck.clone())).body.contains("nobody can lead"));
+        assert!(status(Ok(stuck)).body.contains("nobody can lead"));
         assert_eq!(readyz(Ok(Status { halted: Some("disk".into()), ..led.clone() })).code, 503);
         assert_eq!(readyz(Err("gone".into())).code, 503);
         let body = status(Ok(led)).body;

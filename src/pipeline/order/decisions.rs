@@ -74,6 +74,7 @@ impl Order {
                     self.lanes.store.0.post(StoreIn::SnapshotRemove { index });
                 }
                 Effect::Tell(what) => tracing::warn!(node = %self.replica.me(), "{what}"),
+                Effect::Alarm(why) => tracing::error!(node = %self.replica.me(), "{why}"),
                 Effect::Halt(why) => self.halt(why),
             }
         }

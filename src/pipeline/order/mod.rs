@@ -259,6 +259,7 @@ impl Order {
             incarnation: self.replica.incarnation(),
             life: self.replica.life(),
             unknown: log.unknown_count(),
+            impasse: self.replica.impasse().map(str::to_owned),
             halted: self.halted.clone(),
             counts: self.replica.counts,
         }

@@ -148,3 +148,59 @@ fn a_snapshot_that_cannot_be_loaded_is_asked_for_again() {
     assert!(node.is_stateless());
     assert!(append(&mut node), "a node without a state says so");
 }
+
+/// What each lacks another could have given it, and none of them can: a batch is lost on one, the snapshot over it on
+/// another, and the third came to neither. All waited, and nobody said for what.
+#[test]
+fn a_cluster_that_nobody_can_lead_says_so_once() {
+    let batches = unknown::chain_of(8);
+    let node = |world: &Small, id: u8, base: usize, slots: &[SlotState]| {
+        let fresh = world.formatted(NodeId(id), Incarnation(id.into()), Config::of_voters(3), 3);
+        let mut marks = Marks { promised: Epoch(1), ..fresh.marks() };
+        if base > 0 {
+            marks.base = Base::of(batches[base - 1].head());
+        }
+        let heads = batches[base..].iter().map(|batch| Some(*batch.head())).zip(slots.iter().copied()).collect();
+        let found = Found { marks, heads, configs: vec![], debris: vec![], stateless: base > 0 };
+        let mut node = Replica::new(fresh.options(), found, Nanos(0));
+        (1..=3).filter(|&other| other != id).for_each(|other| node.on_link_up(Nanos(0), NodeId(other)));
+        node
+    };
+    let (here, lost) = (SlotState::Present, SlotState::Unknown { torn: false });
+    let mut world = Small::new(3);
+    world.nodes = vec![
+        node(&world, 1, 0, &[here, here, here, here, lost, here, here, here]),
+        node(&world, 2, 6, &[here, here]),
+        node(&world, 3, 0, &[here, here, here]),
+    ];
+    world.run(20_000);
+    assert_eq!(world.told.len(), world.nodes.iter().filter(|node| node.impasse().is_some()).count());
+    assert!(!world.told.is_empty(), "somebody says it");
+    for told in &world.told {
+        for word in ["node 1 has lost batch 5", "node 2 has lost the snapshot", "node 3 ends at batch 3", "restore"] {
+            assert!(told.contains(word), "{told}");
+        }
+    }
+    // Something has changed, and still nobody can lead: that is told anew.
+    let before = world.told.len();
+    world.cut = vec![NodeId(3)];
+    world.run(20_000);
+    assert!(world.told.len() > before && world.told[before].contains("node 3 does not answer"), "{:?}", world.told);
+    // The disk has come back.
+    world.cut.clear();
+    world.nodes[1].stateless = false;
+    world.run(20_000);
+    assert!(world.nodes[1].is_leader());
+    assert!(world.nodes.iter().all(|node| node.impasse().is_none()));
+}
+
+/// Those who wait for a majority to come back know no more than that: nothing is said of their logs.
+#[test]
+fn a_minority_does_not_judge() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let leader = world.leader();
+    world.cut = vec![leader, NodeId(leader.0 % 3 + 1)];
+    world.run(20_000);
+    assert!(world.told.is_empty(), "{:?}", world.told);
+}

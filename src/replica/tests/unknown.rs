@@ -4,7 +4,7 @@ use super::*;
 use crate::journal::Batch;
 
 /// The first batches of epoch 1.
-fn chain_of(count: u64) -> Vec<Batch> {
+pub(super) fn chain_of(count: u64) -> Vec<Batch> {
     let mut prev = Base::default().chain;
     let seal = |index| {
         let mut body = Builder::default();
