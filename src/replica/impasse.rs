@@ -59,7 +59,8 @@ impl Replica {
         if member.id == self.options.me {
             return Some(self.own_word()).filter(|_| member.is(self.incarnation));
         }
-        let said = ballot.words.iter().find(|(voice, _)| voice.id == member.id && member.is(voice.incarnation));
+        let said =
+            ballot.words.iter().find(|(voice, _)| voice.id == member.id && member.is(voice.incarnation));
         said.map(|(_, word)| *word)
     }
 
@@ -88,10 +89,14 @@ impl Replica {
                     format!("node {id} has lost batch {lost} and the snapshot under its log")
                 }
                 Some(Word { unsure: Some(lost), .. }) => format!("node {id} has lost batch {lost}"),
-                Some(Word { stateless: true, .. }) => format!("node {id} has lost the snapshot under its log"),
+                Some(Word { stateless: true, .. }) => {
+                    format!("node {id} has lost the snapshot under its log")
+                }
                 Some(Word { claim, .. }) => {
                     let (last, epoch) = (claim.last, claim.history);
-                    format!("the log of node {id} ends at batch {last} of epoch {epoch}, behind what others have")
+                    format!(
+                        "the log of node {id} ends at batch {last} of epoch {epoch}, behind what others have"
+                    )
                 }
             })
             .collect();

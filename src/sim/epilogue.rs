@@ -214,7 +214,8 @@ impl World {
             let files: Vec<File> = machine.disk.platter().keys().copied().collect();
             for file in files {
                 let File::Snapshot(index) = file else { continue };
-                if index > from && journal::snapshot::check(&mut machine.disk, CLUSTER, index, |_| {}).is_ok() {
+                if index > from && journal::snapshot::check(&mut machine.disk, CLUSTER, index, |_| {}).is_ok()
+                {
                     from = index;
                 }
             }

@@ -160,7 +160,8 @@ fn a_cluster_that_nobody_can_lead_says_so_once() {
         if base > 0 {
             marks.base = Base::of(batches[base - 1].head());
         }
-        let heads = batches[base..].iter().map(|batch| Some(*batch.head())).zip(slots.iter().copied()).collect();
+        let heads =
+            batches[base..].iter().map(|batch| Some(*batch.head())).zip(slots.iter().copied()).collect();
         let found = Found { marks, heads, configs: vec![], debris: vec![], stateless: base > 0 };
         let mut node = Replica::new(fresh.options(), found, Nanos(0));
         (1..=3).filter(|&other| other != id).for_each(|other| node.on_link_up(Nanos(0), NodeId(other)));
@@ -177,7 +178,9 @@ fn a_cluster_that_nobody_can_lead_says_so_once() {
     assert_eq!(world.told.len(), world.nodes.iter().filter(|node| node.impasse().is_some()).count());
     assert!(!world.told.is_empty(), "somebody says it");
     for told in &world.told {
-        for word in ["node 1 has lost batch 5", "node 2 has lost the snapshot", "node 3 ends at batch 3", "restore"] {
+        for word in
+            ["node 1 has lost batch 5", "node 2 has lost the snapshot", "node 3 ends at batch 3", "restore"]
+        {
             assert!(told.contains(word), "{told}");
         }
     }
@@ -185,7 +188,11 @@ fn a_cluster_that_nobody_can_lead_says_so_once() {
     let before = world.told.len();
     world.cut = vec![NodeId(3)];
     world.run(20_000);
-    assert!(world.told.len() > before && world.told[before].contains("node 3 does not answer"), "{:?}", world.told);
+    assert!(
+        world.told.len() > before && world.told[before].contains("node 3 does not answer"),
+        "{:?}",
+        world.told
+    );
     // The disk has come back.
     world.cut.clear();
     world.nodes[1].stateless = false;
