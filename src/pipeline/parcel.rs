@@ -299,6 +299,8 @@ pub struct Status {
     pub node: NodeId,
     pub cluster: ClusterId,
     pub leader: Option<NodeId>,
+    /// A quorum stands behind it: doors that answer on trust let clients in.
+    pub serving: bool,
     pub epoch: Epoch,
     pub commit: Index,
     /// The same, by the leader's word: ahead of `commit` on a node that catches up.

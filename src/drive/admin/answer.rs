@@ -171,6 +171,10 @@ pub fn readyz(status: Result<Status, String>) -> Reply {
     match (&status.halted, status.leader) {
         (Some(why), _) => Reply::text(503, format!("halted: {why}\n")),
         (None, None) => Reply::text(503, status.impasse.unwrap_or("no leader".into()) + "\n"),
+        // ZooKeeper's door turns clients away.
+        (None, Some(leader)) if !status.serving => {
+            Reply::text(503, format!("node {leader} leads, but no quorum has confirmed it yet\n"))
+        }
         (None, Some(_)) if lag > READY_LAG => Reply::text(503, format!("catching up, {lag} batches to go\n")),
         (None, Some(leader)) => Reply::text(200, format!("ready, node {leader} leads\n")),
     }
@@ -320,6 +324,7 @@ mod tests {
     fn ready_means_led_and_caught_up() {
         let led = Status {
             leader: Some(NodeId(2)),
+            serving: true,
             commit: Index(20_000),
             applied: Index(19_950),
             ..Status::default()
@@ -331,6 +336,8 @@ mod tests {
         let stuck = Status { leader: None, impasse: Some("nobody can lead: why".into()), ..led.clone() };
         assert!(readyz(Ok(stuck.clone())).body.contains("nobody can lead"));
         assert!(status(Ok(stuck)).body.contains("nobody can lead"));
+        // Elected, but its disk has not taken a batch yet: a cluster on a slow one was called ready, and hung up.
+        assert_eq!(readyz(Ok(Status { serving: false, ..led.clone() })).code, 503);
         assert_eq!(readyz(Ok(Status { halted: Some("disk".into()), ..led.clone() })).code, 503);
         assert_eq!(readyz(Err("gone".into())).code, 503);
         let body = status(Ok(led)).body;

@@ -249,6 +249,7 @@ impl Order {
             leader: self.replica.leader(),
             epoch: self.replica.promised(),
             commit: self.replica.commit(),
+            serving: self.serving,
             decided: self.replica.decided(),
             applied: self.applied,
             durable: self.replica.durable(),
