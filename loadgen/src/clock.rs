@@ -1,6 +1,6 @@
 //! Time as one number: nanoseconds since the run began, the same for every thread.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub const SECOND: u64 = 1_000_000_000;
 pub const MILLI: u64 = 1_000_000;
@@ -39,4 +39,9 @@ impl Clock {
             std::thread::sleep(Duration::from_nanos(at - now));
         }
     }
+}
+
+/// Part of the names of keys that no other run may have made: its sessions outlive it, and hold them. Microseconds.
+pub fn run_number() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_micros() as u64)
 }

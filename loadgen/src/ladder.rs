@@ -17,10 +17,6 @@ use crate::run::{self, Trouble, Watch};
 
 const SHARES: [f64; 7] = [0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95];
 const HALVINGS: usize = 3;
-/// A system that is asked for more than this and gives less does not keep up.
-const KEEPS_UP: f64 = 0.99;
-/// What may be under way when the window ends, if the objective allows it: a short window has little else to lose.
-const EDGE: u64 = 50 * MILLI;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Objective {
@@ -115,7 +111,7 @@ pub fn climb(
             misses.push(format!("{} errors", all.errors));
         }
         let reached = all.ok as f64 / measured.secs;
-        if reached < asked(rate, measured.secs, objective) {
+        if reached < output::keeps_up_from(rate, measured.secs, objective.at_most_ns) {
             misses.push(format!("{reached:.0}/s of {rate:.0}/s"));
         }
         let keeps = misses.is_empty();
@@ -161,12 +157,6 @@ pub fn climb(
 /// A rate is tried as it is told afterwards: the answer is one that was tried.
 fn whole(rate: f64) -> f64 {
     (rate * 1000.0).round() / 1000.0
-}
-
-/// How many operations a second a system must have done of a rate, in a window, to keep up with it.
-fn asked(rate: f64, secs: f64, objective: &Objective) -> f64 {
-    let under_way = objective.at_most_ns.min(EDGE) as f64 / 1e9;
-    rate * (KEEPS_UP - under_way / secs)
 }
 
 fn report(
@@ -229,7 +219,10 @@ mod tests {
 
     #[test]
     fn what_is_under_way_at_the_end_is_missed_only_beyond_the_objective() {
-        let asked = |text: &str, secs| asked(1000.0, secs, &text.parse().expect("an objective"));
+        let asked = |text: &str, secs| {
+            let objective: Objective = text.parse().expect("an objective");
+            output::keeps_up_from(1000.0, secs, objective.at_most_ns)
+        };
         assert!((asked("p99<=5ms", 1.0) - 985.0).abs() < 1e-6);
         assert!((asked("p99<=5ms", 10.0) - 989.5).abs() < 1e-6);
         // No objective is so lax that half of the rate would do.

@@ -20,6 +20,10 @@ const LATE_SHARE_MAX: f64 = 0.001;
 /// A client that used this much of its threads' time was the limit.
 const CLIENT_SHARE_MAX: f64 = 0.95;
 
+/// A system that is asked for more than this and gives less does not keep up.
+const KEEPS_UP: f64 = 0.99;
+const EDGE: u64 = 50 * MILLI;
+
 /// Whoever has no write acknowledged for so long would say that the system is down.
 const UNAVAILABLE: u64 = 100 * MILLI;
 
@@ -30,6 +34,9 @@ pub struct Faults {
     pub invalid: Vec<String>,
     /// The servers were gone: the figures cover a part of the window.
     pub partial: Vec<String>,
+    /// The servers did less than an open loop asked for: latencies are those of a queue that grows with the window. That
+    /// is a finding, and no reason to fail.
+    pub behind: Vec<String>,
 }
 
 pub fn faults(plan: &Plan, measured: &Measured) -> Faults {
@@ -62,7 +69,31 @@ pub fn faults(plan: &Plan, measured: &Measured) -> Faults {
         why.push_str(&format!("; last trouble: {trouble}"));
     }
     faults.partial.extend(measured.notes.iter().cloned());
+    faults.behind = behind(plan, measured);
     faults
+}
+
+/// How many operations a second a system must have done of a rate, in a window, to keep up with it. `edge` may be under
+/// way when the window ends: a short one has little else to lose.
+pub fn keeps_up_from(rate: f64, secs: f64, edge: u64) -> f64 {
+    rate * (KEEPS_UP - edge.min(EDGE) as f64 / 1e9 / secs)
+}
+
+fn behind(plan: &Plan, measured: &Measured) -> Vec<String> {
+    let one = |rate: f64, secs: f64, tally: &Tally| {
+        let done = tally.ok() as f64 / secs;
+        // Of a number of chance, four standard deviations.
+        let chance = if plan.poisson { 4.0 * (rate / secs).sqrt() } else { 0.0 };
+        (done < keeps_up_from(rate, secs, EDGE) - chance).then(|| {
+            format!(
+                "{done:.0} of {rate:.0} operations a second were done; the rest waits, so latencies grow with --secs"
+            )
+        })
+    };
+    let phases = plan.phases.iter().zip(&measured.phases);
+    let of_phases = phases.filter_map(|(phase, tally)| one(phase.rate, phase.secs as f64, tally));
+    let whole = (plan.rate > 0.0).then(|| one(plan.rate, measured.secs, &measured.total)).flatten();
+    of_phases.chain(whole).collect()
 }
 
 /// A load that is slow on purpose has seconds without an answer.
@@ -153,6 +184,7 @@ pub fn json(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Value 
     object.insert("secs".into(), round(measured.secs));
     object.insert("invalid".into(), faults.invalid.into());
     object.insert("partial".into(), faults.partial.into());
+    object.insert("behind".into(), faults.behind.into());
     let codes: Map<String, Value> =
         total.codes.iter().map(|(&code, &count)| (code_name(plan.target, code), count.into())).collect();
     object.insert("error_codes".into(), codes.into());
@@ -395,7 +427,8 @@ pub fn table(plan: &Plan, measured: &Measured, report: Option<&Report>) -> Strin
         text.push_str(&report.text());
     }
     let faults = faults(plan, measured);
-    for (word, list) in [("INVALID", faults.invalid), ("PARTIAL", faults.partial)] {
+    for (word, list) in [("BEHIND", faults.behind), ("INVALID", faults.invalid), ("PARTIAL", faults.partial)]
+    {
         for why in list {
             let _ = writeln!(text, "{word}: {why}");
         }

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use quorate::base::Rng;
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use serde_json::Value;
 
 use crate::access::Access;
 use crate::args;
-use crate::clock::{MILLI, SECOND};
+use crate::clock::{MILLI, SECOND, run_number};
 use crate::driver::{Protocol, ReadMode, STAMPED, Shape};
 use crate::fault::{self, Fault, Harm, Node, Spread};
 use crate::jobs::Job;
@@ -146,6 +145,9 @@ impl Plan {
         if plan.job == Some(Job::Restart) && (plan.nodes.is_empty() || fault.restart_cmd.is_none()) {
             return Err("this workload needs --cluster and --restart-cmd".into());
         }
+        if plan.job == Some(Job::Storm) && plan.nodes.iter().filter(|node| node.pid > 0).count() < 2 {
+            return Err("this workload kills a follower: it needs --cluster with several nodes".into());
+        }
         (plan.restart, plan.snapshot) = (fault.restart_cmd.clone(), fault.snapshot_cmd.clone());
         if plan.workload.as_deref() == Some("restart-snap") && plan.snapshot.is_none() {
             return Err("this workload needs --snapshot-cmd".into());
@@ -210,9 +212,8 @@ impl Plan {
         let data = place.cluster.as_ref().and_then(|file| file.parent().filter(|dir| dir.is_dir()));
         let mut prefix = args.prefix.clone().unwrap_or_else(|| target.prefix().into());
         if makes_all(writes, args.reads) {
-            // Keys that no earlier run has made.
-            let secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-            prefix.push_str(&format!("{secs}-"));
+            // Seconds: a key's length is part of what is measured.
+            prefix.push_str(&format!("{}-", run_number() / 1_000_000));
         }
         let digits_least = args.keys.saturating_sub(1).max(1).ilog10() as usize + 1;
         let key_size = args.key_size.unwrap_or(prefix.len() + DIGITS.max(digits_least));
@@ -281,6 +282,9 @@ impl Plan {
         }
         if self.job.is_some() && (self.parts() > 1 || self.is_open()) {
             return no("this workload has steps of its own: no --threads, --procs, --rate or --phases".into());
+        }
+        if let Some(why) = self.job.and_then(|job| job.refuses(self.target)) {
+            return no(why.into());
         }
         if !(0.0..=100.0).contains(&self.reads) {
             return no(format!("--reads {} is a percentage: 0 to 100", self.reads));
@@ -452,6 +456,8 @@ pub mod tests {
             ("--phases 5x100", "SECONDS@RATE"),
             ("--phases 5@0", "SECONDS@RATE"),
             ("--workload fanout --procs 2", "steps of its own"),
+            ("--workload k8s-mix", "--target etcd"),
+            ("--workload reconnect-storm", "--cluster with several nodes"),
         ] {
             let error = plan(flags).expect_err(flags);
             assert!(error.contains(word), "{flags}: {error}");

@@ -115,6 +115,47 @@ fn a_server_that_dies_leaves_what_was_measured() {
 }
 
 #[test]
+fn a_history_that_fails_its_check_is_told_beside_the_figures() {
+    // A null server answers every read with the same value, whatever was written.
+    let null = Null::start("zk");
+    let output = run("zk", &null.1, "--secs 1 --check --reads 50");
+    expect(&output, 1, &[]);
+    let printed = json(&output);
+    assert!(printed["ops"].as_u64() > Some(0) && printed["check"]["passed"] == false, "{printed}");
+}
+
+#[test]
+fn sends_that_are_late_by_the_clients_own_fault_make_a_run_invalid() {
+    let null = Null::start("zk");
+    let child = command("zk", &null.1, "--secs 2 --rate 1000").spawn().expect("loadgen runs");
+    let pid = rustix::process::Pid::from_child(&child);
+    let signal = |signal| rustix::process::kill_process(pid, signal).expect("it runs");
+    thread::sleep(Duration::from_millis(1000));
+    signal(rustix::process::Signal::STOP);
+    thread::sleep(Duration::from_millis(400));
+    signal(rustix::process::Signal::CONT);
+    let output = child.wait_with_output().expect("it ends");
+    expect(&output, 5, &["of the sends were more than 1 ms late"]);
+    assert_eq!(json(&output)["samples"], 2000, "no start is skipped");
+}
+
+#[test]
+fn a_rate_that_the_server_does_not_keep_up_with_is_told_and_no_failure() {
+    let null = Null::start_with("etcd", &["--stall-at", "0.5", "--stall-ms", "1000"]);
+    let output = run("etcd", &null.1, "--secs 1 --rate 500");
+    let printed = json(&output);
+    assert!(printed["behind"][0].as_str().is_some_and(|why| why.contains("of 500 operations")), "{printed}");
+    let late = printed["late_percent"].as_f64() > Some(0.1);
+    expect(&output, if late { 5 } else { 0 }, &[]);
+
+    let null = Null::start("etcd");
+    let printed = json(&run("etcd", &null.1, "--secs 1 --rate 500"));
+    // A machine that is busy at the wrong moment is a server that does not keep up.
+    let few = printed["ops"].as_u64() < Some(470);
+    assert_eq!(printed["behind"] == serde_json::json!([]), !few, "{printed}");
+}
+
+#[test]
 fn a_server_that_dies_while_keys_are_made_ends_the_run() {
     let null = Null::start("consul");
     let flags = "--secs 1 --timeout-ms 500 --keys 20000000";

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use super::{Ask, HELD, Manner, Part, Said, Talk};
+use super::{Ask, HELD, Manner, Part, Said, Talk, UNWATCHED};
 use crate::driver::Malformed;
 use crate::driver::consul::{Head, token_header};
 use crate::results::base64;
@@ -167,8 +167,12 @@ impl Talk for Consul {
                 Kind::Look { key, .. } | Kind::Wait { key, .. } if code != 0 => {
                     return Err(Malformed(format!("status {} to a query of {key}", head.status)));
                 }
+                // A query for one key that is not there could wait for ever, and all that is asked next behind it.
+                Kind::Look { key, once: true } if head.status == 404 && !key.contains('?') => {
+                    said.push(Said::Done { tag, code: UNWATCHED, value: 0 });
+                }
                 Kind::Look { key, once } => {
-                    said.push(Said::Done { tag, code: if head.status == 404 { 404 } else { 0 }, value: 0 });
+                    said.push(Said::Done { tag, code: 0, value: 0 });
                     self.wait(tag, key, once, head.index, out);
                 }
                 Kind::Wait { once: true, .. } => said.push(Said::Fired),
@@ -234,5 +238,23 @@ mod tests {
         let done = |tag, code| Said::Done { tag, code, value: 0 };
         let want = [Said::Ready, done(1, 0), done(2, 0), done(3, HELD), done(4, 0), Said::Fired];
         assert_eq!(said, want);
+    }
+
+    /// Contenders for a lock that had looked a moment too late waited for a key that nobody would touch again, and their
+    /// own next words behind that query.
+    #[test]
+    fn a_key_that_is_gone_is_not_waited_for() {
+        let mut consul =
+            Consul::new(&Manner { value: Vec::new(), session_ms: 9, access: Default::default() });
+        let (mut out, mut said) = (Vec::new(), Vec::new());
+        consul.ask(Ask::WatchOnce("a/lock"), 4, &mut out);
+        consul.ask(Ask::WatchBelow { key: "a", once: true }, 5, &mut out);
+        out.clear();
+        consul.hear(&answer("404 Not Found", 77, ""), &mut out, &mut said).expect("valid");
+        assert!(out.is_empty(), "{out:?}");
+        consul.hear(&answer("404 Not Found", 77, ""), &mut out, &mut said).expect("valid");
+        assert!(out.starts_with(b"GET /v1/kv/a/?recurse&index=77&wait=10m "), "something may come below it");
+        let done = |tag, code| Said::Done { tag, code, value: 0 };
+        assert_eq!(said, [Said::Ready, done(4, UNWATCHED), done(5, 0)]);
     }
 }

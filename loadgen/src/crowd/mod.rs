@@ -95,6 +95,8 @@ pub const NO_TAG: u32 = u32::MAX;
 
 /// Somebody else holds the lock.
 pub const HELD: i32 = -110;
+/// `WatchOnce` found nothing there, and will not tell when there is.
+pub const UNWATCHED: i32 = 404;
 /// Somebody else has changed it since.
 pub const CHANGED: i32 = -103;
 

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{Ended, Meter, Party};
-use crate::clock::SECOND;
+use crate::clock::{SECOND, run_number};
 use crate::crowd::{Ask, Said, Talk};
 use crate::driver::Protocol;
 use crate::output::{histogram_json, round};
@@ -38,7 +38,8 @@ pub fn run<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
     let clock = party.clock;
     let first = party.invite(plan.conns)?;
     let root = party.make_root(first)?;
-    let service = |nth: usize| format!("{root}/service-{nth:05}");
+    let run = run_number();
+    let service = |nth: usize| format!("{root}/service-{run}-{nth:05}");
     if plan.target == Protocol::Zk {
         for nth in 0..services {
             party.demand(first, Ask::Make { key: &service(nth), ephemeral: false }, "make a service")?;

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use serde_json::Map;
 
 use super::{Ended, Meter, Party, median, millis};
-use crate::clock::{MILLI, SECOND};
-use crate::crowd::{Ask, Crowd, HELD, Heard, Said, Talk};
+use crate::clock::{MILLI, SECOND, run_number};
+use crate::crowd::{Ask, Crowd, HELD, Heard, Said, Talk, UNWATCHED};
 use crate::driver::Protocol;
 use crate::plan::Plan;
 use crate::record::{histogram, record};
@@ -34,7 +34,7 @@ impl Post {
     fn on<T: Talk>(&mut self, crowd: &mut Crowd<T>, heard: Heard) -> Result<(), ()> {
         let Heard { member, said, now } = heard;
         match said {
-            Said::Fired => {
+            Said::Fired | Said::Done { tag: LOOK, code: UNWATCHED, .. } => {
                 self.watching.remove(&member);
                 crowd.ask(member, Ask::Acquire(&self.key), TRY);
             }
@@ -78,7 +78,7 @@ pub fn run<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
     let mut party = Party::<T>::new(plan, SESSION_MS)?;
     let clock = party.clock;
     let first = party.invite(plan.conns)?;
-    let key = format!("{}/elect", party.make_root(first)?);
+    let key = format!("{}/elect-{}", party.make_root(first)?, run_number());
     party.open_all(first, plan.conns)?;
     let all: Vec<usize> = (first..first + plan.conns).collect();
     let mut post = Post { key, holder: None, known: 0, told: HashSet::new(), watching: HashSet::new() };

@@ -4,8 +4,8 @@
 use serde_json::Map;
 
 use super::{Ended, Meter, Party, SESSION_MS};
-use crate::clock::SECOND;
-use crate::crowd::{Ask, HELD, Heard, Said, Talk};
+use crate::clock::{SECOND, run_number};
+use crate::crowd::{Ask, HELD, Heard, Said, Talk, UNWATCHED};
 use crate::output::round;
 use crate::plan::Plan;
 use crate::record::{histogram, record};
@@ -133,8 +133,10 @@ impl Queue {
         match said {
             Said::Done { tag: ENTER | LOOK, .. } if first && self.gone => Turn::Holds(who),
             Said::Done { tag: ENTER, .. } => Turn::Looks,
-            Said::Done { tag: LOOK, .. } => {
-                member.watches = true;
+            // The key before its own is still to be made.
+            Said::Done { tag: LOOK, code: UNWATCHED, .. } if !first => Turn::Looks,
+            Said::Done { tag: LOOK, code, .. } => {
+                member.watches = code != UNWATCHED;
                 if first {
                     self.looked_late = Some(who);
                 }
@@ -177,10 +179,7 @@ pub fn chain<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
     let (mut party, first, root) = gather::<T>(plan)?;
     let clock = party.clock;
     let key = |ticket: u64| format!("{root}/chain-{ticket:010}");
-    // Numbers that no earlier run's keys have.
-    let begin =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
-    let mut queue = Queue::new(plan.conns, begin * 1_000_000, clock.now());
+    let mut queue = Queue::new(plan.conns, run_number(), clock.now());
     for who in 0..plan.conns {
         let mine = queue.enter(who, clock.now());
         party.crowd.ask(first + who, Ask::Make { key: &key(mine), ephemeral: true }, ENTER);
@@ -215,7 +214,7 @@ pub fn chain<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
             Turn::Looks => {
                 let before = queue.members[member - first].ticket - 1;
                 crowd.ask(member, Ask::WatchOnce(&key(before)), LOOK);
-                count.asked += u64::from(said == Said::Fired);
+                count.asked += u64::from(!matches!(said, Said::Done { tag: ENTER, .. }));
             }
             Turn::Waits => {}
         }
@@ -226,7 +225,7 @@ pub fn chain<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
 
 pub fn herd<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
     let (mut party, first, root) = gather::<T>(plan)?;
-    let key = format!("{root}/herd");
+    let key = format!("{root}/herd-{}", run_number());
     let clock = party.clock;
     let (from, until, mut count) = window(&party);
     let mut meter = None;
@@ -325,6 +324,17 @@ mod tests {
         assert_eq!(queue.on(1, Said::Fired, 12), Turn::Waits, "no watch stands");
         assert_eq!(queue.on(1, done(LOOK), 12), Turn::Waits);
         assert_eq!(queue.on(1, Said::Fired, 13), Turn::Holds(1));
+    }
+
+    #[test]
+    fn who_watches_nothing_looks_until_the_key_before_its_own_is_there() {
+        let mut queue = three();
+        let nothing = Said::Done { tag: LOOK, code: UNWATCHED, value: 0 };
+        assert_eq!(queue.on(2, done(ENTER), 12), Turn::Looks);
+        assert_eq!(queue.on(2, nothing, 13), Turn::Looks);
+        assert_eq!(queue.on(1, done(ENTER), 14), Turn::Looks);
+        assert_eq!(queue.on(1, nothing, 15), Turn::Waits, "what it waits for is gone");
+        assert_eq!(queue.on(0, done(LEAVE), 16), Turn::Holds(1));
     }
 
     #[test]

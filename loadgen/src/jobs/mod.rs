@@ -77,11 +77,23 @@ impl Job {
             Job::Discover => 128,
         }
     }
-}
 
-impl Job {
-    fn is_guarded(self) -> bool {
-        matches!(self, Job::Mixed | Job::Kube | Job::KubeChurn)
+    /// Why it cannot be done over this protocol.
+    pub fn refuses(self, target: Protocol) -> Option<&'static str> {
+        let (speaks, why) = match self {
+            Job::Churn | Job::Expire => {
+                (target == Protocol::Zk, "this workload is made of ZooKeeper sessions: --target zk")
+            }
+            Job::Mixed | Job::Kube | Job::KubeChurn => (
+                matches!(target, Protocol::Etcd | Protocol::Native),
+                "this workload is made of transactions on revisions: --target etcd or native",
+            ),
+            Job::Catalog => {
+                (target == Protocol::Consul, "this workload asks Consul's catalog: --target consul")
+            }
+            _ => return None,
+        };
+        (!speaks).then_some(why)
     }
 }
 
@@ -102,17 +114,6 @@ pub fn run(plan: &Plan, job: Job) -> Result<Ended, Trouble> {
 }
 
 fn run_with<T: Talk>(plan: &Plan, job: Job) -> Result<Ended, Trouble> {
-    if matches!(job, Job::Churn | Job::Expire) && plan.target != Protocol::Zk {
-        return Err(Trouble::Prepare("this workload is made of ZooKeeper sessions: --target zk".into()));
-    }
-    if job.is_guarded() && !matches!(plan.target, Protocol::Etcd | Protocol::Native) {
-        return Err(Trouble::Prepare(
-            "this workload is made of transactions on revisions: --target etcd or native".into(),
-        ));
-    }
-    if job == Job::Catalog && plan.target != Protocol::Consul {
-        return Err(Trouble::Prepare("this workload asks Consul's catalog: --target consul".into()));
-    }
     match job {
         Job::Create => create::run::<T>(plan),
         Job::Fanout => fanout::run::<T>(plan),

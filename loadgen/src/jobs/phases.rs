@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{Ended, Meter, Party, SESSION_MS};
-use crate::clock::SECOND;
+use crate::clock::{SECOND, run_number};
 use crate::crowd::{Ask, Crowd, Said, Talk};
 use crate::driver::Protocol;
 use crate::output::{histogram_json, round};
@@ -35,7 +35,8 @@ pub fn run<T: Talk>(plan: &Plan, all_at_once: bool) -> Result<Ended, Trouble> {
     let clock = party.clock;
     let (nodes, flight) = (plan.scale_up(NODES) as usize, flight(plan.target, all_at_once));
     let kept = |nth: usize| format!("{root}/lat-{nth:06}");
-    let ephemeral = |nth: usize| format!("{root}/eph-{nth:06}");
+    let run = run_number();
+    let ephemeral = |nth: usize| format!("{root}/eph-{run}-{nth:06}");
     type Each<'a, T> = Box<dyn Fn(&mut Crowd<T>, usize, usize) + 'a>;
     fn each<'a, T: Talk>(key: impl Fn(usize) -> String + 'a, ask: fn(&str) -> Ask<'_>) -> Each<'a, T> {
         Box::new(move |crowd, member, nth| crowd.ask(member, ask(&key(nth)), nth as u32))

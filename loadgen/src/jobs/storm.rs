@@ -17,8 +17,9 @@ const PATIENCE: u64 = 60 * SECOND;
 pub fn run<T: Talk>(plan: &Plan) -> Result<Ended, Trouble> {
     let leader = fault::leader(plan.target, &plan.nodes, &plan.access).map_err(Trouble::Prepare)?;
     let follower = plan.nodes.iter().find(|node| node.id != leader.id && node.pid > 0);
-    let dead =
-        follower.ok_or_else(|| Trouble::Prepare("there is no follower with a pid to kill".into()))?.clone();
+    let dead = follower
+        .ok_or_else(|| Trouble::Prepare("no follower has a pid that could be killed".into()))?
+        .clone();
     let mut party = Party::<T>::new(plan, SESSION_MS)?;
     let clock = party.clock;
     let first = party.invite(plan.conns)?;

@@ -60,6 +60,9 @@ pub fn readme(folder: &Folder) -> String {
     }
     text.push_str("## Rows\n\n");
     text.push_str(LEGEND);
+    if folder.cells.iter().any(|cell| marks(cell).contains(BEHIND)) {
+        text.push_str("Mark `b`: an open loop whose servers did less than it asked for; latencies are of a queue that grows.\n");
+    }
     for workload in &series.workloads {
         let cells: Vec<&Cell> = series
             .systems
@@ -102,6 +105,8 @@ intended start. Marks: `c` the client was the limit (more than half of what it d
 invalid run is among them (late sends, or the client used its whole core), `p` a partial one, `x` one whose history \
 failed its check. A/A: two runs of one system, one right behind the other, and their ratio. CPU is that of all three servers. Flushes, disk and loopback are the whole machine's.\n";
 
+const BEHIND: char = 'b';
+
 /// Marks of a cell's runs.
 pub fn marks(cell: &Cell) -> String {
     let any = |wanted: &dyn Fn(&Value) -> bool| cell.rounds().any(|run| wanted(&run.result));
@@ -118,6 +123,7 @@ pub fn marks(cell: &Cell) -> String {
         ('c', bound),
         ('!', any(&filled("invalid"))),
         ('p', any(&filled("partial"))),
+        (BEHIND, any(&filled("behind"))),
         ('x', any(&|result| result["check"]["passed"] == false)),
     ] {
         if set {
@@ -362,7 +368,8 @@ mod tests {
                 &format!("runs/w/a/{round}/result.json"),
                 &json!({ "ops_per_s": a, "ceiling": ceiling, "invalid": [], "plan": { "secs": 5 } }),
             );
-            write(path, &format!("runs/w/b/{round}/result.json"), &json!({ "ops_per_s": b }));
+            let late = json!({ "ops_per_s": b, "behind": ["80 of 100"] });
+            write(path, &format!("runs/w/b/{round}/result.json"), &late);
         }
         let folder = Folder::read(path).expect("whole");
         (dir, folder)
@@ -373,10 +380,11 @@ mod tests {
         let (_dir, folder) = folder();
         let outcome = judge(&folder, &folder.series.claims[0]);
         assert_eq!(outcome.ratio, Some(Spread { median: 13.0, min: 10.0, max: 15.0 }));
-        assert_eq!((outcome.reached, outcome.marks.as_str()), (Some(true), "c"));
+        assert_eq!((outcome.reached, outcome.marks.as_str()), (Some(true), "cb"));
         let text = readme(&folder);
-        assert!(text.contains("| throughput | >= 12 | 13 (10 to 15) | reached | c |"), "{text}");
+        assert!(text.contains("| throughput | >= 12 | 13 (10 to 15) | reached | cb |"), "{text}");
         assert!(text.contains("| a | c | 3 x 5 | 1,200 (1,000-1,300) |"), "{text}");
+        assert!(text.contains("| b | b | 3 x - |") && text.contains("Mark `b`: an open loop"), "{text}");
         assert!(text.contains("Published: 583/s, 1.6 ms"), "{text}");
     }
 

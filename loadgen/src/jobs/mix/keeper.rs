@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use quorate::base::Rng;
 
 use super::{MIX, Mix, Outcome};
+use crate::clock::run_number;
 use crate::crowd::{Ask, Crowd, Part, Talk};
 use crate::jobs::{NODE_EXISTS, Party};
 use crate::run::Trouble;
@@ -50,9 +51,8 @@ impl<T: Talk, M: Mostly> Mix<T> for Keeper<M> {
     const LANES: &'static [&'static str] = &["list", "create", "set", "multi"];
 
     fn prepare(party: &mut Party<'_, T>, first: usize) -> Result<Keeper<M>, Trouble> {
-        let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         // Each run has a tree of its own: what another left would be in its lists.
-        let root = format!("{}/keeper-{}", party.make_root(first)?, seconds.map_or(0, |now| now.as_secs()));
+        let root = format!("{}/keeper-{}", party.make_root(first)?, run_number());
         let mut tree = vec![root.clone(), format!("{root}/multi")];
         tree.extend((0..WIDE).map(|leaf| format!("{root}/leaf-{leaf}")));
         for dir in 0..WIDE {
