@@ -301,6 +301,8 @@ pub struct Status {
     pub leader: Option<NodeId>,
     /// A quorum stands behind it: doors that answer on trust let clients in.
     pub serving: bool,
+    /// It is decided which disks the founders have: no majority does without one of them before.
+    pub founded: bool,
     pub epoch: Epoch,
     pub commit: Index,
     /// The same, by the leader's word: ahead of `commit` on a node that catches up.

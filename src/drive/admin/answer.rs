@@ -175,6 +175,9 @@ pub fn readyz(status: Result<Status, String>) -> Reply {
         (None, Some(leader)) if !status.serving => {
             Reply::text(503, format!("node {leader} leads, but no quorum has confirmed it yet\n"))
         }
+        (None, Some(_)) if !status.founded => {
+            Reply::text(503, "the founding members are being entered in the log, which takes all of them\n")
+        }
         (None, Some(_)) if lag > READY_LAG => Reply::text(503, format!("catching up, {lag} batches to go\n")),
         (None, Some(leader)) => Reply::text(200, format!("ready, node {leader} leads\n")),
     }
@@ -325,6 +328,7 @@ mod tests {
         let led = Status {
             leader: Some(NodeId(2)),
             serving: true,
+            founded: true,
             commit: Index(20_000),
             applied: Index(19_950),
             ..Status::default()
@@ -338,6 +342,8 @@ mod tests {
         assert!(status(Ok(stuck)).body.contains("nobody can lead"));
         // Elected, but its disk has not taken a batch yet: a cluster on a slow one was called ready, and hung up.
         assert_eq!(readyz(Ok(Status { serving: false, ..led.clone() })).code, 503);
+        // A founder that died now would hold up all the others until it is back.
+        assert_eq!(readyz(Ok(Status { founded: false, ..led.clone() })).code, 503);
         assert_eq!(readyz(Ok(Status { halted: Some("disk".into()), ..led.clone() })).code, 503);
         assert_eq!(readyz(Err("gone".into())).code, 503);
         let body = status(Ok(led)).body;

@@ -250,6 +250,7 @@ impl Order {
             epoch: self.replica.promised(),
             commit: self.replica.commit(),
             serving: self.serving,
+            founded: !log.config_of(self.replica.commit()).1.is_open(),
             decided: self.replica.decided(),
             applied: self.applied,
             durable: self.replica.durable(),
