@@ -26,6 +26,8 @@ pub struct Habits {
     pub slowness: u64,
     /// Chance of a stall of up to a second.
     pub stall: f64,
+    /// Half of the writes into segments that begin now end no sooner than this, and whatever comes later passes them.
+    pub holds: Option<Nanos>,
     /// Reported done, never landed.
     pub lost_write: f64,
     /// Landed whole at another place, which keeps what does not fit.
@@ -51,6 +53,7 @@ impl Default for Habits {
             latency_mean_us: 80,
             slowness: 1,
             stall: 0.0,
+            holds: None,
             lost_write: 0.0,
             misdirected_write: 0.0,
             misdirected_read: 0.0,
@@ -339,9 +342,15 @@ impl VirtualDisk {
             self.misdeeds.stalls += 1;
             us += self.rng.below(1_000_000);
         }
+        let mut due = self.now.plus(Nanos(us * 1000));
+        if let (Some(until), Work::Write { file: File::Segment(_), .. }) = (self.habits.holds, &work)
+            && self.rng.chance(0.5)
+        {
+            due = due.max(until);
+        }
         self.next += 1;
         self.flying.insert(self.next, (token, work));
-        self.outbox.push((self.now.plus(Nanos(us * 1000)), self.next));
+        self.outbox.push((due, self.next));
     }
 
     /// The world's clock has come to an operation's end. `None`: a crash came first.

@@ -103,6 +103,9 @@ kinds! {
     Forgetful,
     /// A follower's words take long, and it hears nothing meanwhile: they reach a leader that has another epoch.
     LateWords,
+    /// The leader is cut off with its clients, and of what it writes half stays under way until others have had it cut
+    /// that, and have sent what comes in its place.
+    LateWrite,
 }
 
 /// One world's choice.
@@ -141,7 +144,7 @@ impl Swarm {
         // For what chance alone would hardly ever bring; by a chance of their own, so that other worlds stay what they are.
         let mut apart = rng.clone();
         let has = |&kind: &Fault| match kind {
-            Fault::RotSnapshot | Fault::LoneTail => apart.chance(0.2),
+            Fault::RotSnapshot | Fault::LoneTail | Fault::LateWrite => apart.chance(0.2),
             _ => rng.chance(share),
         };
         let mut kinds: Vec<Fault> = Fault::ALL.iter().copied().filter(has).collect();
@@ -162,6 +165,7 @@ impl Swarm {
                         | Fault::Forgetful
                         | Fault::RotSnapshot
                         | Fault::LoneTail
+                        | Fault::LateWrite
                 )
             });
         }

@@ -149,6 +149,7 @@ impl World {
             Fault::TwoReigns => self.two_reigns(leader),
             Fault::Forgetful => self.forgetful(leader),
             Fault::LateWords => self.late_words(node, leader),
+            Fault::LateWrite => self.late_write(),
         }
     }
 
@@ -186,6 +187,7 @@ impl World {
                 let stall = if self.is_stormy() { self.swarm.habits.stall } else { 0.0 };
                 let habits = &mut self.machine(node).disk.habits;
                 (habits.dead, habits.full, habits.slowness, habits.stall) = (false, false, 1, stall);
+                habits.holds = None;
             }
             Undo::Clock(node) => {
                 let now = self.now;

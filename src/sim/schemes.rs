@@ -244,6 +244,16 @@ impl World {
         }
     }
 
+    pub(super) fn late_write(&mut self) {
+        let Some(leader) = self.leader() else { return };
+        let patience = self.swarm.patience_ms;
+        let long = Nanos::from_millis(self.dice.between(patience * 5 / 2, patience * 4));
+        let after = Nanos::from_millis(self.dice.between(patience / 2, patience * 2));
+        self.machine(leader).disk.habits.holds = Some(self.now.plus(long).plus(after));
+        self.cut_off(&[leader], long);
+        self.schedule(long, Event::Undo(Undo::Disk(leader)));
+    }
+
     pub(super) fn two_reigns(&mut self, leader: NodeId) {
         self.set_trap(Moment::Stands, Blow::CutOffFormer, 1);
         let heirs = (1..=self.swarm.voters).map(NodeId).filter(|&id| id != leader);

@@ -55,6 +55,20 @@ fn writes_complete_in_any_order() {
 }
 
 #[test]
+fn a_held_write_is_passed_by_what_comes_later() {
+    let mut disk = disk(5);
+    let until = Nanos::from_millis(900);
+    disk.habits.holds = Some(until);
+    (0..20)
+        .for_each(|token| Disk::write(&mut disk, token, File::Segment(0), token % 8 * PAGE as u64, page(1)));
+    let held = disk.outbox.iter().filter(|(due, _)| *due == until).count();
+    assert!((1..20).contains(&held), "some are, some are not: {held}");
+    disk.outbox.clear();
+    Disk::write(&mut disk, 20, File::Super, 0, page(2));
+    assert!(disk.outbox.iter().all(|(due, _)| *due < until), "the superblock says meanwhile what was cut");
+}
+
+#[test]
 fn recovery_dies_at_the_write_it_was_told_to() {
     let mut disk = disk(4);
     disk.crash_in = Some(2);
