@@ -134,7 +134,8 @@ pub struct Peers {
     inlets: BTreeMap<Conn, Inlet>,
     /// The newest call of each that has called: what comes on an older connection afterwards is old news, and must
     /// not pass for the word of a disk that was put back.
-    heard: BTreeMap<Voice, (Life, u64)>,
+    /// Who has called last stands last.
+    heard: Vec<(Voice, (Life, u64))>,
     /// Connections made in this life.
     calls: u64,
     /// Who said that it leaves on purpose.
@@ -177,7 +178,7 @@ impl Peers {
             address: None,
             links: BTreeMap::new(),
             inlets: BTreeMap::new(),
-            heard: BTreeMap::new(),
+            heard: Vec::new(),
             calls: 0,
             leaving: BTreeSet::new(),
             tokens: 0,
@@ -365,16 +366,21 @@ impl Peers {
             return Err("it takes this node for another; check the members' addresses");
         }
         let call = (hello.standing.life, hello.call);
-        if self.heard.get(&hello.from).is_some_and(|newest| call < *newest) {
+        let known = self.heard.iter().position(|(voice, _)| *voice == hello.from);
+        if known.is_some_and(|at| call < self.heard[at].1) {
             return Err(
                 "it has called again since, or its data directory was put back to an old copy: if nothing else \
                         is heard of it, format a new one and replace the member",
             );
         }
-        if self.heard.len() >= VOICES_MAX && !self.heard.contains_key(&hello.from) {
-            self.heard.pop_first();
+        // Whoever called longest ago is forgotten, but nobody while a connection of its stands.
+        let gone = |(voice, _): &(Voice, _)| !self.inlets.values().any(|inlet| inlet.from == Some(*voice));
+        let full = self.heard.len() >= VOICES_MAX;
+        let forgotten = known.or_else(|| full.then(|| self.heard.iter().position(gone).unwrap_or(0)));
+        if let Some(at) = forgotten {
+            self.heard.remove(at);
         }
-        self.heard.insert(hello.from, call);
+        self.heard.push((hello.from, call));
         self.tell(PeerOut::Hello { from: hello.from, standing: hello.standing });
         if let Some(address) = hello.address
             && self.links.len() < MEMBERS_MAX + GUESTS_MAX

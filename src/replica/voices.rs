@@ -11,7 +11,7 @@ use crate::base::{Epoch, Index, Life, NodeId, Voice};
 use crate::replica::core::{Replica, State};
 use crate::replica::{Member, Msg};
 
-/// Incarnations that are remembered; beyond them the first are forgotten.
+/// Incarnations that are remembered; beyond them those are forgotten that are no members.
 const VOICES_MAX: usize = 64;
 
 /// What one incarnation has been known to hold. It never holds less, unless its disk was put back to what it was.
@@ -31,13 +31,6 @@ pub(super) struct Voices(BTreeMap<Voice, Known>);
 impl Voices {
     pub fn refused(&self) -> Vec<Voice> {
         self.0.iter().filter(|(_, known)| known.refused).map(|(voice, _)| *voice).collect()
-    }
-
-    fn of(&mut self, voice: Voice) -> &mut Known {
-        if self.0.len() >= VOICES_MAX && !self.0.contains_key(&voice) {
-            self.0.pop_first();
-        }
-        self.0.entry(voice).or_default()
     }
 }
 
@@ -61,9 +54,22 @@ impl Replica {
         Standing { life: self.life, promised: self.marked.0, last: self.log.last() }
     }
 
+    fn known(&mut self, voice: Voice) -> &mut Known {
+        let all = &self.voices.0;
+        if all.len() >= VOICES_MAX && !all.contains_key(&voice) {
+            // A member's rollback is noticed by what is remembered of it; strangers' disks may be many, and count for nothing.
+            let stranger = all.keys().find(|&&other| !self.config().names(other)).copied();
+            match stranger {
+                Some(stranger) => drop(self.voices.0.remove(&stranger)),
+                None => drop(self.voices.0.pop_first()),
+            }
+        }
+        self.voices.0.entry(voice).or_default()
+    }
+
     /// A node has connected. The error says why it is not listened to.
     pub fn on_hello(&mut self, voice: Voice, standing: Standing) -> Result<(), String> {
-        let known = self.voices.of(voice);
+        let known = self.known(voice);
         let Standing { life, promised, last } = standing;
         known.refused = life < known.life || promised < known.promised || last < known.held;
         if known.refused {
@@ -107,7 +113,7 @@ impl Replica {
         | Msg::Mismatch { epoch, .. }
         | Msg::Alive { epoch, .. } = *msg
         {
-            let known = self.voices.of(voice);
+            let known = self.known(voice);
             known.promised = known.promised.max(epoch); // It leaves only once it is on the disk.
         }
         named
@@ -116,7 +122,7 @@ impl Replica {
     /// It has acknowledged this much, of which some is decided.
     pub(super) fn remember_held(&mut self, voice: Voice, durable: Index) {
         let decided = durable.min(self.commit);
-        let known = self.voices.of(voice);
+        let known = self.known(voice);
         known.held = known.held.max(decided);
     }
 

@@ -63,6 +63,29 @@ fn says(epoch: u64) -> Vec<u8> {
     bytes
 }
 
+/// Found by reading: of so many callers the one with the lowest number was forgotten, a member's above all, and what was
+/// left of its earlier call passed for news.
+#[test]
+fn who_is_connected_is_not_forgotten_for_those_who_come_and_go() {
+    let (mut peers, _out, mut wires) = stage(1_000);
+    peers.accept(&mut wires, conn(1));
+    peers.hear(&mut wires, conn(1), &hello(2, 5));
+    for passer in 0..2 * VOICES_MAX as u32 {
+        let from = Voice { id: NodeId(9), incarnation: Incarnation(u64::from(passer) + 1) };
+        let mut bytes = Vec::new();
+        Hello { cluster: CLUSTER, from, to: NodeId(1), standing: STANDING, call: 1, address: None }
+            .encode(&mut bytes);
+        peers.accept(&mut wires, conn(10 + passer));
+        peers.hear(&mut wires, conn(10 + passer), &bytes);
+        peers.on_net(Nanos(1), &NetEvent::Ended { conn: conn(10 + passer), why: Ended::Closed }, &mut wires);
+    }
+    assert!(peers.heard.len() <= VOICES_MAX);
+    peers.accept(&mut wires, conn(2));
+    wires.closed.clear();
+    peers.hear(&mut wires, conn(2), &hello(2, 4));
+    assert_eq!(wires.closed, [conn(2)], "it is the earlier call, and not taken for a new one");
+}
+
 /// Found by reading: what still lay in an earlier connection was handed on behind what came on the later one. A batch
 /// that a voter had held once, and replaced since, then counted as what it held when it gave its promise.
 #[test]

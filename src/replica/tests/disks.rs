@@ -116,3 +116,20 @@ fn a_snapshot_that_cannot_be_written_is_not_fetched_again_at_once() {
     let rested = Nanos(3).plus(node.options.timing.patience);
     assert!(fetched(&mut node, rested));
 }
+
+/// Found by reading: of too many disks the one of the lowest node was forgotten, however old its friends were, and an old
+/// copy of it would have been listened to.
+#[test]
+fn a_member_is_not_forgotten_for_the_sake_of_strangers() {
+    let mut world = Small::new(3);
+    world.run(3_000);
+    let member = world.nodes[0].voice();
+    let node = &mut world.nodes[2];
+    let standing = |promised| Standing { life: crate::base::Life(9), promised: Epoch(promised), last: Index(1_000) };
+    assert!(node.on_hello(member, standing(90)).is_ok());
+    for stranger in 1..200 {
+        let voice = Voice { id: NodeId(9), incarnation: Incarnation(stranger) };
+        assert!(node.on_hello(voice, standing(1)).is_ok());
+    }
+    assert!(node.on_hello(member, standing(80)).is_err(), "an old copy of its disk was put back");
+}
