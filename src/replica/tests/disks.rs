@@ -125,7 +125,8 @@ fn a_member_is_not_forgotten_for_the_sake_of_strangers() {
     world.run(3_000);
     let member = world.nodes[0].voice();
     let node = &mut world.nodes[2];
-    let standing = |promised| Standing { life: crate::base::Life(9), promised: Epoch(promised), last: Index(1_000) };
+    let standing =
+        |promised| Standing { life: crate::base::Life(9), promised: Epoch(promised), last: Index(1_000) };
     assert!(node.on_hello(member, standing(90)).is_ok());
     for stranger in 1..200 {
         let voice = Voice { id: NodeId(9), incarnation: Incarnation(stranger) };
