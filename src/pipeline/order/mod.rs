@@ -6,6 +6,7 @@
 
 mod commands;
 mod decisions;
+mod status;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::journal::{Builder, Params, flag};
 use crate::observe::Spans;
 use crate::pipeline::lane::{Rx, Tx};
 use crate::pipeline::parcel::{
-    Answer, ApplyIn, ApplyOut, Ask, Base, EdgeIn, EdgeOut, Reads, Status, StoreIn, StoreOut,
+    Answer, ApplyIn, ApplyOut, Ask, Base, EdgeIn, EdgeOut, Reads, StoreIn, StoreOut,
 };
 use crate::pipeline::peer::{PeerIn, PeerOut};
 use crate::pipeline::ports::Turn;
@@ -239,32 +240,6 @@ impl Order {
 
     pub fn applied(&self) -> Index {
         self.applied
-    }
-
-    pub fn status(&self) -> Status {
-        let log = self.replica.log();
-        Status {
-            node: self.replica.me(),
-            cluster: self.replica.cluster(),
-            leader: self.replica.leader(),
-            epoch: self.replica.promised(),
-            commit: self.replica.commit(),
-            serving: self.serving,
-            founded: !log.config_of(self.replica.commit()).1.is_open(),
-            decided: self.replica.decided(),
-            applied: self.applied,
-            durable: self.replica.durable(),
-            last: log.last(),
-            base: log.base().index,
-            snapshot: self.lengths.last_key_value().map_or(Index(0), |(index, _)| *index),
-            config: log.config().clone(),
-            incarnation: self.replica.incarnation(),
-            life: self.replica.life(),
-            unknown: log.unknown_count(),
-            impasse: self.replica.impasse().map(str::to_owned),
-            halted: self.halted.clone(),
-            counts: self.replica.counts,
-        }
     }
 
     /// Something waits in a lane. Apply asks for a turn itself where its news need one.
