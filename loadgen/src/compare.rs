@@ -2,7 +2,10 @@
 //! bootstrap interval over pairs. An interval that includes 1 is "no difference". Systems that are named are started on
 //! fresh data for every run.
 
+mod folder;
+
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use quorate::base::Rng;
@@ -13,11 +16,14 @@ use crate::driver::Protocol;
 use crate::output;
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::report::NOISE;
 use crate::run;
 use crate::systems::{Running, System};
 use crate::{Exit, Failure, results};
 
 const RESAMPLES: usize = 10_000;
+/// With fewer the bootstrap has nothing to resample.
+const PAIRS_LEAST: usize = 5;
 /// Seconds.
 const JVM_WARMUP: u64 = 10;
 
@@ -110,20 +116,23 @@ pub struct Outcome {
 pub fn compare(args: &Compare) -> Result<Outcome, Failure> {
     let usage = |why: String| Failure::new(Exit::Usage, why);
     let (a, b) = (Side::read(&args.a).map_err(usage)?, Side::read(&args.b).map_err(usage)?);
+    let folder = args.results.as_deref().map(|dir| folder::open(dir, args, &a, &b)).transpose()?;
+    let keep = |side: usize, round: &str| folder.as_ref().map(|folder| folder.run(side, round));
     let (mut pairs, mut noise, mut exit, mut broken) = (Vec::new(), None, Exit::Done, None);
     let mut steps = || -> Result<(), Failure> {
         for (nth, order) in order(args.pairs).into_iter().enumerate() {
             let (mut first, mut second) = (Value::Null, Value::Null);
             for is_a in order {
-                let name = format!("{}-{}", nth + 1, if is_a { "a" } else { "b" });
-                let result = once(args, if is_a { &a } else { &b }, &name, &mut exit)?;
+                let kept = keep(usize::from(!is_a), &(nth + 1).to_string());
+                let result = once(args, if is_a { &a } else { &b }, kept, &mut exit)?;
                 if is_a { first = result } else { second = result }
             }
             pairs.push((first, second));
         }
         if !args.no_noise {
             // Two more of A: whatever differs between them is noise.
-            noise = Some((once(args, &a, "noise-1", &mut exit)?, once(args, &a, "noise-2", &mut exit)?));
+            let mut one = |round| once(args, &a, keep(0, round), &mut exit);
+            noise = Some((one(NOISE[0])?, one(NOISE[1])?));
         }
         Ok(())
     };
@@ -134,7 +143,12 @@ pub fn compare(args: &Compare) -> Result<Outcome, Failure> {
         broken = Some(failure.why);
         exit = Exit::Partial;
     }
-    Ok(report(args, &pairs, noise.as_ref(), broken, exit))
+    let mut outcome = report(args, &pairs, noise.as_ref(), broken, exit);
+    if let Some(Err(why)) = folder.map(|folder| folder.close(&outcome.json)) {
+        eprintln!("loadgen: {why}; the figures printed here are not stored whole");
+        outcome.exit = Exit::Partial;
+    }
+    Ok(outcome)
 }
 
 /// The same for both sides. A ZooKeeper that is started for each run is a JVM that has compiled nothing yet.
@@ -144,7 +158,7 @@ fn warmup(args: &Compare) -> u64 {
 }
 
 /// One run of one side.
-fn once(args: &Compare, side: &Side, name: &str, exit: &mut Exit) -> Result<Value, Failure> {
+fn once(args: &Compare, side: &Side, kept: Option<PathBuf>, exit: &mut Exit) -> Result<Value, Failure> {
     let (target, cluster, _running) = match side {
         Side::Fresh(system) => {
             let running = Running::start(*system, &args.place)
@@ -180,9 +194,7 @@ fn once(args: &Compare, side: &Side, name: &str, exit: &mut Exit) -> Result<Valu
         *exit = Exit::Invalid;
     }
     let json = output::json(&plan, &measured, None);
-    if let Some(dir) = &args.results {
-        let workload = plan.workload.as_deref().unwrap_or("load");
-        let dir = dir.join("runs").join(workload).join(side.name()).join(name);
+    if let Some(dir) = kept {
         results::write(&dir, &plan, &measured, &json)
             .map_err(|error| Failure::new(Exit::Partial, format!("{}: {error}", dir.display())))?;
     }
@@ -242,6 +254,19 @@ fn report(
             "figure": figure, "a": median(&mut first), "b": median(&mut second), "ratio": ratio.median,
             "low": ratio.low, "high": ratio.high, "ratios": ratios, "noise": floor, "verdict": verdict,
         }));
+    }
+    if pairs.len() < PAIRS_LEAST {
+        let _ = writeln!(
+            text,
+            "{} pairs: their interval is no more than their spread; a claim wants {PAIRS_LEAST}",
+            pairs.len()
+        );
+    }
+    let is_behind = |result: &Value| result["behind"].as_array().is_some_and(|list| !list.is_empty());
+    if pairs.iter().any(|(a, b)| is_behind(a) || is_behind(b)) {
+        text.push_str(
+            "BEHIND: a system did less than --rate asks; its latencies are those of a queue that grows\n",
+        );
     }
     if exit == Exit::Invalid || exit == Exit::Partial {
         text.push_str("INVALID or PARTIAL runs among these: see them one by one with `loadgen run`\n");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::driver::Protocol;
 
@@ -61,6 +62,41 @@ impl System {
     }
 }
 
+impl System {
+    /// What its makers call it, and what they say which one it is; `None`: nobody says.
+    pub fn version(self, at: &Where) -> Option<(&'static str, Value)> {
+        let said = |mut command: Command| {
+            let output =
+                command.stderr(Stdio::null()).output().ok().filter(|output| output.status.success())?;
+            String::from_utf8(output.stdout).ok()
+        };
+        match self {
+            System::QuorateNative | System::QuorateZk => {
+                let mut command = Command::new(at.quorate().ok()?);
+                command.arg("--version");
+                let words = said(command)?;
+                Some(("quorate", words.trim().trim_start_matches("quorate ").into()))
+            }
+            other => {
+                let mut command = Command::new(&at.peers);
+                command.args(["versions", other.name()]);
+                Some((other.name(), serde_json::from_str(&said(command)?).ok()?))
+            }
+        }
+    }
+}
+
+impl Where {
+    fn quorate(&self) -> Result<PathBuf, String> {
+        match &self.quorate_bin {
+            Some(program) => Ok(program.clone()),
+            None => std::env::current_exe()
+                .map(|own| own.with_file_name("quorate"))
+                .map_err(|error| error.to_string()),
+        }
+    }
+}
+
 /// Three nodes that end with this.
 pub struct Running {
     system: System,
@@ -89,10 +125,7 @@ impl Running {
     }
 
     fn start_quorate(&mut self, at: &Where) -> Result<(), String> {
-        let program = match &at.quorate_bin {
-            Some(program) => program.clone(),
-            None => std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("quorate"),
-        };
+        let program = at.quorate()?;
         let log = self.data.join("dev.log");
         let out = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let child = Command::new(&program)

@@ -524,18 +524,14 @@ pub fn find(name: &str) -> Result<How, String> {
     }
 }
 
+/// What a workload is, in words.
+pub fn what(name: &str) -> Option<&'static str> {
+    ALL.iter().find(|workload| workload.name == name).map(|workload| workload.what)
+}
+
 /// What was published, for a table; `None`: nothing.
 pub fn published(name: &str) -> Option<&'static Workload> {
     ALL.iter().find(|workload| workload.name == name && workload.published != NONE)
-}
-
-/// Published points of a curve over the share of reads (three servers).
-pub fn points(name: &str) -> &'static [(f64, f64)] {
-    match name {
-        "zk10-ratio" => &[(0.0, 21_000.0), (100.0, 87_000.0)],
-        "zkdoc-ratio" => &[(0.0, 23_000.0), (50.0, 41_000.0), (75.0, 60_000.0), (100.0, 88_000.0)],
-        _ => &[],
-    }
 }
 
 pub fn list() -> String {

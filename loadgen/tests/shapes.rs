@@ -93,3 +93,38 @@ fn a_ladder_ends_at_a_rate_that_keeps_its_objective_or_says_that_none_does() {
     let found = json(&run("consul", &null.1, "--conns 4 --depth 4 --secs 1 --ladder max<=1us"));
     assert!(found["within_per_s"].is_null(), "{}", found["within_per_s"]);
 }
+
+#[test]
+fn a_comparison_leaves_a_folder_that_makes_a_report() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let nulls = ["zk", "consul"].map(|protocol| {
+        let null = Null::start(protocol);
+        let file = scratch.path().join(format!("{protocol}.json"));
+        let cluster = serde_json::json!({ "nodes": [{ "id": 1, "pid": (null.0.id()), protocol: (null.1) }] });
+        std::fs::write(&file, cluster.to_string()).expect("written");
+        (null, format!("{protocol}={}", file.display()))
+    });
+    let dir = scratch.path().join("out");
+    let compare = || {
+        Command::new(LOADGEN)
+            .args(["compare", "--a", &nulls[0].1, "--b", &nulls[1].1, "--pairs", "1", "--secs", "1"])
+            .args(["--warmup", "0", "--keys", "50", "--conns", "2", "--depth", "2", "--results"])
+            .arg(&dir)
+            .output()
+            .expect("loadgen runs")
+    };
+    let output = compare();
+    let said = String::from_utf8_lossy(&output.stdout);
+    // The client may have been the limit: nobody else is measured here.
+    assert!(matches!(output.status.code(), Some(0 | 5)), "{output:?}");
+    assert!(said.contains("1 pairs: their interval"), "{said}");
+    for run in ["zk/1", "consul/1", "zk/noise-1", "zk/noise-2"] {
+        assert!(dir.join("runs/load").join(run).join("result.json").exists(), "{run}");
+    }
+    let report = Command::new(LOADGEN).arg("report").arg(&dir).output().expect("loadgen runs");
+    assert!(report.status.success(), "{report:?}");
+    let readme = std::fs::read_to_string(dir.join("README.md")).expect("made");
+    assert!(readme.contains("## A over B") && readme.contains("| ops_per_s |"), "{readme}");
+    assert!(readme.contains("| zk A/A |") && readme.contains("| 1 x 1 |"), "{readme}");
+    assert_eq!(compare().status.code(), Some(2), "results are never edited");
+}

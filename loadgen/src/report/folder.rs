@@ -82,6 +82,8 @@ pub struct Folder {
     pub env: Value,
     pub versions: Value,
     pub cells: Vec<Cell>,
+    /// What `loadgen compare` found.
+    pub verdicts: Option<Value>,
     /// Result files that could not be read, with why.
     pub broken: Vec<String>,
 }
@@ -90,7 +92,7 @@ impl Folder {
     pub fn read(path: &Path) -> Result<Folder, String> {
         if path.join("result.json").exists() && !path.join("series.json").exists() {
             return Err(format!(
-                "{} is one run's; a report is of a folder with a series.json and runs/, as scripts/publish makes them",
+                "{} is one run's; a report is of a folder with a series.json and runs/, as scripts/publish and `loadgen compare` make them",
                 path.display()
             ));
         }
@@ -102,6 +104,7 @@ impl Folder {
             env: json(&path.join("env.json"))?,
             versions: json(&path.join("versions.json"))?,
             cells: Vec::new(),
+            verdicts: path.join(VERDICTS).exists().then(|| json(&path.join(VERDICTS))).transpose()?,
             broken: Vec::new(),
             series,
         };
@@ -135,12 +138,14 @@ impl Folder {
     }
 }
 
-/// Noise runs (A/A) stand beside the rounds and count towards no median.
-pub const NOISE: &str = "noise-";
+/// Of a comparison: its figures, their ratios, what may be said.
+pub const VERDICTS: &str = "compare.json";
+/// Noise runs (A/A) stand beside the rounds and count towards no median. Two of them are a pair; one belongs to round 1.
+pub const NOISE: [&str; 2] = ["noise-1", "noise-2"];
 
 impl Cell {
     pub fn rounds(&self) -> impl Iterator<Item = &Run> {
-        self.runs.iter().filter(|run| !run.round.starts_with(NOISE))
+        self.runs.iter().filter(|run| !NOISE.contains(&run.round.as_str()))
     }
 
     pub fn figures(&self, name: &str) -> Vec<f64> {

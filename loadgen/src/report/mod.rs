@@ -7,6 +7,8 @@ mod page;
 mod plot;
 mod tables;
 
+pub use folder::{NOISE, VERDICTS};
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::folder::{Cell, Claim, Folder, Spread};
+use super::folder::{Cell, Claim, Folder, NOISE, Spread};
 use crate::workload;
 
 /// Columns, where any run has the figure: field, heading, divisor.
@@ -56,6 +56,11 @@ pub fn readme(folder: &Folder) -> String {
     if !series.claims.is_empty() {
         text.push_str("## Wanted and measured\n\n");
         text.push_str(&claims(folder));
+        text.push('\n');
+    }
+    if let Some(found) = &folder.verdicts {
+        text.push_str("## A over B\n\n");
+        text.push_str(&verdicts(found));
         text.push('\n');
     }
     text.push_str("## Rows\n\n");
@@ -170,10 +175,39 @@ fn table(cells: &[&Cell]) -> String {
     text
 }
 
+/// What `loadgen compare` printed.
+fn verdicts(found: &Value) -> String {
+    let mut text = "| figure | A median | B median | A/B | 95 % interval | A/A | verdict |\n\
+        |---|---:|---:|---:|---:|---:|---|\n"
+        .to_string();
+    for row in found["figures"].as_array().into_iter().flatten() {
+        let cell = |field: &str| row[field].as_f64().map_or("-".into(), number);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} to {} | {} | {} |",
+            row["figure"].as_str().unwrap_or_default(),
+            cell("a"),
+            cell("b"),
+            cell("ratio"),
+            cell("low"),
+            cell("high"),
+            cell("noise"),
+            row["verdict"].as_str().unwrap_or_default()
+        );
+    }
+    if let Some(why) = found["partial"].as_str() {
+        let _ = writeln!(text, "\nPartial: {why}.");
+    }
+    text
+}
+
 /// What two runs of the same system differed by, one right behind the other.
 fn noise(cell: &Cell) -> Option<String> {
     let rate = |round: &str| cell.runs.iter().find(|run| run.round == round)?.figure("ops_per_s");
-    let (one, other) = (rate("1")?, rate("noise-1")?);
+    let (one, other) = match rate(NOISE[1]) {
+        Some(other) => (rate(NOISE[0])?, other),
+        None => (rate("1")?, rate(NOISE[0])?),
+    };
     Some(format!("{} / {} = {:.3}", number(one), number(other), one / other))
 }
 
