@@ -364,7 +364,7 @@ impl Replica {
                 let offer = Install::new(from, base, length, config, config_at);
                 self.on_offer(now, from, epoch, leads, offer);
             }
-            Msg::Need { epoch, above } => self.on_need(from, epoch, above),
+            Msg::Need { epoch, above } => self.on_need(now, from, epoch, above),
             Msg::Want { .. } => {} // The order stage reads the snapshot for it.
             Msg::Part { epoch, index, offset, bytes } => {
                 self.on_part(now, from, epoch, index, offset, &bytes)

@@ -5,7 +5,6 @@ use crate::base::{BlockMut, Epoch, Index, Nanos, NodeId, PAGE};
 use crate::journal::snapshot;
 use crate::pipeline::parcel::{Base, StoreIn};
 use crate::replica::core::{Effect, Replica};
-use crate::replica::peer::Mode;
 use crate::replica::{Config, Member, Msg};
 
 /// Bytes of a snapshot file in one message.
@@ -183,11 +182,11 @@ impl Replica {
     }
 
     /// Leader: this follower lacks what the log no longer has.
-    pub(super) fn offer_snapshot(&mut self, place: usize) {
+    pub(super) fn offer_snapshot(&mut self, now: Nanos, place: usize) {
         let (base, upto) = (self.log.base(), self.saved_by_majority(Some(self.peers[place].id)));
         let newest = self.snapshots.iter().rev().find(|own| own.index <= upto && own.index >= base.index);
         let base = newest.copied().unwrap_or(base);
-        self.peers[place].mode = Mode::Snapshot(base.index);
+        self.peers[place].fetch(base.index, now);
         self.offer(self.peers[place].id, base);
     }
 
@@ -217,7 +216,7 @@ impl Replica {
 
     /// A node without a state of its own, or with damage that a snapshot would cover. Where nobody leads, whoever has
     /// one that the logs may stand on gives it: it is decided, whoever leads next.
-    pub(super) fn on_need(&mut self, from: NodeId, epoch: Epoch, above: Index) {
+    pub(super) fn on_need(&mut self, now: Nanos, from: NodeId, epoch: Epoch, above: Index) {
         if self.leader().is_none() {
             let safe = self.recycle.max(self.log.base().index);
             let fits = |own: &&Base| own.index <= safe && own.index > above;
@@ -237,7 +236,7 @@ impl Replica {
             && epoch == self.promised
             && let Some(place) = self.peers.iter().position(|peer| peer.id == from)
         {
-            self.peers[place].mode = Mode::Snapshot(newest.index);
+            self.peers[place].fetch(newest.index, now);
             self.offer(from, newest);
         }
     }

@@ -473,8 +473,7 @@ impl Replica {
             if self.peers[place].next <= self.log.base().index
                 && !matches!(self.peers[place].mode, Mode::Snapshot(_))
             {
-                self.offer_snapshot(place);
-                self.peers[place].moved_at = now;
+                self.offer_snapshot(now, place);
             }
             let State::Leader(reign) = &self.state else { return };
             let probe = reign.probe;

@@ -95,6 +95,12 @@ impl Peer {
         self.sent_at = Nanos(0); // At once.
     }
 
+    /// It is offered this snapshot, and has a patience from now to begin with it.
+    pub fn fetch(&mut self, index: Index, now: Nanos) {
+        self.mode = Mode::Snapshot(index);
+        self.moved_at = now;
+    }
+
     /// What comes before `next` is sent, or was never needed.
     pub fn go_on_from(&mut self, next: Index) {
         self.next = next;

@@ -49,11 +49,34 @@ fn who_does_not_fetch_what_it_was_offered_is_asked_anew() {
     world.run(300);
     let place = world.node(leader).peers.iter().position(|peer| peer.id == away).expect("a member");
     world.node(leader).peers[place].probe_from(Index(1)); // It said once that it had nothing.
-    world.node(leader).offer_snapshot(place);
+    world.node(leader).offer_snapshot(now, place);
     world.run(10); // It does not get there.
     world.cut.clear();
     world.run(10_000);
     assert_eq!(world.node(away).last(), Index(41));
+}
+
+/// Found by reading: whoever asked for a snapshot was given no time to begin with it. Its next heartbeat's answer, after
+/// long silence, had the leader take the offer for lost.
+#[test]
+fn who_asks_for_a_snapshot_has_a_patience_to_fetch_it() {
+    let (mut world, leader, away, other) = one_was_away();
+    for id in [leader, other] {
+        let base = Base::of(world.node(id).log().head(Index(20)).expect("it is there"));
+        let now = world.now;
+        world.node(id).on_snapshot(now, base);
+    }
+    world.run(1_000); // They hear of each other's.
+    let (now, from) = (world.now, world.node(away).voice());
+    let node = world.node(leader);
+    let place = node.peers.iter().position(|peer| peer.id == away).expect("a member");
+    (node.peers[place].moved_at, node.peers[place].matched) = (Nanos(0), Index(1));
+    let epoch = node.promised();
+    node.on_message(now, from, Msg::Need { epoch, above: Index(0) });
+    assert_eq!(node.peers[place].mode, crate::replica::peer::Mode::Snapshot(Index(20)));
+    let (received, durable, snapshot) = (Index(1), Index(1), Index(0));
+    node.on_message(now, from, Msg::Appended { epoch, probe: 0, received, durable, snapshot, binds: 0 });
+    assert_eq!(node.peers[place].mode, crate::replica::peer::Mode::Snapshot(Index(20)), "it fetches that");
 }
 
 #[test]
