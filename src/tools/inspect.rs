@@ -181,7 +181,7 @@ mod tests {
         let (mut disk, mut text) = (sample(), String::new());
         assert_eq!(describe(&mut disk, true, &mut text), Ok(true));
         for part in
-            ["generation 3", "segment-00000: batches 1 to 4", "batch 6: whole", "6 batches whole, 0 unknown"]
+            ["generation 5", "segment-00000: batches 1 to 4", "batch 6: whole", "6 batches whole, 0 unknown"]
         {
             assert!(text.contains(part), "no `{part}` in\n{text}");
         }
