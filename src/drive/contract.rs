@@ -78,6 +78,7 @@ struct Talk {
 enum Step {
     Create(File, u64),
     Write(File, u64, Block),
+    End(File, u64),
     /// Several at once, answered in any order.
     Writes(Vec<(File, u64, Block)>),
     Read(File, u64, usize),
@@ -110,6 +111,7 @@ impl Probe {
                 (1..).zip(all).for_each(|(token, (file, at, block))| ports.write(token, file, at, block));
             }
             Step::Read(file, at, len) => ports.read(1, file, at, len),
+            Step::End(file, len) => ports.end(1, file, len),
             Step::Remove(file) => ports.remove(1, file),
         }
     }
@@ -518,6 +520,7 @@ fn the_disk_does_what_it_is_told_and_says_what_it_could_not() {
         let at = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap();
         let dir = Arc::new(Dir::open(at.path()).unwrap());
         let (segment, gone) = (File::Segment(1), File::Snapshot(Index(9)));
+        let (old, new) = (File::Snapshot(Index(2)), File::Snapshot(Index(3)));
         let blocks: Vec<Block> = (0..16).map(|n| Block::copy_of(&random_bytes(n, 60_000))).collect();
         let whole: Vec<u8> = blocks.iter().flat_map(|b| b.padded().to_vec()).collect();
         let writes = (0..).zip(&blocks).map(|(n, b)| (segment, n * 61_440, b.clone())).collect();
@@ -532,6 +535,16 @@ fn the_disk_does_what_it_is_told_and_says_what_it_could_not() {
             Step::Write(gone, 0, blocks[0].clone()),
             Step::Remove(segment),
             Step::Read(segment, 0, 4096),
+            // A snapshot is written over one that was removed, and ends where it should.
+            Step::Create(old, 0),
+            Step::Write(old, 0, blocks[0].clone()),
+            Step::Remove(old),
+            Step::Create(new, 0),
+            Step::Read(new, 4096, 4096),
+            Step::Write(new, 0, blocks[1].clone()),
+            Step::End(new, 8192),
+            Step::Read(new, 4096, 4096),
+            Step::Read(new, 8192, 4096),
         ];
         let probe = Probe { script, ..Probe::default() };
         let bell = Doorbell::new().unwrap();
@@ -548,5 +561,9 @@ fn the_disk_does_what_it_is_told_and_says_what_it_could_not() {
         has("write of snapshot-00000000000000000009 at offset 0 failed");
         has("removed");
         has("read of segment-00001 at offset 0 failed: No such file");
+        let page = |of: &Block| format!("read 4096 {:x}", crate::base::sum::crc32c(&of.padded()[4096..8192]));
+        has(&page(&blocks[0]));
+        has(&page(&blocks[1]));
+        has("read of snapshot-00000000000000000003 at offset 8192 failed: only 0 of 4096 bytes were moved");
     }
 }

@@ -9,12 +9,16 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::base::{BlockMut, Index};
+use crate::base::{BlockMut, Index, PAGE};
 use crate::drive::start::after_the_dead;
 use crate::pipeline::ports::{self, DiskFault};
 
 const LOCK: &str = "lock";
 const UNFINISHED: &str = ".new";
+
+/// The last snapshot that left: the next one is written over it. To give a gigabyte back to the file system and to take
+/// one from it, at every snapshot, delayed the log's writes by up to 25 ms where what is freed is trimmed.
+const SPARE: &str = "spare";
 
 /// Bytes of zeros per write of a creation: small enough that log writes beside it wait for little.
 const FILL: usize = 256 << 10;
@@ -125,37 +129,87 @@ impl Dir {
             .open(self.path_of(file))
     }
 
-    /// A file of `len` written zeros. One that is there already is a fault: nobody's log is overwritten.
+    /// A file of `len` written zeros; a snapshot is the spare, if there is one. One that is there already is a fault:
+    /// nobody's log is overwritten.
     pub fn create(&self, file: ports::File, len: u64) -> Result<(), DiskFault> {
-        self.create_whole(file, len).map_err(|e| fault("creation", file, 0, e))
+        let attempt = || {
+            self.check_writable()?;
+            if self.path_of(file).try_exists()? {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists already"));
+            }
+            if matches!(file, ports::File::Snapshot(_)) && self.take_spare(file)? {
+                return Ok(());
+            }
+            match self.fill(file, len) {
+                // What the spare takes is only lent to it.
+                Err(why) if why.kind() == io::ErrorKind::StorageFull && self.spare().try_exists()? => {
+                    fs::remove_file(self.spare())?;
+                    self.sync()?;
+                    self.fill(file, len)
+                }
+                done => done,
+            }
+        };
+        attempt().map_err(|e| fault("creation", file, 0, e))
     }
 
     pub fn remove(&self, file: ports::File) -> Result<(), DiskFault> {
-        let mut leaving = self.leave(file)?;
+        let Some(mut leaving) = self.leave(file)? else { return Ok(()) };
         while leaving.cut()? {}
         Ok(())
     }
 
-    /// Takes the file's name away for good; its bytes go with each cut.
-    pub fn leave(&self, file: ports::File) -> Result<Leaving, DiskFault> {
+    /// Takes the file's name away for good. Its bytes go with each cut; those of a snapshot are kept as the spare, if
+    /// there is none.
+    pub fn leave(&self, file: ports::File) -> Result<Option<Leaving>, DiskFault> {
         let path = self.path.join(format!("{file}.left{UNFINISHED}"));
         let attempt = || {
             self.check_writable()?;
+            if matches!(file, ports::File::Snapshot(_)) && !self.spare().try_exists()? {
+                fs::rename(self.path_of(file), self.spare())?;
+                self.sync()?;
+                return Ok(None);
+            }
             fs::rename(self.path_of(file), &path)?;
             self.sync()?;
             let open = OpenOptions::new().write(true).open(&path)?;
             let left = open.metadata()?.len();
-            Ok(Leaving { file, path: path.clone(), open, left })
+            Ok(Some(Leaving { file, path: path.clone(), open, left, until: None }))
         };
         attempt().map_err(|e| fault("removal", file, 0, e))
     }
 
-    fn create_whole(&self, file: ports::File, len: u64) -> io::Result<()> {
-        self.check_writable()?;
+    /// What lies behind `len` in a file goes with each cut. `None`: nothing does.
+    pub fn end(&self, file: ports::File, len: u64) -> Result<Option<Leaving>, DiskFault> {
+        let attempt = || {
+            let path = self.path_of(file);
+            let open = OpenOptions::new().write(true).open(&path)?;
+            let left = open.metadata()?.len();
+            Ok((left > len).then_some(Leaving { file, path, open, left, until: Some(len) }))
+        };
+        attempt().map_err(|e| fault("ending", file, len, e))
+    }
+
+    /// False: there is none. Without its last page, a snapshot's trailer, nobody takes it for the one that it was.
+    fn take_spare(&self, file: ports::File) -> io::Result<bool> {
+        let spare = match OpenOptions::new().write(true).open(self.spare()) {
+            Ok(spare) => spare,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        spare.set_len(spare.metadata()?.len().saturating_sub(PAGE as u64))?;
+        spare.sync_all()?;
+        fs::rename(self.spare(), self.path_of(file))?;
+        self.sync()?;
+        Ok(true)
+    }
+
+    fn spare(&self) -> PathBuf {
+        self.path.join(SPARE)
+    }
+
+    fn fill(&self, file: ports::File, len: u64) -> io::Result<()> {
         let (whole, part) = (self.path_of(file), self.path.join(format!("{file}{UNFINISHED}")));
-        if whole.try_exists()? {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists already"));
-        }
         let out = OpenOptions::new()
             .write(true)
             .create(true)
@@ -201,7 +255,7 @@ impl Dir {
                 .truncate(true)
                 .custom_flags(libc::O_DIRECT)
                 .open(&path)?;
-            out.write_all_at(BlockMut::zeroed(crate::base::PAGE).freeze().padded(), 0)
+            out.write_all_at(BlockMut::zeroed(PAGE).freeze().padded(), 0)
         };
         let result = probe();
         let _ = fs::remove_file(&path);
@@ -215,22 +269,30 @@ impl Dir {
     }
 }
 
-/// A file without a name of its own, on its way out.
+/// A file without a name of its own on its way out, or what lies behind another's end.
 pub struct Leaving {
     file: ports::File,
     path: PathBuf,
     open: File,
     left: u64,
+    /// Where the file is to end, if it stays.
+    until: Option<u64>,
 }
 
 impl Leaving {
-    /// Gives a piece back to the file system; false once it is gone.
+    /// The file stays, and ends where it should.
+    pub fn ends(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// Gives a piece back to the file system; false once all is gone.
     pub fn cut(&mut self) -> Result<bool, DiskFault> {
         let mut attempt = || {
-            if self.left <= CUT {
-                return fs::remove_file(&self.path).map(|()| false);
+            match self.until {
+                None if self.left <= CUT => return fs::remove_file(&self.path).map(|()| false),
+                Some(until) if self.left <= until => return Ok(false),
+                _ => self.left = self.left.saturating_sub(CUT).max(self.until.unwrap_or(0)),
             }
-            self.left -= CUT;
             self.open.set_len(self.left)?;
             self.open.sync_all()?;
             std::thread::sleep(CUT_PAUSE);
@@ -276,9 +338,9 @@ mod tests {
     fn what_leaves_loses_its_name_first_and_its_bytes_piece_by_piece() {
         let place = tempfile::tempdir().unwrap();
         let dir = Dir::open(place.path()).unwrap();
-        let file = ports::File::Snapshot(Index(7));
+        let file = ports::File::Segment(7);
         dir.create(file, 2 * CUT + 4096).unwrap();
-        let mut leaving = dir.leave(file).unwrap();
+        let mut leaving = dir.leave(file).unwrap().unwrap();
         assert_eq!(dir.list().unwrap(), []);
         // The name is free while the old bytes go.
         dir.create(file, 4096).unwrap();
@@ -292,10 +354,38 @@ mod tests {
         assert_eq!(dir.list().unwrap(), [(file, 4096)]);
 
         // A crash in between leaves nothing that the next open keeps.
-        let half = dir.leave(file).unwrap();
+        let half = dir.leave(file).unwrap().unwrap();
         drop((half.open, dir));
         Dir::open(place.path()).unwrap();
         assert!(!half.path.exists());
+    }
+
+    #[test]
+    fn a_snapshot_is_written_over_the_one_that_left() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = Dir::open(place.path()).unwrap();
+        let [first, second, third] = [7, 8, 9].map(|index| ports::File::Snapshot(Index(index)));
+        let length = |file: ports::File| fs::metadata(dir.path_of(file)).unwrap().len();
+        dir.create(first, 2 * CUT + 4096).unwrap();
+        dir.create(second, 4096).unwrap();
+        assert!(dir.leave(first).unwrap().is_none());
+        assert!(dir.leave(second).unwrap().is_some(), "one is enough");
+        dir.create(third, 0).unwrap();
+        assert_eq!(length(third), 2 * CUT, "without what may have been a trailer");
+        assert!(!dir.spare().exists());
+        let mut surplus = dir.end(third, 8192).unwrap().unwrap();
+        assert!(surplus.ends());
+        while surplus.cut().unwrap() {}
+        assert_eq!(length(third), 8192);
+        assert!(dir.end(third, 8192).unwrap().is_none());
+
+        // Nothing but a snapshot is made of it, and it outlives the process.
+        assert!(dir.leave(third).unwrap().is_none());
+        dir.create(ports::File::Segment(1), 4096).unwrap();
+        drop(dir);
+        let dir = Dir::open(place.path()).unwrap();
+        assert_eq!(dir.list().unwrap(), [(ports::File::Segment(1), 4096)]);
+        assert!(dir.spare().exists());
     }
 
     #[test]

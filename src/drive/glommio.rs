@@ -490,6 +490,10 @@ impl Disk for Executor {
         self.slow.as_mut().expect("a station with a disk has a directory").create(token, file, len);
     }
 
+    fn end(&mut self, token: u64, file: File, len: u64) {
+        self.slow.as_mut().expect("a station with a disk has a directory").end(token, file, len);
+    }
+
     fn remove(&mut self, token: u64, file: File) {
         self.files.borrow_mut().remove(&file);
         self.slow.as_mut().expect("a station with a disk has a directory").remove(token, file);

@@ -392,6 +392,10 @@ impl<P: Ports> Disk for Through<'_, P> {
         self.ports.create(token, file, len);
     }
 
+    fn end(&mut self, token: u64, file: File, len: u64) {
+        self.ports.end(token, file, len);
+    }
+
     fn remove(&mut self, token: u64, file: File) {
         self.ports.remove(token, file);
     }

@@ -1,4 +1,4 @@
-//! Work that waits for the media too long for a loop: creation and removal of files, on a thread of its own.
+//! Work that waits for the media too long for a loop: creation, ending and removal of files, on a thread of its own.
 //!
 //! A large file goes piece by piece, and only while no file is to be made: the log may wait for one.
 
@@ -13,6 +13,7 @@ use crate::pipeline::ports::{DiskEvent, File};
 
 enum Job {
     Create { token: u64, file: File, len: u64 },
+    End { token: u64, file: File, len: u64 },
     Remove { token: u64, file: File },
 }
 
@@ -39,12 +40,19 @@ impl Slow {
                     Ok(Job::Create { token, file, len }) => {
                         DiskEvent::Created { token, result: dir.create(file, len) }
                     }
+                    Ok(Job::End { token, file, len }) => match dir.end(file, len) {
+                        Ok(Some(surplus)) => {
+                            leaving.push_back((token, surplus));
+                            continue;
+                        }
+                        done => DiskEvent::Written { token, result: done.map(|_| ()) },
+                    },
                     Ok(Job::Remove { token, file }) => match dir.leave(file) {
-                        Ok(left) => {
+                        Ok(Some(left)) => {
                             leaving.push_back((token, left));
                             continue;
                         }
-                        Err(fault) => DiskEvent::Removed { token, result: Err(fault) },
+                        done => DiskEvent::Removed { token, result: done.map(|_| ()) },
                     },
                     Err(TryRecvError::Empty) => {
                         let (token, left) = leaving.front_mut().expect("or it had waited for a job");
@@ -52,8 +60,12 @@ impl Slow {
                         if cut == Ok(true) {
                             continue;
                         }
+                        let (result, ends) = (cut.map(|_| ()), left.ends());
                         leaving.pop_front();
-                        DiskEvent::Removed { token, result: cut.map(|_| ()) }
+                        match ends {
+                            true => DiskEvent::Written { token, result },
+                            false => DiskEvent::Removed { token, result },
+                        }
                     }
                     Err(TryRecvError::Disconnected) => return, // The loop has ended.
                 };
@@ -68,6 +80,10 @@ impl Slow {
 
     pub fn create(&mut self, token: u64, file: File, len: u64) {
         self.push(Job::Create { token, file, len });
+    }
+
+    pub fn end(&mut self, token: u64, file: File, len: u64) {
+        self.push(Job::End { token, file, len });
     }
 
     pub fn remove(&mut self, token: u64, file: File) {

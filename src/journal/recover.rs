@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::planted::{self, Bug};
-use crate::base::{Block, BlockMut, Chain, ClusterId, Epoch, Index, NodeId, Voice};
+use crate::base::{Block, BlockMut, Chain, ClusterId, Epoch, Index, NodeId, PAGE, Voice};
 use crate::journal::layout::{Params, Place, STATE_SLOTS, Segment, pages};
 use crate::journal::log::{Held, Log, Slot, SlotState};
 use crate::journal::scan::{self, FileSeen, Testimony, Window, Word};
@@ -79,13 +79,16 @@ pub struct Examined {
     pub report: Report,
     /// Present batches whose own frame is damaged.
     heal: Vec<Index>,
+    /// Bodies behind the log's end that would follow it.
+    ghosts: Vec<Place>,
     /// Segment files that were made and never counted.
     uncounted: Vec<File>,
 }
 
 /// Opens a data directory for a new life: judges it, heals frames, then counts the life.
 pub fn open(media: &mut impl Media, params: &Params, expect: Expect) -> Result<Opened, OpenError> {
-    let Examined { sup, mut log, snapshots, report, heal, uncounted, .. } = examine(media, params, expect)?;
+    let Examined { sup, mut log, snapshots, report, heal, ghosts, uncounted, .. } =
+        examine(media, params, expect)?;
     for file in uncounted {
         media.remove(file)?;
     }
@@ -94,6 +97,11 @@ pub fn open(media: &mut impl Media, params: &Params, expect: Expect) -> Result<O
     for index in heal {
         let write = log.frame_again(index);
         media.write(write.file, write.offset, &write.block)?;
+    }
+    // What has been cut must not come back. As long as a later frame names another batch in its place nobody takes it
+    // for the log; in the next era that frame counts no more.
+    for place in ghosts {
+        media.write(File::Segment(place.file), place.body_offset(), &BlockMut::zeroed(PAGE).freeze())?;
     }
     let mut next = sup.successor();
     next.marks.life.0 += 1;
@@ -155,6 +163,7 @@ pub fn examine(media: &mut impl Media, params: &Params, expect: Expect) -> Resul
     let seen = scan::testimony(media, &sup, &params, &segments)?;
     let mut judge = Judge { sup: &sup, params: &params, seen: &seen, media: Window::new(media) };
     let mut verdict = judge.all()?;
+    let ghosts = judge.ghosts(&verdict);
     verdict.unreadable += judge.media.unreadable;
     let log = table(sup.clone(), &params, &seen, &mut verdict, &segments);
     let report = Report {
@@ -169,7 +178,7 @@ pub fn examine(media: &mut impl Media, params: &Params, expect: Expect) -> Resul
         unreadable_pages: verdict.unreadable + seen.unreadable,
         watermark: seen.watermark,
     };
-    Ok(Examined { sup, log, files: seen.files, snapshots, report, heal: verdict.heal, uncounted })
+    Ok(Examined { sup, log, files: seen.files, snapshots, report, heal: verdict.heal, ghosts, uncounted })
 }
 
 fn check_owner(sup: &Super, expect: Expect) -> Result<(), OpenError> {
@@ -324,6 +333,18 @@ impl<M: Media> Judge<'_, M> {
     /// A batch whose frame, and every later one that would name it, is gone: looked for behind its predecessor,
     /// and where a segment begins with this index.
     fn unannounced(&mut self, index: Index, chain: Option<Chain>, out: &Verdict) -> Option<Word> {
+        let next = self.seen.words.get(&index.next()).map(|word| word.head.prev);
+        self.places(index, out).into_iter().find_map(|place| {
+            let head = self.body(index, place)?;
+            let fits = self.follows(&head, chain, index)
+                && (next.is_none_or(|next| next == head.chain) || planted::is(Bug::SkipChainCheck))
+                && (!self.seen.dead.contains(&head.chain) || planted::is(Bug::SkipChainCheck));
+            fits.then_some(Word { head, place, rank: (0, Index(0)) })
+        })
+    }
+
+    /// Where the batch behind the last one held may be.
+    fn places(&self, index: Index, out: &Verdict) -> Vec<Place> {
         let mut places = Vec::new();
         let before = out.held.last().and_then(|held| Some((held.place?, held.slot.head?)));
         if let Some((place, head)) = before {
@@ -333,14 +354,18 @@ impl<M: Media> Judge<'_, M> {
         for file in self.seen.files.iter().filter(begins) {
             places.push(Place { file: file.file, slot: STATE_SLOTS, page: self.params.header_slots });
         }
-        let next = self.seen.words.get(&index.next()).map(|word| word.head.prev);
-        places.into_iter().find_map(|place| {
-            let head = self.body(index, place)?;
-            let fits = self.follows(&head, chain, index)
-                && (next.is_none_or(|next| next == head.chain) || planted::is(Bug::SkipChainCheck))
-                && (!self.seen.dead.contains(&head.chain) || planted::is(Bug::SkipChainCheck));
-            fits.then_some(Word { head, place, rank: (0, Index(0)) })
-        })
+        places
+    }
+
+    /// Batches cut before, of which the bodies still lie behind the end that was found.
+    fn ghosts(&mut self, out: &Verdict) -> Vec<Place> {
+        let last = out.held.last().map_or(out.start.index, |held| held.slot.index);
+        let chain = out.held.last().map_or(Some(out.start.chain), |held| Some(held.slot.head?.chain));
+        let mut places = self.places(last.next(), out);
+        places.retain(|&place| {
+            self.body(last.next(), place).is_some_and(|head| self.follows(&head, chain, last.next()))
+        });
+        places
     }
 }
 
@@ -405,7 +430,7 @@ impl Log {
             let Some(held) = self.held(index).filter(|held| held.slot.is_present()) else { break };
             let (Some(head), Some(place)) = (held.slot.head, held.place) else { break };
             let file = File::Segment(place.file);
-            let mut block = BlockMut::zeroed(pages(head.length) as usize * crate::base::PAGE);
+            let mut block = BlockMut::zeroed(pages(head.length) as usize * PAGE);
             media.read(file, place.body_offset(), block.bytes_mut())?;
             let batch = Batch::open(Block::copy_of(&block.bytes()[..head.length as usize]));
             let batch = batch.ok().filter(|batch| *batch.head() == head).ok_or_else(|| DiskFault {
@@ -422,4 +447,4 @@ impl Log {
     }
 }
 
-const _: () = assert!(BATCH_MAX.is_multiple_of(crate::base::PAGE));
+const _: () = assert!(BATCH_MAX.is_multiple_of(PAGE));

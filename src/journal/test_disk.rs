@@ -13,6 +13,7 @@ pub enum Ask {
     Write { file: File, offset: u64, block: Block },
     Read { file: File, offset: u64, len: usize },
     Create { file: File, len: u64 },
+    End { file: File, len: u64 },
     Remove { file: File },
 }
 
@@ -27,6 +28,8 @@ pub struct Crash {
 pub struct TestDisk {
     pub files: BTreeMap<File, Vec<u8>>,
     pub asked: Vec<(u64, Ask)>,
+    /// The bytes of the last snapshot that was removed, but for its trailer: the next one begins with them.
+    pub spare: Option<Vec<u8>>,
     /// Bytes that files may take together.
     pub capacity: Option<u64>,
     /// Writes by `Media` that still succeed; then the power goes in the middle of one.
@@ -70,9 +73,24 @@ impl TestDisk {
                 let result = Media::read(self, file, offset, block.bytes_mut()).map(|()| block.freeze());
                 DiskEvent::Read { token, result }
             }
-            Ask::Create { file, len } => DiskEvent::Created { token, result: Media::create(self, file, len) },
+            Ask::Create { file, len } => {
+                let result = Media::create(self, file, len);
+                if result.is_ok()
+                    && let Some(spare) = self.spare.take_if(|_| matches!(file, File::Snapshot(_)))
+                {
+                    self.files.insert(file, spare);
+                }
+                DiskEvent::Created { token, result }
+            }
+            Ask::End { file, len } => {
+                if let Some(bytes) = self.files.get_mut(&file) {
+                    bytes.truncate(len as usize);
+                }
+                DiskEvent::Written { token, result: Ok(()) }
+            }
             Ask::Remove { file } => {
-                self.files.remove(&file);
+                let gone = self.files.remove(&file).filter(|_| matches!(file, File::Snapshot(_)));
+                self.spare = gone.map(|bytes| bytes[..bytes.len().saturating_sub(PAGE)].to_vec());
                 DiskEvent::Removed { token, result: Ok(()) }
             }
         }
@@ -90,6 +108,9 @@ impl TestDisk {
             }
             Ask::Create { file, .. } => {
                 DiskEvent::Created { token, result: Err(TestDisk::fault("create", file, 0, reason)) }
+            }
+            Ask::End { file, len } => {
+                DiskEvent::Written { token, result: Err(TestDisk::fault("end", file, len, reason)) }
             }
             Ask::Remove { file } => {
                 DiskEvent::Removed { token, result: Err(TestDisk::fault("remove", file, 0, reason)) }
@@ -150,6 +171,10 @@ impl Disk for TestDisk {
 
     fn create(&mut self, token: u64, file: File, len: u64) {
         self.asked.push((token, Ask::Create { file, len }));
+    }
+
+    fn end(&mut self, token: u64, file: File, len: u64) {
+        self.asked.push((token, Ask::End { file, len }));
     }
 
     fn remove(&mut self, token: u64, file: File) {

@@ -5,7 +5,7 @@ mod damage;
 
 use crate::base::{Chain, Epoch, Index, PAGE, Rng};
 use crate::journal::test_disk::{Crash, TestDisk};
-use crate::journal::{Batch, Expect, OpenError, Params, SlotState, examine, open};
+use crate::journal::{Batch, Expect, Log, OpenError, Params, SlotState, examine, open};
 use crate::pipeline::parcel::{Base, Marks, StoreIn, StoreOut};
 use crate::pipeline::ports::File;
 use crate::pipeline::store::tests::{Rig, new_disk};
@@ -300,7 +300,8 @@ fn power_loss(seeds: std::ops::Range<u64>) -> Seen {
     seen
 }
 
-/// Goal: recovery cut off at any of its writes, then done again, decides the same.
+/// Goal: recovery cut off at any of its writes, then done again, decides the same. Seed 74: a body that had been cut two
+/// eras ago came back once the frames that named another in its place counted no more.
 fn recovery_survives_its_own_crashes(disk: &TestDisk, params: &Params, seed: u64) {
     let mut whole = disk.clone();
     whole.writes = 0;
@@ -311,8 +312,13 @@ fn recovery_survives_its_own_crashes(disk: &TestDisk, params: &Params, seed: u64
         open(&mut again, params, Expect::default()).unwrap_err();
         again.writes_left = None;
         let opened = open(&mut again, params, Expect::default()).unwrap();
-        assert!(opened.log.slots().eq(reference.log.slots()), "seed {seed}, stopped at write {stop}");
-        assert_eq!(opened.log.watermark(), reference.log.watermark(), "seed {seed}, stopped at write {stop}");
+        // A torn healing may complete the torn frame that it heals, and that one may know more: seed 100.
+        let (known, knew) = (opened.log.watermark(), reference.log.watermark());
+        assert!(known >= knew, "seed {seed}, stopped at write {stop}");
+        let heads = |log: &Log| log.slots().map(|slot| (slot.head, slot.is_present())).collect::<Vec<_>>();
+        assert_eq!(heads(&opened.log), heads(&reference.log), "seed {seed}, stopped at write {stop}");
+        let same = opened.log.slots().eq(reference.log.slots());
+        assert!(same || known > knew, "seed {seed}, stopped at write {stop}");
     }
 }
 

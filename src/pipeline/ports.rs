@@ -146,7 +146,12 @@ pub trait Disk {
     fn read(&mut self, token: u64, file: File, offset: u64, len: usize);
     /// Makes a file of exactly `len` bytes of written zeros, so that later writes move no metadata. A failure
     /// leaves none.
+    /// A snapshot, made empty, may begin with the bytes of one that was removed: to write over them costs the file
+    /// system nothing. `end` takes what is left of them.
     fn create(&mut self, token: u64, file: File, len: u64);
+    /// Nothing lies behind `len` in this snapshot's file from here on. `Written` tells when.
+    fn end(&mut self, token: u64, file: File, len: u64);
+    /// No write to it is under way.
     fn remove(&mut self, token: u64, file: File);
 }
 

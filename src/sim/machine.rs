@@ -141,6 +141,9 @@ impl Disk for VirtualPorts<'_> {
     fn create(&mut self, token: u64, file: File, len: u64) {
         Disk::create(self.disk, token, file, len);
     }
+    fn end(&mut self, token: u64, file: File, len: u64) {
+        Disk::end(self.disk, token, file, len);
+    }
     fn remove(&mut self, token: u64, file: File) {
         Disk::remove(self.disk, token, file);
     }

@@ -91,6 +91,10 @@ impl Disk for Ring {
         self.files().slow.create(token, file, len);
     }
 
+    fn end(&mut self, token: u64, file: File, len: u64) {
+        self.files().slow.end(token, file, len);
+    }
+
     fn remove(&mut self, token: u64, file: File) {
         let files = self.files();
         files.open.retain(|(name, _)| *name != file);

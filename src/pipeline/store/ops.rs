@@ -79,6 +79,11 @@ impl Ops {
         disk.create(token, file, len);
     }
 
+    pub fn end(&mut self, op: Op, file: File, len: u64, disk: &mut impl Disk) {
+        let token = self.token(op);
+        disk.end(token, file, len);
+    }
+
     pub fn remove(&mut self, op: Op, file: File, disk: &mut impl Disk) {
         let token = self.token(op);
         disk.remove(token, file);

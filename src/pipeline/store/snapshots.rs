@@ -33,6 +33,8 @@ pub enum Step {
     Chunk,
     /// Reading back for the seal.
     Check,
+    /// The file may have been another's, and longer.
+    End,
     Seal,
     /// The seal itself, read back.
     CheckSeal,
@@ -77,6 +79,7 @@ struct Sealing {
     checked: u64,
     begun: Nanos,
     found: sum::Hasher,
+    ended: bool,
     tail: Option<Block>,
 }
 
@@ -141,12 +144,15 @@ impl Snapshots {
                 self.chunk(index, offset, block, ops, disk);
             }
             StoreIn::SnapshotSeal { index, length, seal } => {
-                let file = self.writing.get_mut(&index)?; // Lost meanwhile.
+                let file = self.writing.get_mut(&index).filter(|file| !file.leaving)?; // Or lost meanwhile.
                 assert_eq!(file.length, length, "snapshot {index} is sealed at another length than it has");
                 let (begun, found) = (self.now, sum::Hasher::default());
                 file.sealing = Some(match planted::is(Bug::SkipReadBack) {
-                    false => Sealing { seal, checked: 0, begun, found, tail: None },
-                    true => Sealing { seal, checked: length, begun, found: file.given.clone(), tail: None },
+                    false => Sealing { seal, checked: 0, begun, found, ended: false, tail: None },
+                    true => {
+                        let found = file.given.clone();
+                        Sealing { seal, checked: length, begun, found, ended: false, tail: None }
+                    }
                 });
                 self.step(index, ops, disk);
             }
@@ -230,6 +236,9 @@ impl Snapshots {
             ops.read(Op::Snapshot(index, life, Step::Check), name, sealing.checked, count, disk);
             return;
         }
+        if !sealing.ended {
+            return ops.end(Op::Snapshot(index, life, Step::End), name, whole(length), disk);
+        }
         let trailer = Trailer {
             cluster,
             index,
@@ -273,16 +282,19 @@ impl Snapshots {
             return; // A file that would not go is found at the next open.
         }
         let Some(file) = self.writing.get_mut(&index).filter(|file| file.life == life) else { return };
+        file.under_way -= 1;
         let block = match result {
+            _ if file.leaving => return self.step(index, ops, disk),
             Ok(block) => block,
             Err(fault) => {
                 tracing::error!("{fault}; the snapshot at {index} is given up, the log stays as it is");
-                return self.end(index, false, out);
+                // It goes when its other writes have come back: they must not land in what the next one is written over.
+                (file.leaving, file.chunks) = (true, VecDeque::new());
+                out.push_back(StoreOut::SnapshotSealed { index, verified: false });
+                return self.step(index, ops, disk);
             }
         };
-        file.under_way -= 1;
         match step {
-            _ if file.leaving => {}
             Step::Remove => {
                 file.under_way += 1;
                 ops.create(Op::Snapshot(index, life, Step::Create), File::Snapshot(index), 0, disk);
@@ -299,6 +311,7 @@ impl Snapshots {
                     return self.end(index, false, out);
                 }
             }
+            Step::End => file.sealing.as_mut().expect("it is about to be sealed").ended = true,
             Step::Seal => {
                 let sealing = file.sealing.as_ref().expect("it was just written");
                 let len = sealing.tail.as_ref().map_or(0, |tail| tail.len());

@@ -401,6 +401,43 @@ fn a_snapshot_is_read_back_before_it_is_sealed() {
     rig.to.send(StoreIn::SnapshotRemove { index: Index(7) });
     rig.settle();
     assert!(!rig.disk.files.contains_key(&File::Snapshot(Index(7))));
+    // A shorter one is written over it, and ends where it should.
+    rig.heard.clear();
+    let length = write_snapshot(&mut rig, Index(9), &chunks[1..]);
+    rig.settle();
+    assert_eq!(
+        rig.disk.files[&File::Snapshot(Index(9))].len(),
+        16384 + 4096,
+        "it begins with the old one's bytes"
+    );
+    rig.to.send(StoreIn::SnapshotSeal { index: Index(9), length, seal });
+    rig.settle();
+    assert_eq!(sealed(&rig), Some(true));
+    crate::journal::snapshot::check(&mut rig.disk, CLUSTER, Index(9), |_| ()).unwrap();
+}
+
+/// The next snapshot is written over what a removed one left: a late write of that one would land in it.
+#[test]
+fn a_snapshot_that_failed_is_removed_when_its_last_write_has_come_back() {
+    let params = Params { segments: 3, ..Params::tiny() };
+    let mut rig = Rig::new(new_disk(3, &params), &params);
+    write_snapshot(&mut rig, Index(7), &[vec![1; 4096], vec![2; 4096], vec![3; 4096]]);
+    rig.turn();
+    rig.complete(0);
+    assert_eq!(rig.disk.asked.len(), 3, "the file is there, and its chunks are under way");
+    let event = rig.disk.refuse(1, "input/output error");
+    rig.store.on_disk(rig.now, event, &mut rig.disk);
+    rig.turn();
+    assert_eq!(sealed(&rig), Some(false));
+    rig.to.send(StoreIn::SnapshotRemove { index: Index(7) });
+    rig.turn();
+    rig.complete(0);
+    let removes = |rig: &Rig| rig.disk.asked.iter().any(|(_, ask)| matches!(ask, Ask::Remove { .. }));
+    assert!(!removes(&rig));
+    rig.complete(0);
+    assert!(removes(&rig));
+    rig.settle();
+    assert!(!rig.disk.files.contains_key(&File::Snapshot(Index(7))));
 }
 
 #[test]

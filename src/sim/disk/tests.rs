@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::{Chain, ClusterId, Epoch};
 use crate::journal::Builder;
+use crate::pipeline::ports::Media;
 
 fn disk(seed: u64) -> VirtualDisk {
     let mut disk = VirtualDisk::new(Rng::new(seed), Atlas::none());
