@@ -134,6 +134,10 @@ impl Disk for Memory {
         self.files.insert(file, vec![0; len as usize]);
         self.news.push(DiskEvent::Created { token, result: Ok(()) });
     }
+    fn end(&mut self, _: u64, _: quorate::pipeline::ports::File, _: u64) {
+        unreachable!("only snapshots end")
+    }
+
     fn remove(&mut self, token: u64, file: File) {
         self.files.remove(&file);
         self.news.push(DiskEvent::Removed { token, result: Ok(()) });
