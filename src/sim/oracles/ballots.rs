@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{Epoch, Index, NodeId, Voice};
-use crate::replica::{Claim, Member, Replica};
+use crate::base::{Epoch, Incarnation, Index, NodeId, Voice};
+use crate::replica::{Claim, Member, Replica, Role};
 use crate::sim::disk::VirtualDisk;
 use crate::sim::notes::Notes;
 use crate::sim::oracles::Oracles;
@@ -47,7 +47,7 @@ impl Oracles {
         view.configs = newest;
         for member in replica.log().configs().iter().flat_map(|(_, config)| config.members()) {
             let voice = Voice { id: member.id, incarnation: member.incarnation };
-            if member.incarnation != crate::base::Incarnation::OPEN {
+            if member.incarnation != Incarnation::OPEN {
                 self.ballots.named.insert(voice);
             } else if !self.ballots.named.iter().any(|voice| voice.id == member.id) {
                 self.ballots.open.insert(member.id);
@@ -85,7 +85,13 @@ impl Oracles {
         }
         let Some((epoch, to)) = vote else { return Ok(()) };
         let (named, open) = (&self.ballots.named, &self.ballots.open);
-        if !named.contains(&replica.voice()) && !open.contains(&me) {
+        // A learner that nobody has heard yet: whichever disk it has, its vote counts for nobody before the log names
+        // that disk as a voter's (seed 2352).
+        let learns = |member: &Member| {
+            member.id == me && member.role == Role::Learner && member.incarnation == Incarnation::OPEN
+        };
+        let learns = replica.config().members().iter().any(learns);
+        if !named.contains(&replica.voice()) && !open.contains(&me) && !learns {
             return Err(format!(
                 "6: node {} votes in epoch {epoch}, and no configuration names it: whoever had its id before may \
                  have voted, too",
